@@ -1,0 +1,81 @@
+"""Bayesian hierarchical models with honest pooling.
+
+A formula, a table and a prior preset go in; a PyMC model, its posterior, its checks and an honest comparison with the
+frequentist fits come out. Names are loaded when they are first used, so that importing poolwise costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Model": "model",
+    "BayesFit": "result.bayes",
+    "FrequentistFit": "result.frequentist",
+    "NoPoolingFit": "result.no_pooling",
+    "PoolingStudy": "compare.pooling",
+    "compare_pooling": "compare.pooling",
+    "Finding": "check.finding",
+    "Prior": "priors.prior",
+    "PriorPreset": "priors.presets",
+    "presets": "priors.presets",
+    "load_preset": "priors.presets",
+    "load_dataset": "data.examples",
+    "datasets": "data.examples",
+    "load_fit": "result.store",
+    "PoolwiseError": "errors",
+    "PoolwiseWarning": "errors",
+    "ConvergenceWarning": "errors",
+}
+_MODULES = {"checks": "check.public", "plots": "plot.estimates"}
+
+__all__ = [
+    "BayesFit",
+    "ConvergenceWarning",
+    "Finding",
+    "FrequentistFit",
+    "Model",
+    "NoPoolingFit",
+    "PoolingStudy",
+    "PoolwiseError",
+    "PoolwiseWarning",
+    "Prior",
+    "PriorPreset",
+    "__version__",
+    "checks",
+    "compare_pooling",
+    "datasets",
+    "load_dataset",
+    "load_fit",
+    "load_preset",
+    "plots",
+    "presets",
+]
+
+if TYPE_CHECKING:
+    from poolwise.check import public as checks
+    from poolwise.check.finding import Finding
+    from poolwise.compare.pooling import PoolingStudy, compare_pooling
+    from poolwise.data.examples import datasets, load_dataset
+    from poolwise.errors import ConvergenceWarning, PoolwiseError, PoolwiseWarning
+    from poolwise.model import Model
+    from poolwise.plot import estimates as plots
+    from poolwise.priors.presets import PriorPreset, load_preset, presets
+    from poolwise.priors.prior import Prior
+    from poolwise.result.bayes import BayesFit
+    from poolwise.result.frequentist import FrequentistFit
+    from poolwise.result.no_pooling import NoPoolingFit
+    from poolwise.result.store import load_fit
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return import_module(f"poolwise.{_MODULES[name]}")
+    if name in _HOME:
+        return getattr(import_module(f"poolwise.{_HOME[name]}"), name)
+    raise AttributeError(f"poolwise has no {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,40 @@
+"""Groups whose rows cannot carry a regression of their own."""
+
+from poolwise.check.finding import Finding
+from poolwise.result.no_pooling import NoPoolingFit
+
+
+def too_few_rows(fit: NoPoolingFit) -> list[Finding]:
+    """One finding that names the groups without a regression of their own.
+
+    Parameters
+    ----------
+    fit : NoPoolingFit
+        One regression a group.
+
+    Returns
+    -------
+    list of Finding
+        Empty or one, code ``too_few_rows``.
+    """
+    missing = fit.unidentified
+    if missing.empty:
+        return []
+    groups = missing["group"].drop_duplicates()
+    shown = ", ".join(map(str, groups[:5])) + (f" and {len(groups) - 5} more" if len(groups) > 5 else "")
+    return [
+        Finding(
+            code="too_few_rows",
+            severity="note",
+            title=f"{len(groups)} of {fit.factor.J} groups have no complete regression of their own: {shown}",
+            value=float(len(groups)),
+            threshold=0.0,
+            meaning=(
+                "Too few rows, or a predictor that is constant within the group: the coefficients in the table are not "
+                "identified without pooling and stand as NaN. Predictions of these groups do without them."
+            ),
+            advice="Partial pooling estimates them from all groups together; read those rows of coef() instead.",
+            reference="Gelman & Hill (2007), section 12.2.",
+            table=missing,
+        )
+    ]

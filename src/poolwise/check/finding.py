@@ -1,0 +1,76 @@
+"""What every check returns."""
+
+from dataclasses import dataclass, field
+from html import escape
+from textwrap import fill
+from typing import Literal
+
+import pandas as pd
+
+Severity = Literal["note", "warning", "serious"]
+_ORDER = {"serious": 0, "warning": 1, "note": 2}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a check noticed, with its evidence and advice.
+
+    Parameters
+    ----------
+    code : str
+        Stable name, for instance ``singular_fit``.
+    severity : {"note", "warning", "serious"}
+        How much it matters.
+    title : str
+        One sentence with the numbers.
+    value, threshold : float
+        What was measured, and beyond what it counts.
+    meaning : str
+        What it means for the conclusions.
+    advice : str
+        What to do.
+    reference : str
+        Where this is explained.
+    table : DataFrame
+        The evidence.
+    """
+
+    code: str
+    severity: Severity
+    title: str
+    value: float
+    threshold: float
+    meaning: str
+    advice: str
+    reference: str
+    table: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+
+    def __str__(self) -> str:
+        parts = [f"{self.severity.upper()}  {self.code}: {self.title}"]
+        for label, text in (("means", self.meaning), ("do", self.advice), ("see", self.reference)):
+            parts.append(fill(text, 110, initial_indent=f"  {label:<6} ", subsequent_indent=" " * 9))
+        return "\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p><b>{escape(self.code)}</b> ({escape(self.severity)}): {escape(self.title)}<br>"
+            f"{escape(self.meaning)}<br><i>{escape(self.advice)}</i><br><small>{escape(self.reference)}</small></p>"
+        )
+
+
+class Findings(list[Finding]):
+    """A list of findings that reads well; the most severe first."""
+
+    def __init__(self, findings=()):
+        super().__init__(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes, in order."""
+        return [finding.code for finding in self]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(str, self)) if self else "No findings."
+
+    def _repr_html_(self) -> str:
+        return "".join(finding._repr_html_() for finding in self) or "<p>No findings.</p>"

@@ -1,0 +1,17 @@
+"""The checks, for use one by one."""
+
+from poolwise.check.few_rows import too_few_rows
+from poolwise.check.finding import Finding, Findings
+from poolwise.check.sampling import not_converged
+from poolwise.check.singular import singular_fit
+from poolwise.check.vanishing import interval_widths, vanishing_intervals
+
+__all__ = [
+    "Finding",
+    "Findings",
+    "interval_widths",
+    "not_converged",
+    "singular_fit",
+    "too_few_rows",
+    "vanishing_intervals",
+]

@@ -1,0 +1,115 @@
+"""The command line: parses, calls, exits.
+
+Exit codes: 0 done, 1 an error of the input (one line on standard error), 2 wrong usage, 3 done but the sampler did not
+converge, 130 interrupted.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from poolwise import __version__
+from poolwise.errors import ConvergenceWarning, PoolwiseError
+
+DEMO_DATA, DEMO_FORMULA = "bounce_rates", "bounce_time ~ std_age + (std_age | county)"
+DONE, WRONG_INPUT, NOT_CONVERGED, INTERRUPTED = 0, 1, 3, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            # What the warning says stands in the findings, in full.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return parsed.run(parsed)
+    except (PoolwiseError, ValueError, OSError) as error:
+        print(f"poolwise: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("poolwise: interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="poolwise")
+    parser.description = "Complete, no and partial pooling side by side."
+    parser.add_argument("--version", action="version", version=f"poolwise {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    demo = commands.add_parser("demo", help="the study on the bounce times of customers in eight counties")
+    demo.set_defaults(run=_demo)
+    compare = commands.add_parser("compare", help="the study on a table of yours")
+    compare.add_argument("data", help="CSV file with a header")
+    compare.add_argument("formula", help='for instance "y ~ x + (x|g)"')
+    compare.add_argument("--missing", choices=["error", "drop"], default="error", help="rows with missing values")
+    compare.set_defaults(run=_compare)
+    for command, folder in ((demo, "poolwise-demo"), (compare, "poolwise-compare")):
+        command.add_argument("--priors", default="weakly_informative", help="name or path of a preset")
+        command.add_argument("--out", default=folder, help=f"folder for tables, posterior and picture ({folder})")
+        command.add_argument("--seed", type=int, default=1, help="the same seed gives the same numbers (1)")
+        command.add_argument("--draws", type=int, default=1000, help="kept draws of each chain (1000)")
+        command.add_argument("--chains", type=int, default=4, help="chains (4)")
+        command.add_argument("--quiet", action="store_true", help="no progress")
+    return parser
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from poolwise.data.examples import load_dataset
+
+    return _study(load_dataset(DEMO_DATA), DEMO_FORMULA, parsed, "error")
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    return _study(_read_csv(Path(parsed.data)), parsed.formula, parsed, parsed.missing)
+
+
+def _read_csv(path: Path):
+    import pandas as pd
+
+    if not path.is_file():
+        raise PoolwiseError(f"there is no file {str(path)!r}")
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise PoolwiseError(f"{str(path)!r} is not a readable CSV file: {error}") from error
+
+
+def _study(data, formula: str, parsed: argparse.Namespace, missing: str) -> int:
+    from poolwise.compare.pooling import compare_pooling
+
+    started = time.perf_counter()
+    study = compare_pooling(
+        formula,
+        data,
+        priors=parsed.priors,
+        draws=parsed.draws,
+        chains=parsed.chains,
+        seed=parsed.seed,
+        progress=not parsed.quiet,
+        missing=missing,
+    )
+    print(study)
+    print(f"\nGroup by group\n{study.shrinkage().to_string(index=False, float_format='%.4g')}")
+    files = study.save(parsed.out)
+    picture = Path(parsed.out) / "estimates.png"
+    study.plot_estimates().savefig(picture, dpi=130)
+    print("\nWritten: " + ", ".join(str(path) for path in [*files, picture]))
+    print(f"Done in {time.perf_counter() - started:.0f} s.")
+    return DONE if study.bayes.converged else NOT_CONVERGED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Cross-validation by subtraction: training statistics are those of all rows minus the held-out ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolwise.algebra.conditional import conditional_moments, effects_from_normals
+from poolwise.algebra.crossproducts import Array, CrossProducts
+from poolwise.algebra.profiled import profile
+from poolwise.fit.bayes import CollapsedSampler, Sampling
+from poolwise.fit.reml import Optimum, optimise
+from poolwise.result.no_pooling import plain_basis, predict_rows, regressions
+from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.sufficient import sufficient
+
+Rows = NDArray[np.bool_]
+# From held-out rows to their predictions by a fit on all other rows; NaN where the fit can say nothing.
+Refit = Callable[[Rows], Array]
+# From training statistics to b (p,) and the effects (J, q), in the coordinates of the algebra.
+Solve = Callable[[CrossProducts], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Held-out error of one fit.
+
+    Parameters
+    ----------
+    rmse : float
+        Root mean squared error over the rows that were scored; NaN if there are none.
+    rows : int
+        How many rows that is.
+    """
+
+    rmse: float
+    rows: int
+
+
+def row_folds(codes: NDArray[np.int64], k: int, seed: int) -> NDArray[np.int64]:
+    """Fold of each row, 0 to k - 1: every group's rows are spread over the folds as evenly as can be."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(codes))
+    order = shuffled[np.argsort(codes[shuffled], kind="stable")]
+    folds = np.empty(len(codes), dtype=np.int64)
+    # Dealing out the rows group after group keeps the folds equal in size too.
+    folds[order] = np.arange(len(codes)) % k
+    return folds
+
+
+def group_folds(factor: GroupingFactor, limit: int, seed: int) -> NDArray[np.int64]:
+    """Fold of each row for leaving groups out: one group a fold, or ``limit`` sets of groups where there are more."""
+    if limit >= factor.J:
+        return factor.codes
+    of_group = np.random.default_rng(seed).permutation(factor.J) % limit
+    return of_group[factor.codes]
+
+
+def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], scored: Rows) -> Scores:
+    """Root mean squared error of held-out rows.
+
+    Parameters
+    ----------
+    design : Design
+        The rows.
+    refit : callable
+        From held-out rows to predictions.
+    folds : ndarray of int (n,)
+        Fold of each row.
+    scored : ndarray of bool (n,)
+        Rows that count, the same for every fit compared.
+
+    Returns
+    -------
+    Scores
+    """
+    predictions = np.full(design.n, np.nan)
+    for fold in np.unique(folds):
+        held = folds == fold
+        predictions[held] = refit(held)
+    residuals = (design.y - predictions)[scored]
+    if not len(residuals) or np.isnan(residuals).any():
+        return Scores(float("nan"), int(np.isfinite(residuals).sum()))
+    return Scores(float(np.sqrt(np.mean(residuals**2))), len(residuals))
+
+
+def rows_of_known_groups(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> Rows:
+    """Rows whose group has at least one row in another fold."""
+    J, k = int(codes.max()) + 1, int(folds.max()) + 1
+    counts = np.zeros((J, k), dtype=np.int64)
+    np.add.at(counts, (codes, folds), 1)
+    return counts.sum(axis=1)[codes] > counts[codes, folds]
+
+
+def collapsed_refit(design: Design, solve: Solve) -> Refit:
+    """Refit by subtracting the held-out rows' statistics.
+
+    A group without training rows has empty statistics, so its effects are solved as 0, their mean in the population.
+    """
+    everything = sufficient(design)
+    basis = everything.basis
+
+    def refit(held: Rows) -> Array:
+        b, effects = solve(everything.stats - sufficient(design, held, basis).stats)
+        factor = design.factors[0] if design.factors else None
+        nothing = np.zeros((int(held.sum()), 0))
+        Q, Z, _ = basis.rows(design.X[held], nothing if factor is None else factor.Z[held], design.y[held])
+        mean = Q @ b
+        if factor is not None:
+            mean = mean + np.einsum("nk,nk->n", Z, effects[factor.codes[held]])
+        return design.offset[held] + basis.y_shift + basis.y_scale * mean
+
+    return refit
+
+
+def complete_refit(design: Design) -> Refit:
+    """Complete pooling: least squares without groups."""
+    alone = replace(design, factors=())
+    return collapsed_refit(alone, lambda stats: (profile(stats, np.zeros((0, 0)), reml=True).b, np.zeros((0, 0))))
+
+
+def no_pooling_refit(design: Design, factor: GroupingFactor) -> Refit:
+    """No pooling: each group's own regression on its training rows."""
+    basis = plain_basis(design)
+
+    def refit(held: Rows) -> Array:
+        solution = regressions(design, factor, basis, ~held)
+        return design.offset[held] + predict_rows(solution, basis, design.X[held], factor.codes[held])
+
+    return refit
+
+
+def reml_refit(design: Design, start: Optimum) -> Refit:
+    """Partial pooling by REML, started at the optimum of all rows."""
+    structure = sufficient(design).structure
+    # A start on the boundary would stay there: the criterion is stationary at 0.
+    inside = np.where(np.eye(structure.q, dtype=bool), np.maximum(start.Lambda, 0.05), start.Lambda)
+
+    def solve(stats: CrossProducts) -> tuple[Array, Array]:
+        optimum = optimise(stats, structure, reml=True, start=inside)
+        at = optimum.at
+        return at.b, conditional_moments(stats, at.b, optimum.Lambda * np.sqrt(at.s), at.s)[0]
+
+    return collapsed_refit(design, solve)
+
+
+def bayes_refit(design: Design, sampler: CollapsedSampler, settings: Sampling) -> Refit:
+    """Partial pooling by the posterior mean; the priors and coordinates stay those of all rows."""
+    model = sampler.model
+
+    def solve(stats: CrossProducts) -> tuple[Array, Array]:
+        draws, _ = sampler.sample(settings, stats)
+        means = np.zeros((len(draws.s), model.stats.J, model.stats.q))
+        # Standard normals of zero leave the conditional mean: no noise is added to the posterior mean.
+        b, T = np.ascontiguousarray(draws.b), np.ascontiguousarray(draws.T)
+        effects_from_normals(b, T, draws.s, stats.ZtZ, stats.ZtX, stats.Zty, means)
+        return draws.b.mean(axis=0), means.mean(axis=0)
+
+    return collapsed_refit(design, solve)

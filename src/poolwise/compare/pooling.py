@@ -1,0 +1,350 @@
+"""The pooling study: complete, no and partial pooling of one question, side by side."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from poolwise import names
+from poolwise.algebra.theta import BlockStructure
+from poolwise.check.few_rows import too_few_rows
+from poolwise.check.finding import Findings
+from poolwise.check.sampling import not_converged
+from poolwise.check.singular import singular_fit
+from poolwise.check.vanishing import vanishing_intervals
+from poolwise.compare.crossval import (
+    Refit,
+    bayes_refit,
+    complete_refit,
+    cross_validate,
+    group_folds,
+    no_pooling_refit,
+    reml_refit,
+    row_folds,
+    rows_of_known_groups,
+)
+from poolwise.compare.shrinkage import shrinkage_table
+from poolwise.errors import DataError
+from poolwise.fit.bayes import CollapsedSampler, Sampling
+from poolwise.fit.reml import optimise
+from poolwise.model import Model
+from poolwise.result.bayes import BayesFit
+from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.no_pooling import NoPoolingFit
+from poolwise.result.tables import choose_factor
+from poolwise.spec.design import Design, GroupTerm, GroupingFactor
+from poolwise.spec.evaluate import evaluate
+from poolwise.spec.formula import Block
+from poolwise.spec.sufficient import sufficient
+
+COMPLETE, NONE, REML, SIMPLER, BAYES = "complete", "none", "partial_reml", "partial_reml_intercept", "partial_bayes"
+LABELS = {
+    COMPLETE: "complete pooling (least squares)",
+    NONE: "no pooling (least squares a group)",
+    REML: "partial pooling (REML)",
+    SIMPLER: "partial pooling (REML, intercepts only)",
+    BAYES: "partial pooling (Bayesian)",
+}
+Fit = FrequentistFit | NoPoolingFit | BayesFit
+# A refit's posterior mean needs fewer draws than its quantiles: its Monte Carlo error is then 3 % of a posterior sd.
+REFIT_DRAWS = 500
+
+
+class PoolingStudy:
+    """What pooling did: fits of one formula by :func:`compare_pooling`.
+
+    Parameters
+    ----------
+    model : Model
+        The partial-pooling model.
+    fits : dict of str to fit
+        By name: complete, none, partial_reml, partial_bayes, and partial_reml_intercept where partial_reml is singular.
+    scores : DataFrame
+        Held-out errors, one row a fit: rmse_kfold, rmse_new_groups.
+    folds : str
+        How they were made, in words.
+
+    Attributes
+    ----------
+    findings : Findings
+        What failed silently, with evidence and advice; empty when nothing did.
+    """
+
+    def __init__(self, model: Model, fits: dict[str, Fit], scores: pd.DataFrame, folds: str):
+        self.model, self.fits, self.scores, self.folds = model, fits, scores, folds
+        reml, bayes, none = self.reml, self.bayes, self.none
+        self.findings = Findings(
+            [*not_converged(bayes), *singular_fit(reml), *vanishing_intervals(reml, bayes), *too_few_rows(none)]
+        )
+
+    @property
+    def reml(self) -> FrequentistFit:
+        """The partial-pooling fit by REML."""
+        return self.fits[REML]  # type: ignore[return-value]
+
+    @property
+    def bayes(self) -> BayesFit:
+        """The Bayesian partial-pooling fit."""
+        return self.fits[BAYES]  # type: ignore[return-value]
+
+    @property
+    def none(self) -> NoPoolingFit:
+        """One regression a group."""
+        return self.fits[NONE]  # type: ignore[return-value]
+
+    @property
+    def complete(self) -> FrequentistFit:
+        """One regression, groups ignored."""
+        return self.fits[COMPLETE]  # type: ignore[return-value]
+
+    @property
+    def factor(self) -> GroupingFactor:
+        """The grouping factor."""
+        return self.model.design.factors[0]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a fit: errors in sample and held out, elpd, mean width of the 95 % intervals, singular or not.
+
+        rmse_kfold is of rows of known groups, rmse_new_groups of groups left out whole. elpd (PSIS-LOO) is defined for
+        the Bayesian fit only. width_<term> is the mean width of the groups' intervals: total for REML, the posterior's
+        for Bayes, the regressions' own otherwise.
+        """
+        rows = []
+        for name, fit in self.fits.items():
+            row = {"fit": name, "rmse": fit.rmse(), **self.scores.loc[name].to_dict(), "elpd": self._elpd(fit)}
+            coef = fit.coef()
+            for term in self.factor.effects:
+                part = coef[coef["term"] == term]
+                row[f"width_{term}"] = float((part["upper"] - part["lower"]).mean()) if len(part) else np.nan
+            rows.append({**row, "singular": bool(fit.is_singular)})
+        return pd.DataFrame(rows).set_index("fit")
+
+    @staticmethod
+    def _elpd(fit: Fit) -> float:
+        return float(fit.loo().elpd) if isinstance(fit, BayesFit) else np.nan
+
+    def coef(self, level: float = 0.95) -> pd.DataFrame:
+        """Coefficients of each group under every fit and every kind of interval, long.
+
+        Parameters
+        ----------
+        level : float, default 0.95
+
+        Returns
+        -------
+        DataFrame
+            Columns fit, interval, factor, group, term, estimate, lower, upper, n.
+        """
+        parts = []
+        for name, fit in self.fits.items():
+            for kind in fit.intervals:
+                table = fit.coef(kind, level)
+                table.insert(0, "interval", "separate" if name == COMPLETE else kind)
+                table.insert(0, "fit", name)
+                if name != COMPLETE or kind == "total":
+                    parts.append(table)
+        return pd.concat(parts, ignore_index=True)
+
+    def shrinkage(self) -> pd.DataFrame:
+        """Between which estimates each group stands, and its pooling factor.
+
+        Returns
+        -------
+        DataFrame
+            Columns group, term, n, no_pooling, complete_pooling, partial_reml, partial_bayes, lower, upper,
+            pooling_factor (1 complete, 0 none).
+        """
+        return shrinkage_table(self.none.coef(), self.complete.fixef, self.reml, self.bayes)
+
+    def plot_estimates(self, **options):
+        """Estimates and intervals of every group under every fit; see :func:`poolwise.plots.plot_estimates`."""
+        from poolwise.plot.estimates import plot_estimates
+
+        return plot_estimates(self, **options)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write the tables as CSV, the findings as text and the posterior as NetCDF; returns the files."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tables = {"table": self.table.reset_index(), "coef": self.coef(), "shrinkage": self.shrinkage()}
+        files = []
+        for name, table in tables.items():
+            files.append(folder / f"{name}.csv")
+            table.to_csv(files[-1], index=False)
+        files.append(folder / "findings.txt")
+        files[-1].write_text(repr(self.findings) + "\n", encoding="utf-8")
+        files.append(self.bayes.save(folder / "posterior.nc"))
+        return files
+
+    def _head(self) -> str:
+        sizes = self.factor.sizes
+        return (
+            f"Pooling study of {self.model.design.formula.text}\n"
+            f"{self.model.design.n} rows in {self.factor.J} groups of {self.factor.name} "
+            f"({sizes.min()} to {sizes.max()} rows); priors {self.model.specification.preset.name}; {self.folds}"
+        )
+
+    def _shown(self) -> pd.DataFrame:
+        table = self.table.rename(index=LABELS).rename(columns={"rmse": "RMSE", "rmse_kfold": "RMSE k-fold"})
+        return table.rename(columns={"rmse_new_groups": "RMSE new groups"}).rename_axis(None)
+
+    def __repr__(self) -> str:
+        table = self._shown().to_string(float_format="%.4g", na_rep="-")
+        columns = (
+            "RMSE in sample, of held-out rows of known groups (k-fold) and of groups left out whole; elpd by PSIS-LOO; "
+            "width: mean 95 % interval of the groups' coefficients."
+        )
+        return f"{self._head()}\n\n{table}\n\n{columns}\n\n{self.findings!r}"
+
+    def _repr_html_(self) -> str:
+        head = "<br>".join(map(escape, self._head().splitlines()))
+        table = self._shown().to_html(float_format="%.4g", na_rep="&ndash;", escape=True)
+        return f"<p>{head}</p>{table}{self.findings._repr_html_()}"
+
+
+def compare_pooling(
+    formula: str,
+    data,
+    family: str = "gaussian",
+    priors=None,
+    *,
+    group: str | None = None,
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    seed: int | None = None,
+    progress: bool = True,
+    folds: int = 10,
+    new_group_folds: int = 20,
+    weights: str | None = None,
+    missing: str = "error",
+) -> PoolingStudy:
+    """Fit one formula under complete, no and partial pooling, by least squares, REML and Bayes, and compare.
+
+    Parameters
+    ----------
+    formula : str
+        With one grouping factor, for instance ``"y ~ x + (x | g)"``.
+    data : DataFrame
+        One row an observation.
+    family : str, default "gaussian"
+    priors : str, path, PriorPreset or dict, optional
+        Priors of the Bayesian fit, see :class:`poolwise.Model`.
+    group : str, optional
+        Name of the grouping factor; only to state which one is meant.
+    draws, tune, chains, seed, progress
+        Of the Bayesian fit, see :meth:`poolwise.Model.fit`; the seed also deals out the folds.
+    folds : int, default 10
+        Folds over rows of known groups.
+    new_group_folds : int, default 20
+        Up to this many groups are left out one by one; more are left out in this many sets.
+    weights, missing
+        See :class:`poolwise.Model`.
+
+    Returns
+    -------
+    PoolingStudy
+
+    Raises
+    ------
+    DataError
+        If the formula has no grouping factor, or several.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> study = pw.compare_pooling(  # doctest: +SKIP
+    ...     "bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"), seed=1
+    ... )
+    """
+    model = Model(formula, data, family, priors, weights=weights, missing=missing)
+    factor = _one_factor(model, group)
+    report = _reporter(progress)
+    report("complete, no and partial pooling by least squares and REML")
+    design = model.design
+    alone = replace(design, factors=())
+    collapsed = sufficient(alone)
+    optimum = optimise(collapsed.stats, collapsed.structure, reml=True)
+    reml = model.fit_frequentist()
+    fits: dict[str, Fit] = {
+        COMPLETE: FrequentistFit(alone, collapsed, optimum, reml=True),
+        NONE: NoPoolingFit(design, factor),
+        REML: reml,
+    }
+    refits: dict[str, Refit] = {
+        COMPLETE: complete_refit(design),
+        NONE: no_pooling_refit(design, factor),
+        REML: reml_refit(design, reml.optimum),
+    }
+    simpler = intercepts_only(design) if reml.is_singular else None
+    if simpler is not None:
+        rows = sufficient(simpler)
+        fits[SIMPLER] = FrequentistFit(simpler, rows, optimise(rows.stats, rows.structure, reml=True), reml=True)
+        refits[SIMPLER] = reml_refit(simpler, fits[SIMPLER].optimum)  # type: ignore[union-attr]
+    report("partial pooling, Bayesian")
+    bayes = model.fit(draws, tune, chains, seed, progress=progress)
+    fits[BAYES] = bayes
+    settings = Sampling(REFIT_DRAWS, REFIT_DRAWS, 2, bayes.settings.seed, progress=False)
+    sampler = CollapsedSampler(design, model.sufficient, model.specification.priors)
+    refits[BAYES] = bayes_refit(design, sampler, settings)
+    scores, said = _scores(design, factor, refits, folds, new_group_folds, bayes.settings.seed, report)
+    return PoolingStudy(model, fits, scores, said)
+
+
+def _one_factor(model: Model, group: str | None) -> GroupingFactor:
+    factors = [factor.name for factor in model.design.factors]
+    if len(factors) != 1:
+        found = "none" if not factors else ", ".join(factors)
+        raise DataError(
+            f"compare_pooling needs one grouping factor, the formula {model.design.formula.text!r} has {found}; "
+            "write for instance 'y ~ x + (x | g)'"
+        )
+    factor = choose_factor(model.design, group)
+    assert factor is not None  # there is exactly one
+    return factor
+
+
+def intercepts_only(design: Design) -> Design | None:
+    """The design without its varying slopes; None where there are none, or no varying intercept."""
+    factor = design.factors[0]
+    if names.INTERCEPT not in factor.effects or len(factor.effects) == 1:
+        return None
+    at = factor.effects.index(names.INTERCEPT)
+    only = replace(
+        factor,
+        Z=factor.Z[:, at : at + 1],
+        effects=(names.INTERCEPT,),
+        terms=(GroupTerm(names.INTERCEPT, slice(0, 1), None),),
+        structure=BlockStructure((1,)),
+        parts=((Block("1", ("1",), factor.name, factor.columns, True), evaluate("1", design.frame)),),
+    )
+    return replace(design, factors=(only,))
+
+
+def _scores(design, factor, refits: dict[str, Refit], folds: int, new_group_folds: int, seed: int, report):
+    """Held-out errors of every fit, and how the folds were made."""
+    by_row = row_folds(factor.codes, min(folds, design.n), seed)
+    known = rows_of_known_groups(factor.codes, by_row)
+    by_group = group_folds(factor, new_group_folds, seed)
+    everyone = np.ones(design.n, dtype=bool)
+    rows = {}
+    for name, refit in refits.items():
+        report(f"cross-validation: {LABELS[name]}")
+        new = cross_validate(design, refit, by_group, everyone)
+        rows[name] = (cross_validate(design, refit, by_row, known).rmse, new.rmse)
+    scores = pd.DataFrame.from_dict(rows, orient="index", columns=["rmse_kfold", "rmse_new_groups"])
+    left_out = "one group" if factor.J <= new_group_folds else f"{new_group_folds} sets of groups"
+    unscored = f", {int((~known).sum())} rows of groups with one row not scored" if not known.all() else ""
+    return scores, f"{min(folds, design.n)} folds{unscored}; new groups by leaving out {left_out} at a time"
+
+
+def _reporter(progress: bool) -> Callable[[str], None]:
+    if not progress:
+        return lambda text: None
+    import sys
+
+    return lambda text: print(f"  {text} ...", file=sys.stderr, flush=True)

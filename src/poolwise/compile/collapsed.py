@@ -1,0 +1,301 @@
+"""The collapsed log posterior over (b, sds, correlations, sigma) as one numba kernel, data and priors as numbers.
+
+The unconstrained vector is ``[xi (p) | log sd ratios (q) | atanh of partial correlations | log sigma ratio]``:
+
+    b     = mode + C xi               whitened by the conditional covariance of b at a reference (sds, sigma)
+    sd_k  = reference_k exp(zeta_k)   and T = diag(sd) L, L from the canonical partial correlations tanh(c)
+    sigma = reference exp(tau)
+
+All numbers travel in one flat float array, so the compiled kernel serves every model of any size.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy.special import gammaln
+
+from poolwise.algebra.basis import Basis
+from poolwise.algebra.crossproducts import Array, CrossProducts
+from poolwise.algebra.marginal import log_marginal
+from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes
+from poolwise.priors.density import prior_logpdf
+
+HEADER = 16  # numbers at the start of the packed array: sizes first, then scalars
+LENGTH = 11  # where the header holds the length of the whole
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where the sampler's coordinates are centred: estimates that need only be near.
+
+    Parameters
+    ----------
+    b : ndarray (p,)
+        Common effects in the coordinates of the algebra.
+    C : ndarray (p, p)
+        Factor of their conditional covariance there.
+    sd : ndarray (q,)
+        Group standard deviations, units of the data.
+    sigma : float
+        Residual standard deviation, units of the data.
+    """
+
+    b: Array
+    C: Array
+    sd: Array
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Collapsed:
+    """A Gaussian model with its group-specific effects integrated out, ready to be evaluated.
+
+    Parameters
+    ----------
+    stats : CrossProducts
+        Sufficient statistics in the coordinates of ``basis``.
+    basis : Basis
+        The way back to the units of the data.
+    structure : BlockStructure
+        Which effects are correlated.
+    eta : tuple of float
+        LKJ parameter of each block.
+    reference : Reference
+        Centre and scale of the unconstrained coordinates.
+    """
+
+    stats: CrossProducts
+    basis: Basis
+    structure: BlockStructure
+    eta: tuple[float, ...]
+    reference: Reference
+
+    @property
+    def size(self) -> int:
+        """Length of the unconstrained vector."""
+        return self.stats.p + self.structure.q + self.structure.n_correlations + 1
+
+    def split(self, x: Array) -> tuple[Array, Array, Array, Array]:
+        """The parts xi, zeta, c and tau of unconstrained vectors (..., size)."""
+        p, q, r = self.stats.p, self.structure.q, self.structure.n_correlations
+        return x[..., :p], x[..., p : p + q], x[..., p + q : p + q + r], x[..., -1]
+
+    def constrain(self, x: Array) -> "Draws":
+        """Parameters in the units of the data, and what the algebra needs, for unconstrained vectors (D, size)."""
+        xi, zeta, c, tau = self.split(x)
+        b = self.reference.b + xi @ self.reference.C.T
+        offset, matrix = self.basis.to_coefficients
+        sd = self.reference.sd * np.exp(zeta)
+        L = np.zeros((*x.shape[:-1], self.structure.q, self.structure.q))
+        at = 0
+        for start, size in zip(self.structure.starts, self.structure.sizes, strict=True):
+            stop, count = start + size, size * (size - 1) // 2
+            L[..., start:stop, start:stop] = correlation_factor(np.tanh(c[..., at : at + count]), size)
+            at += count
+        sigma = self.reference.sigma * np.exp(tau)
+        T = (sd / self.basis.to_effects)[..., None] * L
+        return Draws(b, T, (sigma / self.basis.y_scale) ** 2, offset + b @ matrix.T, sd, L, sigma)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of the parameters: b, T, s in the coordinates of the algebra, the rest in the units of the data."""
+
+    b: Array
+    T: Array
+    s: Array
+    coefficients: Array
+    sd: Array
+    correlation_factor: Array
+    sigma: Array
+
+
+def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_prior: Array) -> Array:
+    """All numbers of a model and its priors as one flat float64 array, the kernel's only argument beside x.
+
+    Parameters
+    ----------
+    model : Collapsed
+        The model.
+    coefficient_priors, sd_priors, sigma_prior : ndarray (p, 4), (q, 4), (4,)
+        Rows (kind, p1, p2, p3) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at centred
+        predictors.
+
+    Returns
+    -------
+    ndarray
+    """
+    stats, basis, structure, reference = model.stats, model.basis, model.structure, model.reference
+    shapes = lkj_shapes(structure.sizes, model.eta)
+    offset, matrix = basis.to_centred
+    header = np.zeros(HEADER)
+    header[:5] = stats.J, structure.q, stats.p, len(structure.sizes), structure.n_correlations
+    header[5:10] = stats.n, stats.log_weights, stats.yty, reference.sigma, basis.y_scale
+    header[10] = _log_jacobian(model, shapes)
+    parts = [
+        header,
+        stats.XtX,
+        stats.Xty,
+        stats.ZtZ,
+        stats.ZtX,
+        stats.Zty,
+        reference.b,
+        reference.C,
+        offset,
+        matrix,
+        reference.sd,
+        1.0 / basis.to_effects,
+        np.array(structure.sizes, dtype=float),
+        shapes,
+        coefficient_priors,
+        sd_priors,
+        sigma_prior,
+    ]
+    packed = np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
+    packed[LENGTH] = len(packed)
+    return packed
+
+
+def _log_jacobian(model: Collapsed, shapes: Array) -> float:
+    """Constants of the density over x: the linear map to coefficients, the units of y, the LKJ normalisations."""
+    _, matrix = model.basis.to_centred
+    _, logdet_C = np.linalg.slogdet(model.reference.C)
+    _, logdet_matrix = np.linalg.slogdet(matrix)
+    beta = gammaln(2 * shapes) - 2 * gammaln(shapes) - (2 * shapes - 1) * math.log(2)
+    # The likelihood is of y in its own units: each counted row brings -log(y_scale).
+    units = -model.stats.n * math.log(model.basis.y_scale)
+    scales = np.log(model.reference.sd).sum() + math.log(model.reference.sigma)
+    return float(logdet_C + logdet_matrix + beta.sum() + units + scales)
+
+
+@numba.njit(cache=True, nogil=True)
+def log_posterior(x, packed, grad):
+    """Log posterior density over the unconstrained vector x; writes its gradient.
+
+    Returns NaN where the algebra breaks down in floating point, for the caller to reject.
+    """
+    J, q, p = int(packed[0]), int(packed[1]), int(packed[2])
+    n_blocks, n_corr = int(packed[3]), int(packed[4])
+    n, log_weights, yty, sigma_reference, y_scale = packed[5], packed[6], packed[7], packed[8], packed[9]
+    at = HEADER
+    XtX = packed[at : at + p * p].reshape(p, p)
+    at += p * p
+    Xty = packed[at : at + p]
+    at += p
+    ZtZ = packed[at : at + J * q * q].reshape(J, q, q)
+    at += J * q * q
+    ZtX = packed[at : at + J * q * p].reshape(J, q, p)
+    at += J * q * p
+    Zty = packed[at : at + J * q].reshape(J, q)
+    at += J * q
+    b_reference = packed[at : at + p]
+    at += p
+    C = packed[at : at + p * p].reshape(p, p)
+    at += p * p
+    offset = packed[at : at + p]
+    at += p
+    matrix = packed[at : at + p * p].reshape(p, p)
+    at += p * p
+    sd_reference = packed[at : at + q]
+    at += q
+    to_algebra = packed[at : at + q]
+    at += q
+    sizes = packed[at : at + n_blocks]
+    at += n_blocks
+    shapes = packed[at : at + n_corr]
+    at += n_corr
+    coefficient_priors = packed[at : at + 4 * p].reshape(p, 4)
+    at += 4 * p
+    sd_priors = packed[at : at + 4 * q].reshape(q, 4)
+    at += 4 * q
+    sigma_prior = packed[at : at + 4]
+
+    value = packed[10]
+    grad[:] = 0.0
+
+    # Parameters.
+    b = b_reference.copy()
+    for i in range(p):
+        for k in range(p):
+            b[i] += C[i, k] * x[k]
+    sd = np.empty(q)
+    for k in range(q):
+        sd[k] = sd_reference[k] * math.exp(x[p + k])
+    sigma = sigma_reference * math.exp(x[p + q + n_corr])
+    s = (sigma / y_scale) ** 2
+    correlation = np.zeros((q, q))
+    z, left = np.empty(n_corr), np.empty(n_corr)
+    index, start = 0, 0
+    for block in range(n_blocks):
+        size = int(sizes[block])
+        for row in range(size):
+            rest = 1.0
+            for column in range(row):
+                c = x[p + q + index]
+                z[index] = math.tanh(c)
+                left[index] = math.sqrt(rest)
+                correlation[start + row, start + column] = z[index] * left[index]
+                # log(1 - tanh(c)^2) without cancellation.
+                log_one_minus = 2 * (math.log(2.0) - abs(c) - math.log1p(math.exp(-2 * abs(c))))
+                value += shapes[index] * log_one_minus
+                rest *= math.exp(log_one_minus)
+                index += 1
+            correlation[start + row, start + row] = math.sqrt(rest)
+        start += size
+    T = np.empty((q, q))
+    for i in range(q):
+        for k in range(q):
+            T[i, k] = sd[i] * to_algebra[i] * correlation[i, k]
+
+    # Likelihood.
+    grad_b, grad_T = np.empty(p), np.empty((q, q))
+    likelihood, grad_s = log_marginal(b, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, grad_b, grad_T)
+    value += likelihood
+
+    # Priors of the coefficients at centred predictors.
+    for i in range(p):
+        coefficient = offset[i]
+        for k in range(p):
+            coefficient += matrix[i, k] * b[k]
+        row = coefficient_priors[i]
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], coefficient)
+        value += logp
+        for k in range(p):
+            grad_b[k] += slope * matrix[i, k]
+    for k in range(p):
+        for i in range(p):
+            grad[k] += C[i, k] * grad_b[i]
+
+    # Group standard deviations; the log transform adds zeta to the density.
+    for k in range(q):
+        row = sd_priors[k]
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], sd[k])
+        value += logp + x[p + k]
+        total = slope * sd[k] + 1.0
+        for m in range(k + 1):
+            total += grad_T[k, m] * T[k, m]
+        grad[p + k] = total
+
+    # Correlations: each partial correlation scales its own entry and shrinks those to its right.
+    index, start = 0, 0
+    for block in range(n_blocks):
+        size = int(sizes[block])
+        for row in range(start, start + size):
+            scale = sd[row] * to_algebra[row]
+            for column in range(start, row):
+                right = 0.0
+                for m in range(column + 1, row + 1):
+                    right += grad_T[row, m] * scale * correlation[row, m]
+                own = grad_T[row, column] * scale * left[index] * (1.0 - z[index] * z[index])
+                grad[p + q + index] = own - z[index] * right - 2.0 * z[index] * shapes[index]
+                index += 1
+        start += size
+
+    # Residual standard deviation.
+    logp, slope = prior_logpdf(int(sigma_prior[0]), sigma_prior[1], sigma_prior[2], sigma_prior[3], sigma)
+    tau = p + q + n_corr
+    value += logp + x[tau]
+    grad[tau] = grad_s * 2.0 * s + slope * sigma + 1.0
+    return value

@@ -1,0 +1,172 @@
+"""The generative model: explicit group-specific effects under Bambi's names, to read, to extend, and to sample.
+
+It serves any number of grouping factors. Effects are non-centred; the correlations of a block come from canonical
+partial correlations, whose independent Beta distributions are exactly an LKJ prior (Lewandowski, Kurowicka & Joe 2009).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import xarray as xr
+
+from poolwise import names
+from poolwise.algebra.theta import lkj_shapes
+from poolwise.compile.pymc_priors import pymc_distribution
+from poolwise.errors import PriorError
+from poolwise.priors.prior import Prior
+from poolwise.spec.design import Design, GroupingFactor
+
+CENTRED_INTERCEPT = "Intercept_centred"
+IMPROPER = ("Flat", "HalfFlat", "JeffreysScale")
+
+
+def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:
+    """PyMC model of a Gaussian design with its priors.
+
+    Parameters
+    ----------
+    design : Design
+        The rows.
+    priors : mapping of str to Prior
+        Resolved, by parameter.
+
+    Returns
+    -------
+    pm.Model
+        Variables as :func:`poolwise.names` says; the intercept's prior stands at centred predictors, ``Intercept`` is
+        the one on the scale of the data.
+    """
+    coords: dict[str, Any] = {names.OBSERVATION: np.arange(design.n)}
+    for factor in design.factors:
+        coords[names.group_dim(factor.name)] = factor.labels
+        coords |= {dim: list(factor.effects) for dim in names.correlation_dims(factor.name)}
+    with pm.Model(coords=coords) as model:
+        mean = pt.as_tensor(design.offset) + _common_part(design, priors, model)
+        for factor in design.factors:
+            mean = mean + _group_part(factor, priors, model)
+        sigma = _named(model, names.SIGMA, priors[names.SIGMA])
+        scale = sigma if design.weights is None or design.frequency else sigma / np.sqrt(design.weights)
+        mean = pm.Deterministic("mu", mean, dims=names.OBSERVATION)
+        if design.frequency:
+            density = pt.as_tensor(design.weights) * pm.logp(pm.Normal.dist(mean, scale), design.y)
+            pm.Potential(design.formula.response, density.sum())
+        else:
+            pm.Normal(design.formula.response, mean, scale, observed=design.y, dims=names.OBSERVATION)
+    return model
+
+
+def _named(model: pm.Model, name: str, prior: Prior):
+    if prior.distribution == "JeffreysScale":
+        # PyMC knows no density 1 / x: a flat positive variable and the density as a potential.
+        value = pm.HalfFlat(name)
+        pm.Potential(f"{name}_density", -pt.log(value))
+        return value
+    return model.register_rv(pymc_distribution(prior), name)
+
+
+def _common_part(design: Design, priors: Mapping[str, Prior], model: pm.Model):
+    """X b with centred predictors; the terms are registered under their names."""
+    centre = design.X.mean(axis=0) if design.intercept >= 0 else np.zeros(design.X.shape[1])
+    total: Any = np.zeros(design.n)
+    shift: Any = 0.0
+    for term, where, levels in design.common.terms:
+        columns = list(range(where.start, where.stop))
+        if columns == [design.intercept]:
+            continue
+        name = design.variable(term, where)
+        parts = [priors[design.coefficient_names[k]] for k in columns]
+        b = _vector(model, name, parts, None if levels is None else names.term_dim(term), levels)
+        total = total + pt.dot(design.X[:, columns] - centre[columns], b)
+        shift = shift + pt.dot(centre[columns], b)
+    if design.intercept >= 0:
+        at_centre = _named(model, CENTRED_INTERCEPT, priors[names.INTERCEPT])
+        pm.Deterministic(names.INTERCEPT, at_centre - shift)
+        total = total + at_centre
+    return total
+
+
+def _vector(model: pm.Model, name: str, priors: Sequence[Prior], dim: str | None, levels):
+    """Coefficients of one term as a vector; one variable, or one a column where their priors differ in kind."""
+    if dim is None:
+        return pt.stack([_named(model, name, priors[0])])
+    model.add_coord(dim, list(levels))
+    columns = [_named(model, f"{name}[{level}]", prior) for level, prior in zip(levels, priors, strict=True)]
+    return pm.Deterministic(name, pt.stack(columns), dims=dim)
+
+
+def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model):
+    """Contribution of one grouping factor: T z by group, T = diag(sd) L."""
+    q, groups = len(factor.effects), names.group_dim(factor.name)
+    sds = []
+    for term in factor.terms:
+        base = names.group_sd(term.name, factor.name)
+        parts = [priors[name] for name in factor.sd_names[term.columns]]
+        dim = None
+        if term.levels is not None:
+            dim = names.expression_dim(term.name)
+            if dim in model.coords:
+                dim = f"{dim}_{factor.name}"
+        sds.append(_vector(model, base, parts, dim, term.levels))
+    sd = pt.concatenate(sds)
+    T = sd[:, None] * _correlation_factor(factor, priors, model)
+    z = pm.Normal(f"{factor.name}__z", 0.0, 1.0, shape=(factor.J, q))
+    effects = pt.dot(z, T.T)  # (J, q)
+    for term in factor.terms:
+        value = effects[:, term.columns]
+        dims: tuple[str, ...] = (groups,)
+        if term.levels is None:
+            value = value[:, 0]
+        else:
+            dim = next(
+                d
+                for d in (f"{names.expression_dim(term.name)}_{factor.name}", names.expression_dim(term.name))
+                if d in model.coords
+            )
+            dims = (groups, dim)
+        pm.Deterministic(names.effect(term.name, factor.name), value, dims=dims)
+    return (pt.as_tensor(factor.Z) * effects[factor.codes]).sum(axis=1)
+
+
+def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model):
+    """Cholesky factor (q, q) of the correlations, from one Beta variable a partial correlation."""
+    structure = factor.structure
+    if not structure.n_correlations:
+        return np.eye(structure.q)
+    eta = priors[names.correlation(factor.name)].params["eta"]
+    shapes = lkj_shapes(structure.sizes, [eta] * len(structure.sizes))
+    beta = pm.Beta(f"{names.correlation(factor.name)}_partial", shapes, shapes, shape=len(shapes))
+    entries: list[list[Any]] = [[pt.constant(0.0) for _ in range(structure.q)] for _ in range(structure.q)]
+    index = 0
+    for start, size in zip(structure.starts, structure.sizes, strict=True):
+        for row in range(size):
+            left: Any = pt.constant(1.0)
+            for column in range(row):
+                partial = 2 * beta[index] - 1
+                entries[start + row][start + column] = partial * pt.sqrt(left)
+                left = left * (1 - partial**2)
+                index += 1
+            entries[start + row][start + row] = pt.sqrt(left)
+    L = pt.stack([pt.stack(row) for row in entries])
+    pm.Deterministic(names.correlation(factor.name), pt.dot(L, L.T), dims=names.correlation_dims(factor.name))
+    return L
+
+
+def prior_predictive(model: pm.Model, priors: Mapping[str, Prior], draws: int, seed: int | None) -> xr.DataTree:
+    """Prior draws of every variable and of the response.
+
+    Raises
+    ------
+    PriorError
+        If a prior is improper: there is nothing to draw from.
+    """
+    improper = [name for name, prior in priors.items() if prior.distribution in IMPROPER]
+    if improper:
+        raise PriorError(
+            f"the priors of {', '.join(map(repr, improper))} are improper (flat), so the prior has no predictions; "
+            "choose a proper preset such as 'weakly_informative', or override those priors"
+        )
+    with model:
+        return pm.sample_prior_predictive(draws, random_seed=seed)

@@ -1,0 +1,1 @@
+"""Tables: intake, validation and the data sets that ship with the package."""

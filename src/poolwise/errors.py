@@ -1,0 +1,82 @@
+"""The errors and warnings of poolwise: one root, few children, helpful texts.
+
+A message names what was given, where, what was expected, and the next step. The children are also the builtin
+error a Python user would catch (``ValueError``, ``KeyError``, ``RuntimeError``).
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PoolwiseError(Exception):
+    """Root of every error that poolwise raises on purpose."""
+
+
+class FormulaError(PoolwiseError, ValueError):
+    """The formula cannot be read, or asks for what the grammar does not allow."""
+
+
+class DataError(PoolwiseError, ValueError):
+    """The table does not fit the model: names the column, the rows and the way out."""
+
+
+class PriorError(PoolwiseError, ValueError):
+    """A prior or a preset is not valid: names the file or call, the key, what was found and what is allowed."""
+
+
+class UnknownNameError(PoolwiseError, KeyError):
+    """A name (data set, preset, group, term ...) that is not there; lists the near or valid names."""
+
+    def __str__(self) -> str:
+        # KeyError shows its argument's repr; a message must be shown as written.
+        return str(self.args[0]) if self.args else ""
+
+
+class AlgebraError(PoolwiseError, ValueError):
+    """A matrix or parameter that the algebra cannot work with."""
+
+
+class FitError(PoolwiseError, RuntimeError):
+    """A fit that could not be made, and what to do instead."""
+
+
+class StoreError(PoolwiseError, ValueError):
+    """A saved fit that cannot be read or written."""
+
+
+class PoolwiseWarning(UserWarning):
+    """Root of every warning of poolwise."""
+
+
+class ConvergenceWarning(PoolwiseWarning):
+    """A fit whose sampler or optimiser did not reach what was asked."""
+
+
+def near_names(name: str, options: Iterable[str], limit: int = 8) -> str:
+    """Sentence that helps after an unknown name: the nearest names, or the valid ones.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    options : iterable of str
+        The names that exist.
+    limit : int, default 8
+        How many valid names are listed at most.
+
+    Returns
+    -------
+    str
+        For instance ``did you mean 'std_age'? Available: 'age', 'std_age'.``
+
+    Examples
+    --------
+    >>> near_names("cuonty", ["county", "age"])
+    "did you mean 'county'? Available: 'county', 'age'."
+    """
+    options = [str(option) for option in options]
+    shown = ", ".join(repr(option) for option in options[:limit])
+    more = f" and {len(options) - limit} more" if len(options) > limit else ""
+    available = f"Available: {shown}{more}." if options else "There are none."
+    near = get_close_matches(str(name), options, n=1)
+    return f"did you mean {near[0]!r}? {available}" if near else available

@@ -1,0 +1,1 @@
+"""Estimation: the frequentist optimum and the Bayesian sampler."""

@@ -1,0 +1,163 @@
+"""The Bayesian fit of one grouping factor: NUTS over the collapsed posterior, then exact group-specific effects."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from poolwise import names
+from poolwise.algebra.conditional import draw_effects
+from poolwise.algebra.crossproducts import Array, CrossProducts
+from poolwise.compile.collapsed import Collapsed, Draws, pack
+from poolwise.fit.nuts import run, sample_packed
+from poolwise.fit.reference import make_reference
+from poolwise.priors.density import prior_code
+from poolwise.priors.distributions import in_closed_set
+from poolwise.priors.prior import Prior
+from poolwise.spec.design import Design
+from poolwise.spec.sufficient import Sufficient
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of a run, the same for every form.
+
+    Parameters
+    ----------
+    draws, tune, chains : int
+        Kept and discarded draws of each chain.
+    seed : int
+        Of the sampler and of the group-specific effects.
+    cores : int or None
+        Chains side by side; all cores of the machine by default.
+    progress : bool
+        Whether to show progress.
+    target_accept : float
+        Acceptance rate that the step size aims for.
+    """
+
+    draws: int = 1000
+    tune: int = 1000
+    chains: int = 4
+    seed: int = 0
+    cores: int | None = None
+    progress: bool = True
+    target_accept: float = 0.9
+
+    @property
+    def nuts(self) -> dict:
+        """As keyword arguments of :func:`poolwise.fit.nuts.run`."""
+        return dict(self.__dict__)
+
+
+def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str, Prior]) -> Collapsed:
+    """The collapsed posterior of a design under resolved priors, its coordinates centred at a reference."""
+    coefficients = [priors[name] for name in design.coefficient_names]
+    mean, precision = np.zeros(len(coefficients)), np.zeros(len(coefficients))
+    for k, prior in enumerate(coefficients):
+        if prior.distribution == "Normal":
+            mean[k], precision[k] = prior.params["mu"], prior.params["sigma"] ** -2
+    eta: list[float] = []
+    for factor in design.factors:
+        prior = priors.get(names.correlation(factor.name))
+        eta += [prior.params["eta"] if prior is not None else 1.0] * len(factor.structure.sizes)
+    reference = make_reference(sufficient, mean, precision)
+    return Collapsed(sufficient.stats, sufficient.basis, sufficient.structure, tuple(eta), reference)
+
+
+def scalar_priors(design: Design, priors: Mapping[str, Prior]) -> tuple[list[Prior], list[Prior], Prior]:
+    """Priors of the coefficients, of the group sds and of sigma, in the order of the unconstrained vector."""
+    sds = [priors[name] for factor in design.factors for name in factor.sd_names]
+    return [priors[name] for name in design.coefficient_names], sds, priors[names.SIGMA]
+
+
+class CollapsedSampler:
+    """The collapsed posterior of a design, compiled once and sampled for any statistics of that design.
+
+    Parameters
+    ----------
+    design : Design
+        Names and sizes.
+    sufficient : Sufficient
+        Its collapsed rows; coordinates are centred by them.
+    priors : mapping of str to Prior
+        Resolved, by parameter.
+    door : {"auto", "direct", "general"}
+        Which way into nutpie; direct where every prior is of the closed set.
+    """
+
+    def __init__(self, design: Design, sufficient: Sufficient, priors: Mapping[str, Prior], door: str = "auto"):
+        self.model = collapsed_model(design, sufficient, priors)
+        self._priors = scalar_priors(design, priors)
+        if door == "auto":
+            coefficients, sds, sigma = self._priors
+            closed = all(in_closed_set(prior.distribution) for prior in (*coefficients, *sds, sigma))
+            door = "direct" if closed else "general"
+        self.door = door
+
+    @cached_property
+    def _general(self):
+        from poolwise.compile.general import compile_general
+
+        return compile_general(self.model, *self._priors, starting_point(self.model.size))
+
+    def pack(self, stats: CrossProducts | None = None) -> Array:
+        """The numbers of the direct door, for these statistics or the design's own."""
+        coefficients, sds, sigma = self._priors
+        codes = [
+            np.array([prior_code(prior.distribution, prior.params) for prior in part], dtype=float).reshape(-1, 4)
+            for part in (coefficients, sds)
+        ]
+        model = self.model if stats is None else replace(self.model, stats=stats)
+        return pack(model, *codes, np.array(prior_code(sigma.distribution, sigma.params), dtype=float))
+
+    def sample(self, settings: Sampling, stats: CrossProducts | None = None) -> tuple[Draws, xr.Dataset]:
+        """Draws of the parameters (chains * draws, ...) and nutpie's sample statistics.
+
+        Parameters
+        ----------
+        settings : Sampling
+            Of the run.
+        stats : CrossProducts, optional
+            Statistics of some of the rows, in the same coordinates; the design's own by default.
+        """
+        if self.door == "direct":
+            start = starting_point(self.model.size)
+            trace = sample_packed(self.pack(stats), self.model.size, start, **settings.nuts)
+            x = trace["posterior"]["x"].to_numpy()
+        else:
+            from poolwise.compile.general import unconstrained, with_statistics
+
+            compiled = self._general if stats is None else with_statistics(self._general, stats)
+            trace = run(compiled, **settings.nuts)
+            x = unconstrained(trace["posterior"].to_dataset())
+        return self.model.constrain(x.reshape(-1, self.model.size)), trace["sample_stats"].to_dataset()
+
+    def effects(self, draws: Draws, settings: Sampling) -> Array:
+        """Exact draws of the group-specific effects (chains * draws, J, q), units of the data."""
+        # One chain a thread: the kernel releases the GIL.
+        if not self.model.stats.q:
+            return np.zeros((len(draws.s), 0, 0))
+        parts = np.array_split(np.arange(len(draws.s)), settings.chains)
+        seeds = np.random.SeedSequence(settings.seed).spawn(settings.chains)
+
+        def one(rows: Array, seed: np.random.SeedSequence) -> Array:
+            rng = np.random.default_rng(seed)
+            effects = draw_effects(self.model.stats, draws.b[rows], draws.T[rows], draws.s[rows], rng)
+            effects *= self.model.basis.to_effects
+            return effects
+
+        with ThreadPoolExecutor(settings.cores) as pool:
+            return np.concatenate(list(pool.map(one, parts, seeds)))
+
+
+def starting_point(size: int):
+    """Function from a seed to an initial vector: near the reference, spread over about one posterior sd."""
+
+    def start(seed: int) -> Array:
+        return np.random.default_rng(seed).uniform(-1.0, 1.0, size)
+
+    return start

@@ -1,0 +1,38 @@
+"""NUTS over the generative model, for what the collapsed form does not serve."""
+
+import pymc as pm
+import xarray as xr
+
+from poolwise import names
+from poolwise.fit.bayes import Sampling
+from poolwise.fit.nuts import run
+from poolwise.spec.design import Design
+
+
+def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tuple[xr.Dataset, xr.Dataset]:
+    """Posterior under Bambi's names without the helper variables, and nutpie's sample statistics.
+
+    Parameters
+    ----------
+    design : Design
+        Names of the factors.
+    model : pm.Model
+        From :func:`poolwise.compile.generative.generative_model`.
+    settings : Sampling
+        Of the run.
+
+    Returns
+    -------
+    posterior, sample_stats : Dataset
+    """
+    import nutpie
+
+    trace = run(nutpie.compile_pymc_model(model), **settings.nuts)
+    posterior = trace["posterior"].to_dataset()
+    wanted = {names.SIGMA}
+    wanted |= {design.variable(term, where) for term, where, _ in design.common.terms}
+    for factor in design.factors:
+        wanted.add(names.correlation(factor.name))
+        for term in factor.terms:
+            wanted |= {names.effect(term.name, factor.name), names.group_sd(term.name, factor.name)}
+    return posterior[[name for name in posterior.data_vars if name in wanted]], trace["sample_stats"].to_dataset()

@@ -1,0 +1,248 @@
+"""The model: a formula and a table in, fits out."""
+
+from functools import cached_property
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from poolwise.errors import FitError
+from poolwise.fit.bayes import CollapsedSampler, Sampling
+from poolwise.fit.reml import optimise
+from poolwise.priors.resolve import priors_table
+from poolwise.result.bayes import BayesFit
+from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_dataset
+from poolwise.spec.parameters import structure_note
+from poolwise.spec.specification import specify
+from poolwise.spec.sufficient import Sufficient, sufficient
+
+FORMS = ("auto", "collapsed", "generative")
+
+
+class Model:
+    """A hierarchical model, specified as in lme4, brms or Bambi.
+
+    Parameters
+    ----------
+    formula : str
+        For instance ``"y ~ x + (x | g)"``. Blocks: ``(1 | g)``, ``(x | g)`` with correlated effects, ``(x || g)``
+        without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``. Functions: log, exp, sqrt, scale, center, poly, bs,
+        C, I, offset ...
+    data : DataFrame
+        One row an observation; pandas, polars, pyarrow or a dict of columns. It is not changed.
+    family : str, default "gaussian"
+        Distribution of the response.
+    priors : str, path, PriorPreset or dict, default "weakly_informative"
+        A preset by name or file, or a dict of :class:`poolwise.Prior` by parameter on top of the default preset.
+    group_correlation : bool, default True
+        False reads every ``(x | g)`` as ``(x || g)``.
+    weights : str, optional
+        Column of precision weights, as lme4's ``weights``: the residual variance of a row is sigma^2 / weight.
+        (Frequency weights are written ``weighted(y, w) ~ ...``.)
+    missing : {"error", "drop"}, default "error"
+        What to do with rows that miss a value of a column in the formula.
+    trusted : bool, default False
+        Allow any function in the formula; only for formulas you wrote yourself.
+
+    Raises
+    ------
+    FormulaError, DataError, PriorError
+        Before anything is compiled, with all problems of the table in one message.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+    >>> model.fit_frequentist().fixef.round(2).to_dict()
+    {'Intercept': 251.41, 'Days': 10.47}
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        data,
+        family: str = "gaussian",
+        priors=None,
+        *,
+        group_correlation: bool = True,
+        weights: str | None = None,
+        missing: str = "error",
+        trusted: bool = False,
+    ):
+        self.specification = specify(
+            formula,
+            data,
+            family,
+            priors,
+            group_correlation=group_correlation,
+            weights=weights,
+            missing=missing,
+            trusted=trusted,
+        )
+        self.design = self.specification.design
+
+    @property
+    def priors(self) -> pd.DataFrame:
+        """The resolved priors, a row a parameter: distribution, rule behind its numbers, source."""
+        return priors_table(self.specification.resolved)
+
+    @cached_property
+    def spec(self):
+        """The unbuilt :class:`bambi.Model` of the common part, with the resolved priors."""
+        from poolwise.spec.bambi import bambi_specification
+
+        return bambi_specification(self.specification)
+
+    @cached_property
+    def pymc(self):
+        """The generative :class:`pymc.Model` with explicit group-specific effects, to read and to extend."""
+        from poolwise.compile.generative import generative_model
+
+        return generative_model(self.design, self.specification.priors)
+
+    @cached_property
+    def sufficient(self) -> Sufficient:
+        """The collapsed rows; only for at most one grouping factor."""
+        return sufficient(self.design)
+
+    def prior_predictive(self, draws: int = 500, seed: int | None = None):
+        """Draw parameters and responses from the prior.
+
+        Parameters
+        ----------
+        draws : int, default 500
+        seed : int, optional
+
+        Returns
+        -------
+        xarray.DataTree
+            Groups prior and prior_predictive.
+        """
+        from poolwise.compile.generative import prior_predictive
+
+        return prior_predictive(self.pymc, self.specification.priors, draws, seed)
+
+    def fit_frequentist(self, reml: bool = True) -> FrequentistFit:
+        """Fit by restricted (or ordinary) maximum likelihood, as lme4 does.
+
+        Parameters
+        ----------
+        reml : bool, default True
+            Restricted likelihood; False for ordinary maximum likelihood, to compare common effects by likelihood ratio.
+
+        Returns
+        -------
+        FrequentistFit
+
+        Raises
+        ------
+        FitError
+            With several grouping factors, or with no more rows than coefficients.
+        """
+        collapsed = self.sufficient
+        if collapsed.stats.n <= collapsed.stats.p + 1:
+            raise FitError(
+                f"{self.design.n} rows cannot estimate {collapsed.stats.p} common effects and a residual variance; "
+                "leave out terms, or use Model.fit(), where the priors identify them"
+            )
+        optimum = optimise(collapsed.stats, collapsed.structure, reml=reml)
+        if not np.isfinite(optimum.at.criterion):
+            raise FitError(
+                "the residual variance is zero: the common effects reproduce the response exactly; "
+                "check that the response is not a function of the predictors"
+            )
+        return FrequentistFit(self.design, collapsed, optimum, reml=reml)
+
+    def fit(
+        self,
+        draws: int = 1000,
+        tune: int = 1000,
+        chains: int = 4,
+        seed: int | None = None,
+        form: str = "auto",
+        progress: bool = True,
+        *,
+        cores: int | None = None,
+        target_accept: float = 0.9,
+    ) -> BayesFit:
+        """Sample the posterior.
+
+        Parameters
+        ----------
+        draws, tune, chains : int, default 1000, 1000, 4
+            Kept and discarded draws of each chain.
+        seed : int, optional
+            The same seed gives the same draws; one is drawn and kept in ``fit.settings.seed`` by default.
+        form : {"auto", "collapsed", "generative"}, default "auto"
+            Collapsed integrates the group-specific effects out and draws them exactly afterwards; generative samples
+            them.
+        progress : bool, default True
+            Show progress.
+        cores : int, optional
+            Chains side by side; all cores by default.
+        target_accept : float, default 0.9
+            Acceptance rate that the step size aims for.
+
+        Returns
+        -------
+        BayesFit
+
+        Warns
+        -----
+        ConvergenceWarning
+            If R-hat, effective sample sizes or divergences are beyond their limits.
+        """
+        settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
+        if form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
+        if form == "auto":
+            form = "generative" if len(self.design.factors) > 1 else "collapsed"
+        if form == "generative":
+            from poolwise.fit.generative import sample_generative
+
+            posterior, stats = sample_generative(self.design, self.pymc, settings)
+            tree = data_tree(self.design, posterior, sample_stats_dataset(stats))
+            said = "generative form, non-centred effects sampled by NUTS"
+        else:
+            priors = self.specification.priors
+            sampler = CollapsedSampler(self.design, self.sufficient, priors)
+            parameters, stats = sampler.sample(settings)
+            tree = collapsed_tree(self.design, parameters, sampler.effects(parameters, settings), stats, settings)
+            said = f"collapsed form ({sampler.door} door), group-specific effects drawn exactly"
+        return BayesFit(self.design, tree, self.specification.resolved, settings, said).warn_if_not_converged()
+
+    def __repr__(self) -> str:
+        design, table = self.design, self.specification.table
+        lines = [
+            f"Model of {design.formula.text}",
+            f"  as understood  {design.formula.canonical}",
+            f"  family         {self.specification.family}",
+            f"  rows           {design.n}"
+            + (f", dropped for missing values: {table.dropped}" if table.dropped else ""),
+        ]
+        for factor in design.factors:
+            sizes = factor.sizes
+            lines.append(
+                f"  groups         {factor.J} of {factor.name}, {sizes.min()} to {sizes.max()} rows (median "
+                f"{np.median(sizes):g}); effects {structure_note(factor)}"
+            )
+        lines += [f"  note           {note}" for note in table.notes]
+        lines += [f"  alias          the term {term!r} is called {alias!r}" for term, alias in design.aliases.items()]
+        shown = self.priors[["parameter", "distribution", "source"]]
+        return "\n".join(lines) + f"\n  priors\n{shown.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        head = escape(repr(self).split("\n  priors\n")[0])
+        return f"<pre>{head}</pre>{self.priors.to_html(index=False)}"
+
+
+def _settings(draws, tune, chains, seed, cores, progress, target_accept) -> Sampling:
+    for name, value, least in (("draws", draws, 4), ("tune", tune, 0), ("chains", chains, 1)):
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    if not 0.5 <= target_accept < 1:
+        raise ValueError(f"target_accept must lie in [0.5, 1), for instance 0.9; got {target_accept!r}")
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0])
+    return Sampling(int(draws), int(tune), int(chains), int(seed), cores, progress, target_accept)

@@ -1,0 +1,72 @@
+"""Every name that a posterior, a design or a table carries, once; Bambi's, so ArviZ users find what they know."""
+
+from collections.abc import Iterable
+
+INTERCEPT = "Intercept"
+SIGMA = "sigma"
+CHAIN, DRAW = "chain", "draw"
+OBSERVATION = "__obs__"
+
+# Columns of the tidy table of coefficients.
+COEF_COLUMNS = ["factor", "group", "term", "estimate", "lower", "upper", "n"]
+
+
+def effect(term: str, factor: str) -> str:
+    """Variable of a group-specific effect: ``1|county`` for the intercept, else ``std_age|county``."""
+    return f"{'1' if term == INTERCEPT else term}|{factor}"
+
+
+def group_sd(term: str, factor: str) -> str:
+    """Variable of a group standard deviation: ``1|county_sigma``."""
+    return f"{effect(term, factor)}_sigma"
+
+
+def correlation(factor: str) -> str:
+    """Variable of the correlations between the effects of a factor: ``corr|county``."""
+    return f"corr|{factor}"
+
+
+def group_dim(factor: str) -> str:
+    """Dimension of a factor's groups: ``county__factor_dim``."""
+    return f"{factor}__factor_dim"
+
+
+def expression_dim(term: str) -> str:
+    """Dimension of the columns of a categorical or spline term inside a block."""
+    return f"{term}__expr_dim"
+
+
+def term_dim(term: str) -> str:
+    """Dimension of the columns of a categorical or spline common term."""
+    return f"{term}_dim"
+
+
+def correlation_dims(factor: str) -> tuple[str, str]:
+    """Dimensions of the correlation matrix of a factor."""
+    return f"{factor}__effect", f"{factor}__effect_bis"
+
+
+def cell_label(labels: Iterable[object]) -> str:
+    """Label of a group of an interaction, ``a:b``; tuples keep the cells apart, never this text."""
+    return ":".join(str(label) for label in labels)
+
+
+def aliases(terms: Iterable[str], reserved: Iterable[str]) -> dict[str, str]:
+    """Names for terms that would collide with parameters: a predictor called ``sigma`` becomes ``sigma_predictor``.
+
+    Examples
+    --------
+    >>> aliases(["x", "sigma"], ["sigma", "Intercept"])
+    {'sigma': 'sigma_predictor'}
+    """
+    terms = list(terms)
+    taken = set(terms) | set(reserved)
+    found = {}
+    for term in terms:
+        if term in set(reserved):
+            alias = f"{term}_predictor"
+            while alias in taken:
+                alias += "_"
+            taken.add(alias)
+            found[term] = alias
+    return found

@@ -1,0 +1,1 @@
+"""Pictures: each has a data step, the frame it draws, and a drawing step."""

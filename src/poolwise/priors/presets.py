@@ -1,0 +1,166 @@
+"""Presets: named, complete sets of priors kept as TOML files; found by name or path, validated, never executed."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from poolwise.errors import PriorError, UnknownNameError, near_names
+from poolwise.priors.prior import Prior
+from poolwise.priors.read import ROLES, read_preset
+
+DEFAULT = "weakly_informative"
+FOLDERS_VARIABLE = "POOLWISE_PRIORS"
+ENTRY_POINTS = "poolwise.priors"
+_SHIPPED = Path(__file__).parent / "catalogue"
+# An editable install has the catalogue at the top of the repository.
+CATALOGUE = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[3] / "priors"
+
+
+@dataclass(frozen=True)
+class PriorPreset:
+    """A named set of priors, one a role, and overrides by parameter.
+
+    Parameters
+    ----------
+    name, title, description, when, when_not : str
+        What it is for.
+    references : tuple of str
+        Where it comes from.
+    source : str
+        File it was read from.
+    roles : dict of str to Prior
+        intercept (at centred predictors), slope, group_sd_intercept, group_sd_slope, group_correlation, residual_sd.
+    overrides : dict of str to Prior
+        By parameter, in place of the role's prior.
+    """
+
+    name: str
+    title: str
+    description: str
+    when: str
+    when_not: str
+    references: tuple[str, ...]
+    source: str
+    roles: Mapping[str, Prior]
+    overrides: Mapping[str, Prior] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def override(self, priors: Mapping[str, Any]) -> "PriorPreset":
+        """The same preset with other priors for some parameters.
+
+        Parameters
+        ----------
+        priors : dict of str to Prior
+            By parameter: ``{"std_age": Prior("Normal", mu=1, sigma=1)}``.
+
+        Returns
+        -------
+        PriorPreset
+        """
+        added = {name: Prior.coerce(prior) for name, prior in priors.items()}
+        return replace(self, overrides={**self.overrides, **added})
+
+    def __repr__(self) -> str:
+        lines = [f"Prior preset {self.name}: {self.title}"]
+        lines += [f"  {role:<19} {self.roles[role]}" for role in ROLES]
+        lines += [f"  {name:<19} {prior}" for name, prior in self.overrides.items()]
+        return "\n".join([*lines, f"  when      {self.when}", f"  when not  {self.when_not}"])
+
+
+def load_preset(name_or_path: str | Path) -> PriorPreset:
+    """A preset by name or from a file.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name of the catalogue, of a folder in POOLWISE_PRIORS, or of an installed package's entry point
+        ``poolwise.priors``; or the path of a TOML file.
+
+    Returns
+    -------
+    PriorPreset
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no preset of this name; lists the near ones.
+    PriorError
+        If the file is not a valid preset; names file, table, key, what was found and what is allowed.
+
+    Examples
+    --------
+    >>> load_preset("brms").roles["residual_sd"].distribution
+    'HalfStudentT'
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or os.sep in text:
+        return _preset(Path(name_or_path))
+    files = dict(_files())
+    if text not in files:
+        raise UnknownNameError(f"no prior preset {text!r}; {near_names(text, files, 30)}")
+    return _preset(files[text])
+
+
+def presets() -> pd.DataFrame:
+    """The catalogue: every preset that can be named.
+
+    Returns
+    -------
+    DataFrame
+        Columns name, title, when, when_not, source.
+    """
+    rows = [_preset(path) for _, path in _files()]
+    return pd.DataFrame(
+        [(row.name, row.title, row.when, row.when_not, row.source) for row in rows],
+        columns=["name", "title", "when", "when_not", "source"],
+    )
+
+
+def as_preset(priors: Any) -> tuple[PriorPreset, dict[str, Prior]]:
+    """Preset and overrides from what a call passes: nothing, a name, a path, a preset, or a dict of priors."""
+    if priors is None:
+        return load_preset(DEFAULT), {}
+    if isinstance(priors, PriorPreset):
+        return priors, {}
+    if isinstance(priors, str | Path):
+        return load_preset(priors), {}
+    if isinstance(priors, Mapping):
+        return load_preset(DEFAULT), dict(priors)
+    raise PriorError(
+        f"priors must be the name or path of a preset, a PriorPreset or a dict of pw.Prior; got {type(priors).__name__}"
+    )
+
+
+def _preset(path: Path) -> PriorPreset:
+    return PriorPreset(**read_preset(path))
+
+
+def _files() -> Iterator[tuple[str, Path]]:
+    """Names and files of all presets; a later folder may not take a name of an earlier one."""
+    seen: dict[str, Path] = {}
+    for folder in _folders():
+        for path in sorted(folder.glob("*.toml")):
+            if path.stem in seen:
+                raise PriorError(f"two presets are called {path.stem!r}: {seen[path.stem]} and {path}; rename yours")
+            seen[path.stem] = path
+    yield from seen.items()
+
+
+def _folders() -> Iterator[Path]:
+    yield CATALOGUE
+    for text in filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)):
+        folder = Path(text)
+        if not folder.is_dir():
+            raise PriorError(f"{FOLDERS_VARIABLE} names {text!r}, which is not a folder")
+        yield folder
+    for point in entry_points(group=ENTRY_POINTS):
+        found = point.load()
+        folder = Path(found() if callable(found) else found)
+        if not folder.is_dir():
+            raise PriorError(f"the entry point {point.name!r} of {ENTRY_POINTS} names {str(folder)!r}, not a folder")
+        yield folder

@@ -1,0 +1,170 @@
+"""A prior: a distribution of the allow-list and its parameters, as data."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from poolwise.errors import PriorError, near_names
+from poolwise.priors.distributions import CORRELATION, DISTRIBUTIONS, INTERVAL, POSITIVE, REAL
+from poolwise.priors.scale import RULES
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A number that follows the data: a named rule times a factor.
+
+    Parameters
+    ----------
+    rule : str
+        Name of a function in :mod:`poolwise.priors.scale`.
+    times : float, default 1
+        What the rule's value is multiplied by.
+    """
+
+    rule: str
+    times: float = 1.0
+
+    def __str__(self) -> str:
+        return self.rule if self.times == 1 else f"{self.times:g} x {self.rule}"
+
+
+class Prior:
+    """A distribution by name, with PyMC's argument names.
+
+    Parameters
+    ----------
+    distribution : str
+        Of the allow-list, for instance ``"Normal"``; ``"LKJ"`` for correlations.
+    **params : float or dict or Scaled
+        Every argument of the distribution. A number stands as it is; ``{"rule": "sd_y", "times": 2.5}`` follows the data.
+        ``Exponential`` also takes ``scale`` in place of ``lam``.
+
+    Raises
+    ------
+    PriorError
+        For an unknown distribution, argument or rule, a missing argument, NaN, or a value outside its domain.
+
+    Examples
+    --------
+    >>> Prior("Normal", mu=0, sigma=2.5)
+    Prior("Normal", mu=0, sigma=2.5)
+    >>> Prior("HalfNormal", sigma={"rule": "sd_y"}).params["sigma"]
+    Scaled(rule='sd_y', times=1.0)
+    """
+
+    __slots__ = ("distribution", "params")
+
+    def __init__(self, distribution: str, /, **params: Any):
+        if not isinstance(distribution, str) or distribution not in DISTRIBUTIONS:
+            raise PriorError(f"unknown distribution {distribution!r}; {near_names(str(distribution), DISTRIBUTIONS, 30)}")
+        known = DISTRIBUTIONS[distribution].arguments
+        if distribution == "Exponential" and "scale" in params and "lam" not in params:
+            params = {"lam": _inverse(params.pop("scale")), **params}
+        for name in params:
+            if name not in known:
+                raise PriorError(f"{distribution} has no argument {name!r}; {near_names(name, known)}")
+        missing = [name for name in known if name not in params]
+        if missing:
+            raise PriorError(
+                f"{distribution} needs {', '.join(known) or 'no arguments'}; missing: {', '.join(missing)}"
+            )
+        checked = {name: _value(distribution, name, params[name], known[name]) for name in known}
+        if distribution == "Uniform" and _numbers(checked) and not checked["lower"] < checked["upper"]:
+            raise PriorError(f"Uniform needs lower < upper; got lower={checked['lower']}, upper={checked['upper']}")
+        object.__setattr__(self, "distribution", distribution)
+        object.__setattr__(self, "params", MappingProxyType(checked))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("a Prior does not change; make a new one")
+
+    @classmethod
+    def coerce(cls, value: Any) -> "Prior":
+        """A Prior from a Prior, or from bambi.Prior by its name and numeric arguments."""
+        if isinstance(value, Prior):
+            return value
+        if hasattr(value, "name") and isinstance(getattr(value, "args", None), Mapping):
+            return cls(value.name, **{str(name): _scalar(argument) for name, argument in value.args.items()})
+        raise PriorError(f"a prior must be a pw.Prior or a bambi.Prior; got {value!r} ({type(value).__name__})")
+
+    @property
+    def support(self) -> str:
+        """The values it allows: real, positive, interval or correlation."""
+        return DISTRIBUTIONS[self.distribution].support
+
+    def fits(self, support: str) -> bool:
+        """Whether it can be the prior of a parameter with this support."""
+        if support == CORRELATION:
+            return self.support == CORRELATION
+        if support == POSITIVE:
+            lower = self.params.get("lower")
+            return self.support == POSITIVE or (self.support == INTERVAL and isinstance(lower, float) and lower >= 0)
+        return self.support in (REAL, INTERVAL, POSITIVE)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Prior):
+            return NotImplemented
+        return self.distribution == other.distribution and dict(self.params) == dict(other.params)
+
+    def __hash__(self) -> int:
+        return hash((self.distribution, tuple(self.params.items())))
+
+    def __repr__(self) -> str:
+        arguments = "".join(
+            f", {name}={value:.6g}" if isinstance(value, float) else f", {name}={value!s}"
+            for name, value in self.params.items()
+        )
+        return f'Prior("{self.distribution}"{arguments})'
+
+    def __str__(self) -> str:
+        arguments = ", ".join(
+            f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value!s}"
+            for name, value in self.params.items()
+        )
+        return f"{self.distribution}({arguments})"
+
+
+def _numbers(params: Mapping[str, Any]) -> bool:
+    return all(isinstance(value, float) for value in params.values())
+
+
+def _inverse(scale: Any) -> Any:
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
+        raise PriorError(f"Exponential: scale must be a positive number; got {scale!r}")
+    return 1.0 / scale
+
+
+def _scalar(argument: Any) -> Any:
+    """A plain number from what Bambi keeps as a zero-dimensional or one-element array."""
+    if hasattr(argument, "item") and getattr(argument, "size", 0) == 1:
+        return argument.item()
+    return argument
+
+
+def _value(distribution: str, name: str, value: Any, domain: str) -> float | Scaled:
+    where = f"{distribution}: {name}"
+    if isinstance(value, Mapping):
+        unknown = set(value) - {"rule", "times"}
+        if unknown or "rule" not in value:
+            raise PriorError(f"{where} as a table needs 'rule' and optionally 'times'; got {dict(value)!r}")
+        value = Scaled(value["rule"], value.get("times", 1.0))
+    if isinstance(value, Scaled):
+        if value.rule not in RULES:
+            raise PriorError(f"{where}: unknown rule {value.rule!r}; {near_names(str(value.rule), RULES, 20)}")
+        times = _number(f"{where}, times", value.times)
+        if domain == "positive" and not times > 0:
+            raise PriorError(f"{where}: times must be positive; got {times:g}")
+        return Scaled(value.rule, times)
+    number = _number(where, _scalar(value))
+    if domain == "positive" and not number > 0:
+        raise PriorError(f"{where} must be positive; got {number:g}")
+    return number
+
+
+def _number(where: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PriorError(f"{where} must be a number; got {value!r} ({type(value).__name__})")
+    if not math.isfinite(value):
+        raise PriorError(f"{where} must be finite; got {value!r}")
+    return float(value)

@@ -1,0 +1,127 @@
+"""Reading a preset file: TOML in, checked parts out; every problem of the file in one message."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from poolwise.errors import PriorError, near_names
+from poolwise.priors.distributions import CORRELATION, POSITIVE, REAL
+from poolwise.priors.prior import Prior
+
+# What each role's prior must allow.
+ROLES = {
+    "intercept": REAL,
+    "slope": REAL,
+    "group_sd_intercept": POSITIVE,
+    "group_sd_slope": POSITIVE,
+    "group_correlation": CORRELATION,
+    "residual_sd": POSITIVE,
+}
+TEXTS = ("name", "title", "description", "when", "when_not")
+LARGEST = 64_000
+
+
+def read_preset(path: Path) -> dict[str, Any]:
+    """Parts of a preset file, checked.
+
+    Parameters
+    ----------
+    path : Path
+        A TOML file.
+
+    Returns
+    -------
+    dict
+        The fields of a :class:`poolwise.priors.presets.PriorPreset`.
+
+    Raises
+    ------
+    PriorError
+        Names the file and lists every problem: table, key, what was found, what is allowed.
+    """
+    content = _load(path)
+    problems: list[str] = []
+    allowed = [*TEXTS, "references", "version", *ROLES, "overrides", "link", "family"]
+    problems += [f"unknown key {key!r}; {near_names(key, allowed, 20)}" for key in content if key not in allowed]
+    fields: dict[str, Any] = {"source": str(path)}
+    for key in TEXTS:
+        value = content.get(key)
+        if not isinstance(value, str) or not value.strip():
+            problems.append(f"{key} must be a text; found {value!r}")
+        fields[key] = value
+    if isinstance(fields["name"], str) and fields["name"] != path.stem:
+        problems.append(f"name is {fields['name']!r}, the file is called {path.stem!r}; they must agree")
+    references = content.get("references", [])
+    if not isinstance(references, list) or not all(isinstance(item, str) for item in references):
+        problems.append(f"references must be a list of texts; found {references!r}")
+    else:
+        fields["references"] = tuple(references)
+    fields["roles"] = {
+        role: _prior(f"[{role}]", content.get(role), support, problems) for role, support in ROLES.items()
+    }
+    overrides = content.get("overrides", {})
+    if not isinstance(overrides, Mapping):
+        problems.append(f"overrides must be tables by parameter; found {overrides!r}")
+        overrides = {}
+    fields["overrides"] = {
+        name: _prior(f'[overrides."{name}"]', entry, support_of(name), problems) for name, entry in overrides.items()
+    }
+    fields["extras"] = {
+        table: _nested(table, content[table], problems) for table in ("link", "family") if table in content
+    }
+    if problems:
+        raise PriorError("\n- ".join([f"the preset {str(path)!r} is not valid:", *problems]))
+    return fields
+
+
+def support_of(parameter: str) -> str:
+    """Support of a parameter by its name: ``..._sigma`` and ``sigma`` are positive, ``corr|g`` are correlations."""
+    if parameter.startswith("corr|"):
+        return CORRELATION
+    base = parameter.split("[")[0]
+    return POSITIVE if base == "sigma" or ("|" in base and base.endswith("_sigma")) else REAL
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise PriorError(f"there is no preset file {str(path)!r}")
+    if path.stat().st_size > LARGEST:
+        raise PriorError(f"the preset {str(path)!r} has {path.stat().st_size} bytes; a preset has at most {LARGEST}")
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise PriorError(f"the preset {str(path)!r} is not UTF-8 text: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PriorError(f"the preset {str(path)!r} is not valid TOML: {error or 'nested too deeply'}") from error
+    except OSError as error:
+        raise PriorError(f"the preset {str(path)!r} cannot be read: {error}") from error
+
+
+def _prior(where: str, entry: Any, support: str, problems: list[str]) -> Prior | None:
+    """The prior of one table; what is wrong with it is added to the problems."""
+    if not isinstance(entry, Mapping):
+        found = "nothing" if entry is None else repr(entry)
+        problems.append(f"{where} must be a table with a distribution; found {found}")
+        return None
+    params = {str(key): value for key, value in entry.items() if key != "distribution"}
+    try:
+        prior = Prior(entry.get("distribution"), **params)  # type: ignore[arg-type]
+    except PriorError as error:
+        problems.append(f"{where} {error}")
+        return None
+    if not prior.fits(support):
+        problems.append(f"{where} {prior.distribution} has {prior.support} support; a {support} one is needed")
+        return None
+    return prior
+
+
+def _nested(where: str, entry: Any, problems: list[str]) -> Any:
+    """Tables for links and families, kept for models that have them; every leaf is a prior."""
+    if isinstance(entry, Mapping) and "distribution" in entry:
+        role = where.rsplit(".", 1)[-1]
+        return _prior(f"[{where}]", entry, ROLES.get(role, POSITIVE), problems)
+    if isinstance(entry, Mapping):
+        return {key: _nested(f"{where}.{key}", value, problems) for key, value in entry.items()}
+    problems.append(f"[{where}] must be a table; found {entry!r}")
+    return None

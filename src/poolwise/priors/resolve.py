@@ -1,0 +1,161 @@
+"""From preset, overrides and data to one prior of plain numbers for each parameter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from poolwise.errors import PriorError, near_names
+from poolwise.priors.presets import PriorPreset
+from poolwise.priors.prior import Prior, Scaled
+from poolwise.priors.read import ROLES
+from poolwise.priors.scale import RULES, DataFacts
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter that needs a prior: its name, its role, and the key of its facts."""
+
+    name: str
+    role: str
+    column: str
+
+
+@dataclass(frozen=True)
+class ResolvedPrior:
+    """A prior as it is used.
+
+    Parameters
+    ----------
+    parameter, role : str
+        What it is the prior of.
+    prior : Prior
+        Numbers only.
+    rule : str
+        How its numbers came about; empty where they stood in the preset or the call.
+    source : str
+        The preset, or the call.
+    """
+
+    parameter: str
+    role: str
+    prior: Prior
+    rule: str
+    source: str
+
+
+def resolve(
+    preset: PriorPreset,
+    facts: DataFacts,
+    parameters: Sequence[Parameter],
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[ResolvedPrior, ...]:
+    """One prior a parameter.
+
+    Parameters
+    ----------
+    preset : PriorPreset
+        Priors by role, and its own overrides.
+    facts : DataFacts
+        For the scaling rules.
+    parameters : sequence of Parameter
+        Of the model.
+    overrides : dict, optional
+        From the call, by parameter (``std_age``, ``1|county_sigma``, ``corr|county``, ``sigma``), by a term that covers
+        several (``f`` for ``f[b]``), or in Bambi's nested form (``1|county`` with a prior for its sd).
+
+    Returns
+    -------
+    tuple of ResolvedPrior
+
+    Raises
+    ------
+    PriorError
+        For an override of something that is not there, or with the wrong support.
+    """
+    from_call = _expand(overrides or {}, parameters, strict=True)
+    # A preset is written for many models: an override of a parameter that this one lacks does nothing.
+    from_preset = _expand(preset.overrides, parameters, strict=False)
+    found = []
+    for parameter in parameters:
+        if parameter.name in from_call:
+            prior, source = from_call[parameter.name], "call"
+        elif parameter.name in from_preset:
+            prior, source = from_preset[parameter.name], f"preset {preset.name!r}, override"
+        else:
+            prior, source = preset.roles[parameter.role], f"preset {preset.name!r}"
+        support = ROLES[parameter.role]
+        if not prior.fits(support):
+            raise PriorError(
+                f"the prior of {parameter.name!r} is {prior}, with {prior.support} support; "
+                f"this parameter is {_said(support)}"
+            )
+        numbers, rule = _numbers(prior, facts, parameter)
+        found.append(ResolvedPrior(parameter.name, parameter.role, numbers, rule, source))
+    return tuple(found)
+
+
+def _said(support: str) -> str:
+    return {"positive": "positive: use HalfNormal, Exponential ...", "correlation": "a correlation: use LKJ"}.get(
+        support, "a real number: use Normal, StudentT ..."
+    )
+
+
+def _expand(overrides: Mapping[str, Any], parameters: Sequence[Parameter], *, strict: bool) -> dict[str, Prior]:
+    """Overrides by parameter, from overrides by parameter, term or Bambi's nested form."""
+    known = [parameter.name for parameter in parameters]
+    found: dict[str, Prior] = {}
+    for key, value in overrides.items():
+        name, prior = _unnested(str(key), value)
+        covered = [k for k in known if k == name] or [k for k in known if k.startswith(f"{name}[")]
+        if not covered and strict:
+            raise PriorError(f"no parameter {key!r} in this model; {near_names(str(key), known, 30)}")
+        found |= dict.fromkeys(covered, prior)
+    return found
+
+
+def _unnested(key: str, value: Any) -> tuple[str, Prior]:
+    """Bambi writes the prior of ``1|g`` as Normal(mu=0, sigma=<prior of the group sd>)."""
+    args = getattr(value, "args", None)
+    if "|" in key and not key.startswith("corr|") and isinstance(args, Mapping):
+        inner = args.get("sigma")
+        if getattr(value, "name", None) != "Normal" or not hasattr(inner, "args"):
+            raise PriorError(
+                f"the prior of {key!r} must be Normal(mu=0, sigma=<a prior>), as in Bambi; or name the group sd, {key}_sigma"
+            )
+        return f"{key}_sigma", Prior.coerce(inner)
+    return key, Prior.coerce(value)
+
+
+def _numbers(prior: Prior, facts: DataFacts, parameter: Parameter) -> tuple[Prior, str]:
+    """The prior with its rules evaluated, and how."""
+    params: dict[str, float] = {}
+    said = []
+    for name, value in prior.params.items():
+        if not isinstance(value, Scaled):
+            params[name] = value
+            continue
+        measured = _measure(value, facts, parameter)
+        params[name] = value.times * measured
+        said.append(f"{name} = {value.times:g} x {value.rule} = {value.times:g} x {measured:.4g}")
+    return Prior(prior.distribution, **params), "; ".join(said)
+
+
+def _measure(value: Scaled, facts: DataFacts, parameter: Parameter) -> float:
+    if facts.sd_y <= 0:
+        raise PriorError("the priors cannot follow the data: the response is constant")
+    try:
+        return RULES[value.rule](facts, parameter.column)
+    except KeyError as error:
+        raise PriorError(
+            f"the rule {value.rule!r} does not apply to {parameter.name!r} ({parameter.role.replace('_', ' ')})"
+        ) from error
+
+
+def priors_table(resolved: Sequence[ResolvedPrior]) -> pd.DataFrame:
+    """A row a parameter: parameter, role, distribution, rule, source."""
+    return pd.DataFrame(
+        [(row.parameter, row.role, str(row.prior), row.rule, row.source) for row in resolved],
+        columns=["parameter", "role", "distribution", "rule", "source"],
+    )

@@ -1,0 +1,136 @@
+"""Named rules by which the numbers of a prior follow the data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolwise.errors import PriorError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """A column of the common part: mean, sd (n - 1), smallest and largest value, number of distinct values up to 3."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    binary: bool
+
+
+@dataclass(frozen=True)
+class EffectFacts:
+    """A group-specific effect: sd of its column within groups, and whether it is the intercept."""
+
+    sd_within: float
+    intercept: bool
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the rules may ask of the data; sds with n - 1, mad as in R (1.4826 times the median absolute deviation)."""
+
+    n: int
+    mean_y: float
+    sd_y: float
+    median_y: float
+    mad_y: float
+    columns: Mapping[str, ColumnFacts]
+    effects: Mapping[str, EffectFacts]
+    groups: Mapping[str, int]
+    intercept: bool
+
+
+def column_facts(x: Array) -> ColumnFacts:
+    """Facts of one column (n,)."""
+    low, high = float(x.min()), float(x.max())
+    binary = bool(np.all((x == low) | (x == high)))
+    return ColumnFacts(float(x.mean()), float(x.std(ddof=1)) if len(x) > 1 else 0.0, low, high, binary)
+
+
+def within_group_sd(x: Array, codes: NDArray[np.int64]) -> float:
+    """Pooled sd of a column within groups; its total sd where it does not vary within any group.
+
+    Parameters
+    ----------
+    x : ndarray (n,)
+        The column.
+    codes : ndarray of int (n,)
+        Group of each row.
+
+    Returns
+    -------
+    float
+        sqrt(sum of squared deviations from the group means / (n - J)).
+    """
+    counts = np.bincount(codes)
+    means = np.bincount(codes, weights=x) / np.maximum(counts, 1)
+    squares = float(((x - means[codes]) ** 2).sum())
+    degrees = len(x) - int((counts > 0).sum())
+    total = float(x.std(ddof=1)) if len(x) > 1 else 0.0
+    within = float(np.sqrt(squares / degrees)) if degrees > 0 else 0.0
+    # What is left of a column that is constant within groups is rounding noise.
+    return within if within > 1e-8 * max(total, abs(float(x.mean()))) else total
+
+
+def mean_y(facts: DataFacts, column: str) -> float:
+    """Mean of the response."""
+    return facts.mean_y
+
+
+def sd_y(facts: DataFacts, column: str) -> float:
+    """Standard deviation of the response."""
+    return facts.sd_y
+
+
+def one_over_sd_y(facts: DataFacts, column: str) -> float:
+    """One over the standard deviation of the response, the rate of an exponential with mean sd_y."""
+    return 1.0 / facts.sd_y
+
+
+def sd_y_over_sd_x(facts: DataFacts, column: str) -> float:
+    """Response sd over predictor sd; the sd of a two-valued predictor counts as at least a quarter of its range.
+
+    The floor keeps the prior of a rare indicator from growing without bound.
+    """
+    found = facts.columns[column]
+    sd = max(found.sd, (found.high - found.low) / 4) if found.binary else found.sd
+    if not sd > 0:
+        raise PriorError(f"the scale of {column!r} cannot follow the data: the column is constant; give it a prior")
+    return facts.sd_y / sd
+
+
+def sd_y_over_sd_x_within(facts: DataFacts, column: str) -> float:
+    """Response sd over the predictor's sd within groups."""
+    sd = facts.effects[column].sd_within
+    if not sd > 0:
+        raise PriorError(f"the scale of {column!r} cannot follow the data: the predictor is constant; give it a prior")
+    return facts.sd_y / sd
+
+
+def median_y_rounded(facts: DataFacts, column: str) -> float:
+    """Median of the response rounded to one decimal, as brms has it; not equivariant to units."""
+    return round(facts.median_y, 1)
+
+
+def mad_y_floored(facts: DataFacts, column: str) -> float:
+    """Median absolute deviation of the response rounded to one decimal, at least 2.5, as brms; not equivariant."""
+    return max(2.5, round(facts.mad_y, 1))
+
+
+RULES: dict[str, Callable[[DataFacts, str], float]] = {
+    rule.__name__: rule
+    for rule in (
+        mean_y,
+        sd_y,
+        one_over_sd_y,
+        sd_y_over_sd_x,
+        sd_y_over_sd_x_within,
+        median_y_rounded,
+        mad_y_floored,
+    )
+}

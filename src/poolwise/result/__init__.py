@@ -1,0 +1,1 @@
+"""Fitted models: one protocol (coef, predict, rmse, intervals) over frequentist and Bayesian estimates."""

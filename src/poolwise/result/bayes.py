@@ -1,0 +1,394 @@
+"""The Bayesian fit: one DataTree, and what a statistician asks of it."""
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from poolwise import names
+from poolwise.algebra.crossproducts import Array
+from poolwise.data.intake import as_frame
+from poolwise.errors import ConvergenceWarning, FitError
+from poolwise.fit.bayes import Sampling
+from poolwise.priors.resolve import ResolvedPrior, priors_table
+from poolwise.result import tables
+from poolwise.result.convergence import Convergence, convergence
+from poolwise.spec.design import Design, GroupingFactor
+
+# Rows predicted at a time: the draws of one block stay below about 100 MB.
+BLOCK_NUMBERS = 10_000_000
+# Above this many numbers the pointwise log-likelihood does not fit a laptop's memory comfortably.
+LOG_LIKELIHOOD_LIMIT = 250_000_000
+
+
+class BayesFit:
+    """Posterior of a hierarchical model.
+
+    Parameters
+    ----------
+    design : Design
+        The rows.
+    data : xarray.DataTree
+        Groups posterior, sample_stats, observed_data, constant_data; Bambi's variable names.
+    priors : sequence of ResolvedPrior
+        The priors that were used.
+    settings : Sampling
+        Of the run.
+    form : str
+        How the posterior was sampled, in words.
+
+    Attributes
+    ----------
+    data : xarray.DataTree
+        Goes straight into ArviZ: ``az.summary(fit.data)``, ``az.plot_trace_dist(fit.data)``.
+    convergence : Convergence
+        R-hat, effective sample sizes and divergences, measured after every run.
+    """
+
+    intervals = ("bayes",)
+    is_singular = False
+
+    def __init__(
+        self, design: Design, data: xr.DataTree, priors: Sequence[ResolvedPrior], settings: Sampling, form: str
+    ):
+        self.design, self.data, self.resolved_priors = design, data, tuple(priors)
+        self.settings, self.form = settings, form
+        stats = data["sample_stats"].to_dataset() if "sample_stats" in data.children else None
+        group_dims = {names.group_dim(factor.name) for factor in design.factors}
+        self.convergence: Convergence = convergence(self.posterior, stats, group_dims)
+
+    @property
+    def posterior(self) -> xr.Dataset:
+        """The posterior group."""
+        return self.data["posterior"].to_dataset()
+
+    @property
+    def priors(self) -> pd.DataFrame:
+        """The resolved priors, a row a parameter."""
+        return priors_table(self.resolved_priors)
+
+    @property
+    def converged(self) -> bool:
+        """Whether no convergence measure is beyond its limit."""
+        return not self.convergence.problems
+
+    def warn_if_not_converged(self) -> "BayesFit":
+        """Warn once about what the convergence measures found; returns the fit."""
+        for problem in self.convergence.problems:
+            warnings.warn(problem, ConvergenceWarning, stacklevel=3)
+        return self
+
+    @cached_property
+    def coefficients(self) -> Array:
+        """Draws of the common effects (chains * draws, p), original scale, in the order of ``fixef``."""
+        parts = []
+        for term, where, levels in self.design.common.terms:
+            value = self._draws(self.design.variable(term, where))
+            parts.append(value[:, None] if levels is None else value)
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self.settings.chains * self.settings.draws, 0))
+
+    def _draws(self, variable: str) -> Array:
+        """Values of a variable with chain and draw flattened into the first axis."""
+        value = self.data["posterior"][variable].transpose(names.CHAIN, names.DRAW, ...).to_numpy()
+        return value.reshape(-1, *value.shape[2:])
+
+    def effects(self, factor: GroupingFactor) -> Array:
+        """Draws of the group-specific effects (chains * draws, J, q)."""
+        parts = []
+        for term in factor.terms:
+            value = self._draws(names.effect(term.name, factor.name))
+            parts.append(value[:, :, None] if term.levels is None else value)
+        return np.concatenate(parts, axis=2)
+
+    @property
+    def sigma_draws(self) -> Array:
+        """Draws of the residual standard deviation (chains * draws,)."""
+        return self._draws(names.SIGMA)
+
+    @property
+    def sigma(self) -> float:
+        """Posterior mean of the residual standard deviation."""
+        return float(self.data["posterior"][names.SIGMA].mean())
+
+    @property
+    def fixef(self) -> pd.Series:
+        """Posterior means of the common effects, original scale, under Bambi's names."""
+        return pd.Series(self.coefficients.mean(axis=0), index=list(self.design.coefficient_names))
+
+    @property
+    def ranef(self) -> pd.DataFrame:
+        """Posterior means of the group-specific effects of the first grouping factor, groups by effects."""
+        factor = tables.choose_factor(self.design, None)
+        if factor is None:
+            raise AttributeError("this fit has no group-specific effects: its formula has no (... | group) block")
+        index = pd.Index(factor.labels, name=factor.name)
+        return pd.DataFrame(self.effects(factor).mean(axis=0), index=index, columns=list(factor.effects))
+
+    def summary(self, level: float = 0.95, *, effects: bool = False, **options) -> pd.DataFrame:
+        """ArviZ's summary of the parameters, unrounded: mean, sd, interval, MCSE, ESS, R-hat.
+
+        Parameters
+        ----------
+        level : float, default 0.95
+            Probability of the equal-tailed interval.
+        effects : bool, default False
+            Whether the group-specific effects are listed too.
+        **options
+            Handed to :func:`arviz.summary`.
+
+        Returns
+        -------
+        DataFrame
+        """
+        import arviz as az
+
+        group_dims = {names.group_dim(factor.name) for factor in self.design.factors}
+        chosen = [
+            str(name) for name, value in self.posterior.data_vars.items() if effects or not group_dims & set(value.dims)
+        ]
+        options = {"round_to": "none", "ci_prob": tables.check_level(level), "ci_kind": "eti", **options}
+        with warnings.catch_warnings():
+            # The diagonal of a correlation matrix is constant: its R-hat is a division of zero by zero.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            table = az.summary(self.data, var_names=chosen, **options)
+        diagonal = [
+            f"{names.correlation(factor.name)}[{effect}, {effect}]"
+            for factor in self.design.factors
+            for effect in factor.effects
+        ]
+        return table.drop(index=[label for label in diagonal if label in table.index])
+
+    def coef(self, interval: str = "bayes", level: float = 0.95, factor: str | None = None) -> pd.DataFrame:
+        """Coefficients of each group, common plus group-specific effects, with equal-tailed credible intervals.
+
+        Parameters
+        ----------
+        interval : {"bayes"}
+            The only kind: the posterior knows the uncertainty of effects and variances together.
+        level : float, default 0.95
+            Probability of the interval.
+        factor : str, optional
+            Grouping factor; the first by default.
+
+        Returns
+        -------
+        DataFrame
+            Columns factor, group, term, estimate (posterior mean), lower, upper, n.
+        """
+        tables.check_interval(interval, self.intervals)
+        tail = (1 - tables.check_level(level)) / 2
+        chosen = tables.choose_factor(self.design, factor)
+        draws, terms = self._coefficient_draws(chosen)
+        lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
+        return tables.coefficient_frame(chosen, terms, draws.mean(axis=0), lower, upper, self.design.n)
+
+    def _coefficient_draws(self, factor: GroupingFactor | None) -> tuple[Array, list[str]]:
+        """Draws (D, J, terms) of common plus group-specific effects."""
+        common = list(self.design.coefficient_names)
+        if factor is None:
+            return self.coefficients[:, None, :], common
+        terms = tables.coefficient_terms(self.design, factor)
+        draws = np.zeros((len(self.coefficients), factor.J, len(terms)))
+        draws[:, :, : len(common)] = self.coefficients[:, None, :]
+        effects = self.effects(factor)
+        for k, effect in enumerate(factor.effects):
+            draws[:, :, terms.index(effect)] += effects[:, :, k]
+        return draws, terms
+
+    @property
+    def fitted(self) -> Array:
+        """Posterior mean of the mean of each row (n,)."""
+        mean = self.design.offset + self.design.X @ self.fixef.to_numpy()
+        for factor in self.design.factors:
+            effects = self.effects(factor).mean(axis=0)
+            mean = mean + np.einsum("nk,nk->n", factor.Z, effects[factor.codes])
+        return mean
+
+    @property
+    def residuals(self) -> Array:
+        """Response minus fitted values (n,)."""
+        return self.design.y - self.fitted
+
+    def rmse(self) -> float:
+        """Root mean squared residual of the posterior mean, in sample."""
+        return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
+
+    def predict(self, data=None, *, kind: str = "mean", level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+        """Predictions for new rows, groups that were seen with their effects, new ones drawn from the population.
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            New rows with the predictors and grouping factors; the data of the fit by default.
+        kind : {"mean", "response"}
+            The mean of the response, or the response itself with its residual noise.
+        level : float, default 0.95
+            Probability of the equal-tailed interval.
+        seed : int, default 0
+            Of the population draws and the noise.
+
+        Returns
+        -------
+        DataFrame
+            Columns estimate, lower, upper, in the units of the response, and groups: "observed", or "new" where at
+            least one group of the row was drawn from the population.
+        """
+        tail = (1 - tables.check_level(level)) / 2
+        frame = self.design.frame if data is None else as_frame(data)
+        columns = [self.predict_draws(frame, kind=kind, seed=seed, block=block) for block in self._blocks(len(frame))]
+        blocks = [np.vstack([d.mean(axis=0), np.quantile(d, [tail, 1 - tail], axis=0)]) for d in columns]
+        known = np.ones(len(frame), dtype=bool)
+        for factor in self.design.factors:
+            known &= factor.codes_of(frame) >= 0
+        return tables.prediction_frame(*np.concatenate(blocks, axis=1), known)
+
+    def _blocks(self, rows: int) -> list[slice]:
+        size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients)))
+        return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+    def predict_draws(self, data=None, *, kind: str = "mean", seed: int = 0, block: slice | None = None) -> Array:
+        """Draws behind :meth:`predict`, (chains * draws, n).
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            As in :meth:`predict`.
+        kind : {"mean", "response"}
+            As in :meth:`predict`.
+        seed : int, default 0
+            Rows of one new group share its drawn effects.
+        block : slice, optional
+            Only these rows.
+
+        Returns
+        -------
+        ndarray
+        """
+        if kind not in ("mean", "response"):
+            raise ValueError(f"kind must be 'mean' or 'response'; got {kind!r}")
+        frame = self.design.frame if data is None else as_frame(data)
+        part = frame if block is None else frame.iloc[block].reset_index(drop=True)
+        mean = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
+        for factor in self.design.factors:
+            mean += self._group_part(factor, frame, part, seed)
+        if kind == "response":
+            start = 0 if block is None else block.start
+            rng = np.random.default_rng([seed, 1, start])
+            mean += self.sigma_draws[:, None] * rng.standard_normal(mean.shape)
+        return mean
+
+    def _group_part(self, factor: GroupingFactor, frame: pd.DataFrame, part: pd.DataFrame, seed: int) -> Array:
+        """Contribution of one factor (D, rows); effects of new groups are drawn from N(0, T T'), once a label."""
+        effects = self.effects(factor)
+        codes, Z = factor.codes_of(part), factor.Z_of(part)
+        unknown = codes < 0
+        total = np.zeros((len(effects), len(part)))
+        total[:, ~unknown] = np.einsum("dnk,nk->dn", effects[:, codes[~unknown]], Z[~unknown])
+        if unknown.any():
+            labels = pd.MultiIndex.from_frame(part[list(factor.columns)].astype(str))
+            T = self.factor_draws(factor)
+            for label in labels[unknown].unique():
+                rows = np.flatnonzero((labels == label) & unknown)
+                # The label is part of the seed, so a group's draw does not depend on which other rows are asked for.
+                entropy = [seed, *"\x1f".join(label).encode()]
+                z = np.random.default_rng(entropy).standard_normal((len(effects), len(factor.effects)))
+                total[:, rows] = np.einsum("dkl,dl->dk", T, z) @ Z[rows].T
+        return total
+
+    def factor_draws(self, factor: GroupingFactor) -> Array:
+        """Draws of T (D, q, q) in the units of the data."""
+        sds = []
+        for term in factor.terms:
+            value = self._draws(names.group_sd(term.name, factor.name))
+            sds.append(value[:, None] if term.levels is None else value)
+        sd = np.concatenate(sds, axis=1)
+        if not factor.structure.n_correlations:
+            return np.einsum("dk,kl->dkl", sd, np.eye(sd.shape[1]))
+        correlation = self._draws(names.correlation(factor.name))
+        # A correlation of exactly +-1 in floating point has no Cholesky factor; the jitter is below its rounding.
+        return sd[:, :, None] * np.linalg.cholesky(correlation + 1e-12 * np.eye(sd.shape[1]))
+
+    def add_log_likelihood(self) -> "BayesFit":
+        """Add the pointwise log-likelihood, conditional on the group-specific effects, to ``data``; returns the fit.
+
+        Raises
+        ------
+        FitError
+            If rows times draws would not fit memory comfortably.
+        """
+        if "log_likelihood" in self.data.children:
+            return self
+        shape = (self.settings.chains, self.settings.draws, self.design.n)
+        if np.prod(shape) > LOG_LIKELIHOOD_LIMIT:
+            raise FitError(
+                f"the pointwise log-likelihood of {self.design.n} rows under {shape[0] * shape[1]} draws takes "
+                f"{np.prod(shape) * 8 / 1e9:.1f} GB; compare by k-fold cross-validation (compare_pooling) instead, or "
+                "fit with fewer draws"
+            )
+        scale = self.sigma_draws[:, None]
+        if self.design.weights is not None and not self.design.frequency:
+            scale = scale / np.sqrt(self.design.weights)
+        value = -0.5 * ((self.design.y - self.predict_draws()) / scale) ** 2 - np.log(scale * np.sqrt(2 * np.pi))
+        if self.design.frequency:
+            value = value * self.design.weights
+        self._add("log_likelihood", value.reshape(shape))
+        return self
+
+    def add_posterior_predictive(self, seed: int = 0) -> "BayesFit":
+        """Add replications of the response, one a draw, to ``data``; returns the fit."""
+        shape = (self.settings.chains, self.settings.draws, self.design.n)
+        self._add("posterior_predictive", self.predict_draws(kind="response", seed=seed).reshape(shape))
+        return self
+
+    def _add(self, group: str, value: Array) -> None:
+        dims = (names.CHAIN, names.DRAW, names.OBSERVATION)
+        coords = {dim: np.arange(size) for dim, size in zip(dims, value.shape, strict=True)}
+        self.data[group] = xr.DataTree(xr.Dataset({self.design.formula.response: (dims, value)}, coords=coords))
+
+    def loo(self, **options):
+        """PSIS-LOO by ArviZ: the expected log predictive density of a left-out row of a known group.
+
+        Parameters
+        ----------
+        **options
+            Handed to :func:`arviz.loo`.
+
+        Returns
+        -------
+        arviz ELPDData
+
+        References
+        ----------
+        Vehtari, Gelman & Gabry (2017), Statistics and Computing 27, 1413-1432.
+        """
+        import arviz as az
+
+        self.add_log_likelihood()
+        return az.loo(self.data, **options)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""
+        from poolwise.result.store import save_fit
+
+        return save_fit(self, path)
+
+    def __repr__(self) -> str:
+        rows = f"{self.design.n} rows"
+        groups = ", ".join(f"{factor.J} groups of {factor.name}" for factor in self.design.factors)
+        draws = f"{self.settings.chains} chains of {self.settings.draws} draws, seed {self.settings.seed}"
+        columns = ["mean", "sd", "eti95_lb", "eti95_ub"]
+        table = self.summary(kind="stats")
+        return (
+            f"Bayesian fit of {self.design.formula.text}\n"
+            f"{rows}{', ' + groups if groups else ''}; {draws}; {self.form}\n{self.convergence}\n\n"
+            f"{table[[c for c in columns if c in table]].to_string(float_format='%.4g')}"
+        )
+
+    def _repr_html_(self) -> str:
+        head = "<br>".join(escape(line) for line in repr(self).split("\n\n")[0].splitlines())
+        return f"<p>{head}</p>{self.summary().to_html(float_format='%.4g')}"

@@ -1,0 +1,114 @@
+"""Has the sampler converged? R-hat, effective sample sizes and divergences of the parameters, in words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from poolwise import names
+
+# Vehtari et al. (2021), sections 3 and 4: the thresholds the field uses.
+RHAT_LIMIT = 1.01
+ESS_PER_CHAIN = 100
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Measures of a run and what they mean.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a parameter: rhat, ess_bulk, ess_tail.
+    divergences : int
+        Divergent transitions after warm-up.
+    chains, draws : int
+        Size of the run.
+
+    References
+    ----------
+    Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), Bayesian Analysis 16(2), 667-718.
+    """
+
+    table: pd.DataFrame
+    divergences: int
+    chains: int
+    draws: int
+
+    @property
+    def rhat(self) -> float:
+        """Largest R-hat; NaN where a chain is stuck or a single chain makes it undefined."""
+        return float(self.table["rhat"].max(skipna=False))
+
+    @property
+    def ess(self) -> float:
+        """Smallest of all bulk and tail effective sample sizes."""
+        return float(self.table[["ess_bulk", "ess_tail"]].min(skipna=False).min(skipna=False))
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong and what to do, one sentence each; empty when nothing is."""
+        found = []
+        if self.divergences:
+            found.append(
+                f"{self.divergences} of {self.chains * self.draws} draws diverged: the posterior has a region the "
+                "sampler cannot follow; raise target_accept to 0.99, or look at the priors of the group sds"
+            )
+        if self.chains > 1 and not self.rhat <= RHAT_LIMIT:
+            worst = self.table["rhat"].idxmax() if self.table["rhat"].notna().any() else self.table.index[0]
+            found.append(
+                f"R-hat reaches {self.rhat:.3f} ({worst}), above {RHAT_LIMIT}: the chains disagree; "
+                "run longer (tune, draws) before reading any number"
+            )
+        needed = ESS_PER_CHAIN * self.chains
+        if not self.ess >= needed:
+            found.append(
+                f"the smallest effective sample size is {self.ess:.0f}, below {needed}: "
+                "intervals and quantiles are unreliable; raise draws"
+            )
+        return found
+
+    def __str__(self) -> str:
+        line = f"R-hat at most {self.rhat:.3f}, effective draws at least {self.ess:.0f}, {self.divergences} divergences"
+        return "\n".join([line, *(f"  ! {problem}" for problem in self.problems)])
+
+
+def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_dims: set[str]) -> Convergence:
+    """Measure every parameter; group-specific effects are left out where they are exact draws given the parameters.
+
+    Parameters
+    ----------
+    posterior : Dataset
+        With dims chain and draw.
+    sample_stats : Dataset or None
+        For the divergences.
+    group_dims : set of str
+        Dimensions of the groups; variables that have one are group-specific effects.
+
+    Returns
+    -------
+    Convergence
+    """
+    from arviz_stats.base import array_stats
+
+    rows = {}
+    for name, variable in posterior.data_vars.items():
+        if group_dims & set(variable.dims):
+            continue
+        values = variable.transpose(names.CHAIN, names.DRAW, ...).to_numpy()
+        flat = values.reshape(*values.shape[:2], -1)
+        for index in range(flat.shape[2]):
+            one = flat[:, :, index]
+            # The diagonal of a correlation matrix and correlations fixed at 0 are constants, not parameters.
+            if "__effect" in str(variable.dims[-1]) and np.ptp(one) < 1e-12:
+                continue
+            label = str(name) if flat.shape[2] == 1 else f"{name}[{index}]"
+            rows[label] = (
+                float(array_stats.rhat(one, chain_axis=0, draw_axis=1)) if one.shape[0] > 1 else np.nan,
+                float(array_stats.ess(one, chain_axis=0, draw_axis=1, method="bulk")),
+                float(array_stats.ess(one, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))),
+            )
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["rhat", "ess_bulk", "ess_tail"])
+    diverging = 0 if sample_stats is None else int(sample_stats["diverging"].sum())
+    return Convergence(table, diverging, posterior.sizes[names.CHAIN], posterior.sizes[names.DRAW])

@@ -1,0 +1,333 @@
+"""Frequentist fits: REML or ML for partial pooling, least squares for complete pooling."""
+
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import stats as distributions
+
+from poolwise.algebra.conditional import conditional_moments
+from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.theta import sds_and_correlations
+from poolwise.data.intake import as_frame
+from poolwise.fit.reml import Optimum
+from poolwise.result import tables
+from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.sufficient import Sufficient
+
+# lme4's isSingular: a diagonal element of theta below this is on the boundary.
+SINGULAR_TOLERANCE = 1e-4
+
+
+class FrequentistFit:
+    """A linear mixed model at its REML or ML optimum, or a linear regression where there are no groups.
+
+    Parameters
+    ----------
+    design : Design
+        The rows.
+    sufficient : Sufficient
+        Their collapsed form.
+    optimum : Optimum
+        From :func:`poolwise.fit.reml.optimise`.
+    reml : bool
+        Restricted or ordinary likelihood.
+
+    Attributes
+    ----------
+    theta : ndarray
+        Relative factor of the group covariance, lme4's order and scale.
+    sigma : float
+        Residual standard deviation, units of the response.
+    criterion : float
+        REML criterion, or minus twice the log-likelihood, on the scale of the data, as lme4 reports it.
+    converged : bool
+        Whether the projected gradient vanishes at the optimum.
+
+    Notes
+    -----
+    Three kinds of interval answer three questions. ``"conditional"`` takes the common effects and variances as known
+    and shows the spread of the group-specific part alone; ``"total"`` adds the joint uncertainty of the common
+    effects (Henderson 1975); neither knows the uncertainty of the variances, which ``"bayes"`` of a Bayesian fit has.
+
+    References
+    ----------
+    Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1). Henderson (1975), Biometrics 31, 423-447.
+    """
+
+    intervals = ("total", "conditional")
+
+    def __init__(self, design: Design, sufficient: Sufficient, optimum: Optimum, *, reml: bool):
+        basis, stats = sufficient.basis, sufficient.stats
+        self.design, self.sufficient, self.optimum, self.reml = design, sufficient, optimum, reml
+        self.converged, self.message = optimum.converged, optimum.message
+        at = optimum.at
+        self.sigma = float(np.sqrt(at.s) * basis.y_scale)
+        self.theta = sufficient.structure.theta(optimum.Lambda / basis.z_scale[:, None])
+        degrees = stats.n - stats.p if reml else stats.n
+        # Back to the units of the data: each degree of freedom brings log(y_scale^2), log|X'V^-1 X| brings log|R|^2.
+        units = 2 * degrees * np.log(basis.y_scale)
+        if reml and stats.p:
+            units += 2 * np.log(np.abs(np.diag(basis.R))).sum()
+        self.criterion = float(at.criterion + units)
+        self._offset, self._matrix = basis.to_coefficients
+        self._cov_b = at.s * np.linalg.inv(at.A) if stats.p else np.zeros((0, 0))
+
+    @property
+    def factor(self) -> GroupingFactor | None:
+        """The grouping factor, None under complete pooling."""
+        return self.design.factors[0] if self.design.factors else None
+
+    @property
+    def method(self) -> str:
+        """How it was fitted: REML, ML or least squares."""
+        if self.factor is None:
+            return "least squares"
+        return "REML" if self.reml else "ML"
+
+    @property
+    def fixef(self) -> pd.Series:
+        """Common effects on the original scale, under Bambi's names."""
+        return pd.Series(self._offset + self._matrix @ self.optimum.at.b, index=list(self.design.coefficient_names))
+
+    @property
+    def vcov(self) -> pd.DataFrame:
+        """Covariance of the common effects."""
+        labels = list(self.design.coefficient_names)
+        return pd.DataFrame(self._matrix @ self._cov_b @ self._matrix.T, index=labels, columns=labels)
+
+    @property
+    def se(self) -> pd.Series:
+        """Standard errors of the common effects."""
+        return pd.Series(np.sqrt(np.diag(self.vcov)), index=list(self.design.coefficient_names))
+
+    @cached_property
+    def _moments(self) -> tuple[Array, Array, Array]:
+        at = self.optimum.at
+        return conditional_moments(self.sufficient.stats, at.b, self.optimum.Lambda * np.sqrt(at.s), at.s)
+
+    def _effects_frame(self, values: Array) -> pd.DataFrame:
+        factor = self._need_factor()
+        return pd.DataFrame(values, index=pd.Index(factor.labels, name=factor.name), columns=list(factor.effects))
+
+    def _need_factor(self) -> GroupingFactor:
+        if self.factor is None:
+            raise AttributeError("this fit has no group-specific effects: its formula has no (... | group) block")
+        return self.factor
+
+    @property
+    def ranef(self) -> pd.DataFrame:
+        """Conditional modes of the group-specific effects, groups by effects."""
+        return self._effects_frame(self._moments[0] * self.sufficient.basis.to_effects)
+
+    @property
+    def ranef_sd(self) -> pd.DataFrame:
+        """Conditional sds of the group-specific effects, common effects and variances taken as known."""
+        variances = np.einsum("jkk->jk", self._moments[1])
+        return self._effects_frame(np.sqrt(variances) * self.sufficient.basis.to_effects)
+
+    @property
+    def varcorr(self) -> pd.DataFrame:
+        """Variances, covariances and residual variance; columns factor, var1, var2, vcov, sdcor, as lme4's table."""
+        rows = []
+        if self.factor is not None:
+            T = self.sufficient.structure.factor(self.theta) * self.sigma
+            sds, correlation = sds_and_correlations(T)
+            effects = self.factor.effects
+            rows += [(self.factor.name, e, None, sd**2, sd) for e, sd in zip(effects, sds, strict=True)]
+            positions = [(row, column) for row, column in self.sufficient.structure.positions if row != column]
+            covariance = T @ T.T
+            rows += [
+                (self.factor.name, effects[c], effects[r], covariance[r, c], correlation[r, c]) for r, c in positions
+            ]
+        rows.append(("Residual", None, None, self.sigma**2, self.sigma))
+        return pd.DataFrame(rows, columns=["factor", "var1", "var2", "vcov", "sdcor"])
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood (restricted under REML), minus half the criterion."""
+        return -self.criterion / 2
+
+    @property
+    def n_parameters(self) -> int:
+        """Common effects, elements of theta and sigma."""
+        return len(self.design.coefficient_names) + len(self.theta) + 1
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion of the (restricted) likelihood."""
+        return self.criterion + 2 * self.n_parameters
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion, with log of the number of rows."""
+        return self.criterion + np.log(self.design.n) * self.n_parameters
+
+    @property
+    def is_singular(self) -> bool:
+        """Whether a diagonal element of theta is on its boundary 0 (lme4's definition, tolerance 1e-4)."""
+        return bool(np.any(self.theta[self.sufficient.structure.on_diagonal] < SINGULAR_TOLERANCE))
+
+    @property
+    def fitted(self) -> Array:
+        """Fitted values, group-specific effects included (n,)."""
+        return self._mean(self.design.X, self.design.offset, *self._own_groups())
+
+    @property
+    def residuals(self) -> Array:
+        """Response minus fitted values (n,)."""
+        return self.design.y - self.fitted
+
+    def rmse(self) -> float:
+        """Root mean squared residual, in sample."""
+        return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
+
+    def _own_groups(self):
+        return (self.factor.codes, self.factor.Z) if self.factor is not None else (None, None)
+
+    def _mean(self, X: Array, offset: Array, codes, Z) -> Array:
+        mean = offset + X @ self.fixef.to_numpy()
+        if codes is not None:
+            effects = np.vstack([self.ranef.to_numpy(), np.zeros(len(self._need_factor().effects))])
+            mean = mean + np.einsum("nk,nk->n", Z, effects[codes])
+        return mean
+
+    def predict(self, data=None, *, level: float = 0.95) -> pd.DataFrame:
+        """Mean of the response for new rows, with its interval.
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            New rows with the predictors and the grouping factor; the data of the fit by default.
+        level : float, default 0.95
+            Probability of the interval; variances taken as known. For a group that was seen it is the total interval; a
+            new group has the effect 0, its mode without data, and an interval that includes the spread of the groups.
+
+        Returns
+        -------
+        DataFrame
+            Columns estimate, lower, upper, in the units of the response, and groups: "observed" or "new".
+        """
+        frame = self.design.frame if data is None else as_frame(data)
+        X, offset = self.design.common.apply(frame), self.design.offset_of(frame)
+        h, variance, codes, Z = X @ self._matrix, np.zeros(len(frame)), None, None
+        known = np.ones(len(frame), dtype=bool)
+        if self.factor is not None:
+            codes, Z = self.factor.codes_of(frame), self.factor.Z_of(frame)
+            known = codes >= 0
+            scaled = Z * self.sufficient.basis.to_effects
+            _, cov, slope = self._moments
+            T = self.optimum.Lambda * np.sqrt(self.optimum.at.s)
+            # A new group stands in the last place: no data, so the population's covariance and no slope on b.
+            cov = np.concatenate([cov, (T @ T.T)[None]])
+            slope = np.concatenate([slope, np.zeros_like(slope[:1])])
+            h = h + np.einsum("nk,nkp->np", scaled, slope[codes])
+            variance = np.einsum("nk,nkl,nl->n", scaled, cov[codes], scaled)
+        mean = self._mean(X, offset, codes, Z)
+        half = self._quantile(tables.check_level(level)) * np.sqrt(
+            variance + np.einsum("np,pr,nr->n", h, self._cov_b, h)
+        )
+        return tables.prediction_frame(mean, mean - half, mean + half, known)
+
+    def coef(self, interval: str = "total", level: float = 0.95) -> pd.DataFrame:
+        """Coefficients of each group, common plus group-specific effects.
+
+        Parameters
+        ----------
+        interval : {"total", "conditional"}
+            Kind of interval, see the notes of the class.
+        level : float, default 0.95
+            Probability of the interval; normal quantiles (t for a regression without groups).
+
+        Returns
+        -------
+        DataFrame
+            Columns factor, group, term, estimate, lower, upper, n.
+        """
+        tables.check_interval(interval, self.intervals)
+        level = tables.check_level(level)
+        estimate, se, terms = self._coefficients(conditional=interval == "conditional")
+        half = self._quantile(level) * se
+        return tables.coefficient_frame(self.factor, terms, estimate, estimate - half, estimate + half, self.design.n)
+
+    def _quantile(self, level: float) -> float:
+        if self.factor is not None:
+            return float(distributions.norm.ppf((1 + level) / 2))
+        return float(distributions.t.ppf((1 + level) / 2, self.sufficient.stats.n - self.sufficient.stats.p))
+
+    def _coefficients(self, *, conditional: bool) -> tuple[Array, Array, list[str]]:
+        """Estimates and standard errors (J, terms) and the terms."""
+        common = list(self.design.coefficient_names)
+        if self.factor is None:
+            se = np.zeros(len(common)) if conditional else self.se.to_numpy()
+            return self.fixef.to_numpy()[None], se[None], common
+        factor, scale = self.factor, self.sufficient.basis.to_effects
+        mean, cov, slope = self._moments
+        terms = tables.coefficient_terms(self.design, factor)
+        estimate, variance = np.zeros((factor.J, len(terms))), np.zeros((factor.J, len(terms)))
+        # Derivative of each coefficient by b, the common part first.
+        h = np.zeros((factor.J, len(terms), len(common)))
+        estimate[:, : len(common)] = self.fixef.to_numpy()
+        h[:, : len(common)] = self._matrix
+        for k, effect in enumerate(factor.effects):
+            at = terms.index(effect)
+            estimate[:, at] += scale[k] * mean[:, k]
+            h[:, at] += scale[k] * slope[:, k]
+            variance[:, at] = scale[k] ** 2 * cov[:, k, k]
+        if not conditional:
+            variance += np.einsum("jta,ab,jtb->jt", h, self._cov_b, h)
+        return estimate, np.sqrt(variance), terms
+
+    def coef_se(self, interval: str = "total") -> pd.DataFrame:
+        """Standard errors behind the intervals of :meth:`coef`, groups by terms."""
+        tables.check_interval(interval, self.intervals)
+        _, se, terms = self._coefficients(conditional=interval == "conditional")
+        labels = self.factor.labels if self.factor is not None else ["all"]
+        return pd.DataFrame(se, index=pd.Index(labels, name=self.factor.name if self.factor else None), columns=terms)
+
+    def confint(self, method: str = "wald", level: float = 0.95) -> pd.DataFrame:
+        """Intervals of the common effects.
+
+        Parameters
+        ----------
+        method : {"wald"}
+            Estimate plus and minus a quantile times the standard error.
+        level : float, default 0.95
+
+        Returns
+        -------
+        DataFrame
+            Columns lower, upper; one row a common effect.
+        """
+        if method != "wald":
+            raise ValueError(f"method must be 'wald'; got {method!r}")
+        half = self._quantile(tables.check_level(level)) * self.se
+        return pd.DataFrame({"lower": self.fixef - half, "upper": self.fixef + half})
+
+    def __repr__(self) -> str:
+        state = "" if self.converged else f"\nNOT CONVERGED: {self.message}"
+        singular = (
+            "\nsingular: a group standard deviation or correlation is at its boundary" if self.is_singular else ""
+        )
+        common = pd.DataFrame({"estimate": self.fixef, "se": self.se})
+        parts = [
+            f"Fit by {self.method} of {self.design.formula.text}",
+            f"criterion {self.criterion:.4f}, AIC {self.aic:.2f}, n {self.design.n}{singular}{state}",
+            f"Common effects\n{common.to_string(float_format='%.4f')}",
+        ]
+        if self.factor is not None:
+            shown = self.varcorr.fillna("")[["factor", "var1", "var2", "sdcor"]]
+            parts.append(f"Standard deviations and correlations\n{shown.to_string(index=False, float_format='%.4f')}")
+        else:
+            parts.append(f"Residual standard deviation {self.sigma:.4f}")
+        return "\n\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        common = pd.DataFrame({"estimate": self.fixef, "se": self.se})
+        return (
+            f"<p>{escape(repr(self).splitlines()[0])}<br>{escape(repr(self).splitlines()[1])}</p>"
+            f"{common.to_html(float_format='%.4f')}"
+            f"{self.varcorr.fillna('').to_html(index=False, float_format='%.4f')}"
+        )

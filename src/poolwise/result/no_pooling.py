@@ -1,0 +1,165 @@
+"""No pooling: one least-squares regression a group, with one residual standard deviation for all of them."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats as distributions
+
+from poolwise.algebra.basis import Basis, make_basis
+from poolwise.algebra.crossproducts import Array, cross_products
+from poolwise.algebra.separate import SeparateRegressions, separate_regressions
+from poolwise.data.intake import as_frame
+from poolwise.result import tables
+from poolwise.spec.design import Design, GroupingFactor
+
+
+class NoPoolingFit:
+    """A regression of the common terms in each group alone.
+
+    Parameters
+    ----------
+    design : Design
+        The rows.
+    factor : GroupingFactor
+        The groups.
+
+    Attributes
+    ----------
+    sigma : float
+        Residual standard deviation pooled over the groups, on n minus all identified coefficients degrees of freedom,
+        as lme4's lmList.
+
+    Notes
+    -----
+    A coefficient that the rows of a group do not identify (too few rows, a predictor that is constant there) is NaN
+    in :meth:`coef` and listed in :attr:`unidentified`; predictions of that group do without it.
+    """
+
+    intervals = ("separate",)
+    converged = True
+    is_singular = False
+
+    def __init__(self, design: Design, factor: GroupingFactor):
+        self.design, self.factor = design, factor
+        self._basis = plain_basis(design)
+        self._solution = regressions(design, factor, self._basis)
+        identified = int((~self._solution.aliased).sum())
+        self.df = design.n - identified
+        rss = float(self._solution.rss.sum())
+        self.sigma = float(np.sqrt(rss / self.df)) * self._basis.y_scale if self.df > 0 else float("nan")
+
+    @property
+    def unidentified(self) -> pd.DataFrame:
+        """Coefficients that a group's rows do not identify; columns group, term, n."""
+        j, k = np.nonzero(self._solution.aliased)
+        labels, sizes = np.array(self.factor.labels, dtype=object), self.factor.sizes
+        terms = np.array(self.design.coefficient_names, dtype=object)
+        return pd.DataFrame({"group": labels[j], "term": terms[k], "n": sizes[j]})
+
+    @property
+    def fitted(self) -> Array:
+        """Fitted values (n,)."""
+        return self.design.offset + predict_rows(self._solution, self._basis, self.design.X, self.factor.codes)
+
+    @property
+    def residuals(self) -> Array:
+        """Response minus fitted values (n,)."""
+        return self.design.y - self.fitted
+
+    def rmse(self) -> float:
+        """Root mean squared residual, in sample."""
+        return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
+
+    def predict(self, data=None, *, level: float = 0.95) -> pd.DataFrame:
+        """Mean of the response for new rows by the group's own regression.
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            New rows with the predictors and the grouping factor; the data of the fit by default.
+        level : float, default 0.95
+            Probability of the t interval of the mean.
+
+        Returns
+        -------
+        DataFrame
+            Columns estimate, lower, upper and groups; NaN for a new group, of which nothing is known without pooling.
+        """
+        frame = self.design.frame if data is None else as_frame(data)
+        X, codes = self.design.common.apply(frame), self.factor.codes_of(frame)
+        mean = self.design.offset_of(frame) + predict_rows(self._solution, self._basis, X, codes)
+        _, matrix = self._basis.to_coefficients
+        inverse = np.concatenate([self._solution.inverse, np.full_like(self._solution.inverse[:1], np.nan)])
+        rows = X @ matrix
+        variance = np.einsum("np,npr,nr->n", rows, inverse[codes], rows)
+        half = self._t(level) * self.sigma / self._basis.y_scale * np.sqrt(variance)
+        return tables.prediction_frame(mean, mean - half, mean + half, codes >= 0)
+
+    def _t(self, level: float) -> float:
+        level = tables.check_level(level)
+        return float(distributions.t.ppf((1 + level) / 2, self.df)) if self.df > 0 else float("nan")
+
+    def coef(self, interval: str = "separate", level: float = 0.95) -> pd.DataFrame:
+        """Coefficients of each group's own regression with t intervals.
+
+        Parameters
+        ----------
+        interval : {"separate"}
+            The only kind: the group's own least-squares interval.
+        level : float, default 0.95
+
+        Returns
+        -------
+        DataFrame
+            Columns factor, group, term, estimate, lower, upper, n.
+        """
+        tables.check_interval(interval, self.intervals)
+        estimate, se = self._estimates()
+        half = self._t(level) * se
+        terms = list(self.design.coefficient_names)
+        return tables.coefficient_frame(self.factor, terms, estimate, estimate - half, estimate + half, self.design.n)
+
+    def _estimates(self) -> tuple[Array, Array]:
+        offset, matrix = self._basis.to_coefficients
+        estimate = offset + self._solution.coefficients @ matrix.T
+        variance = (
+            np.einsum("ta,jab,tb->jt", matrix, self._solution.inverse, matrix) * (self.sigma / self._basis.y_scale) ** 2
+        )
+        estimate[self._solution.aliased] = np.nan
+        return estimate, np.sqrt(np.where(self._solution.aliased, np.nan, np.maximum(variance, 0)))
+
+    def __repr__(self) -> str:
+        missing = self.unidentified
+        note = "" if missing.empty else f"\n{len(missing)} coefficients are not identified by their group's rows"
+        return (
+            f"No pooling: {self.factor.J} regressions by {self.factor.name} of {self.design.formula.text}\n"
+            f"residual standard deviation {self.sigma:.4f} on {self.df} degrees of freedom{note}"
+        )
+
+
+def plain_basis(design: Design) -> Basis:
+    """Columns centred and scaled but not rotated, so that a coefficient not identified in a group keeps its name."""
+    y = design.y - design.offset
+    basis = make_basis(design.X, np.zeros((design.n, 0)), y, design.intercept)
+    scale = np.sqrt(((design.X - basis.centre) ** 2).mean(axis=0))
+    return Basis(basis.y_shift, basis.y_scale, basis.centre, np.diag(scale), basis.z_scale, basis.intercept)
+
+
+def regressions(design: Design, factor: GroupingFactor, basis: Basis, rows: Array | None = None) -> SeparateRegressions:
+    """Least squares in every group, over all rows or those chosen."""
+    chosen = slice(None) if rows is None else rows
+    nothing = np.zeros((design.n, 0))
+    X, _, y = basis.rows(design.X[chosen], nothing[chosen], (design.y - design.offset)[chosen])
+    weights = None if design.weights is None else design.weights[chosen]
+    stats = cross_products(nothing[chosen], X, y, factor.codes[chosen], factor.J, weights, frequency=design.frequency)
+    w = np.ones(len(y)) if weights is None else weights
+    yty = np.bincount(factor.codes[chosen], weights=w * y**2, minlength=factor.J)
+    return separate_regressions(stats.ZtZ, stats.Zty, yty)
+
+
+def predict_rows(solution: SeparateRegressions, basis: Basis, X: Array, codes: Array) -> Array:
+    """Predictions by the group's own regression; NaN where the group has no rows or is unknown."""
+    offset, matrix = basis.to_coefficients
+    coefficients = offset + solution.coefficients @ matrix.T  # (J, p)
+    coefficients[solution.aliased.all(axis=1)] = np.nan
+    known = np.vstack([coefficients, np.full(X.shape[1], np.nan)])
+    return np.einsum("np,np->n", X, known[codes])

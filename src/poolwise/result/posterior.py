@@ -1,0 +1,147 @@
+"""From arrays of draws to one DataTree under Bambi's names."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from poolwise import names
+from poolwise.algebra.crossproducts import Array
+from poolwise.compile.collapsed import Draws
+from poolwise.fit.bayes import Sampling
+from poolwise.spec.design import Design
+
+# nutpie's names of sample statistics, and those that PyMC and ArviZ use.
+STATISTICS = {
+    "diverging": "diverging",
+    "depth": "tree_depth",
+    "maxdepth_reached": "reached_max_treedepth",
+    "n_steps": "n_steps",
+    "step_size": "step_size",
+    "step_size_bar": "step_size_bar",
+    "logp": "lp",
+    "energy": "energy",
+    "mean_tree_accept": "acceptance_rate",
+}
+
+
+def posterior_dataset(
+    design: Design,
+    coefficients: Array,
+    sds: Mapping[str, Array],
+    correlations: Mapping[str, Array],
+    sigma: Array,
+    effects: Mapping[str, Array],
+) -> xr.Dataset:
+    """Posterior group under Bambi's names, dims and coords.
+
+    Parameters
+    ----------
+    design : Design
+        Names and levels.
+    coefficients : ndarray (chain, draw, p)
+        On the original, uncentred scale.
+    sds, correlations, effects : mapping of factor name to ndarray (chain, draw, q), (..., q, q), (..., J, q)
+        In the units of the data.
+    sigma : ndarray (chain, draw)
+        Residual standard deviation.
+
+    Returns
+    -------
+    Dataset
+    """
+    variables: dict[str, tuple] = {}
+    coords: dict[str, object] = {
+        names.CHAIN: np.arange(sigma.shape[0]),
+        names.DRAW: np.arange(sigma.shape[1]),
+    }
+    sample = (names.CHAIN, names.DRAW)
+    for term, where, levels in design.common.terms:
+        name = design.variable(term, where)
+        if levels is None:
+            variables[name] = (sample, coefficients[..., where.start])
+        else:
+            variables[name] = ((*sample, names.term_dim(term)), coefficients[..., where])
+            coords[names.term_dim(term)] = list(levels)
+    variables[names.SIGMA] = (sample, sigma)
+    for factor in design.factors:
+        groups = names.group_dim(factor.name)
+        coords[groups] = factor.labels
+        for term in factor.terms:
+            sd, value = sds[factor.name][..., term.columns], effects[factor.name][..., term.columns]
+            if term.levels is None:
+                variables[names.group_sd(term.name, factor.name)] = (sample, sd[..., 0])
+                variables[names.effect(term.name, factor.name)] = ((*sample, groups), value[..., 0])
+            else:
+                dim = names.expression_dim(term.name)
+                coords[dim] = list(term.levels)
+                variables[names.group_sd(term.name, factor.name)] = ((*sample, dim), sd)
+                variables[names.effect(term.name, factor.name)] = ((*sample, groups, dim), value)
+        if factor.structure.n_correlations:
+            first, second = names.correlation_dims(factor.name)
+            coords[first] = coords[second] = list(factor.effects)
+            variables[names.correlation(factor.name)] = ((*sample, first, second), correlations[factor.name])
+    return xr.Dataset(variables, coords=coords)
+
+
+def sample_stats_dataset(stats: xr.Dataset) -> xr.Dataset:
+    """Sampler statistics under the names that PyMC and ArviZ use."""
+    found = {new: stats[old] for old, new in STATISTICS.items() if old in stats}
+    return xr.Dataset({name: ((names.CHAIN, names.DRAW), value.to_numpy()) for name, value in found.items()})
+
+
+def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | None) -> xr.DataTree:
+    """Posterior, sampler statistics, observed and constant data as one tree."""
+    groups: dict[str, xr.Dataset] = {"posterior": posterior}
+    if sample_stats is not None:
+        groups["sample_stats"] = sample_stats
+    response = design.formula.response
+    rows = {names.OBSERVATION: np.arange(design.n)}
+    groups["observed_data"] = xr.Dataset({response: (names.OBSERVATION, design.y)}, coords=rows)
+    constant: dict[str, tuple] = {
+        "common_design": ((names.OBSERVATION, "common_column"), design.X),
+        "offset": (names.OBSERVATION, design.offset),
+    }
+    if design.weights is not None:
+        constant["weights"] = (names.OBSERVATION, design.weights)
+    for factor in design.factors:
+        constant[f"{factor.name}__factor_index"] = (names.OBSERVATION, factor.codes)
+    coords = {**rows, "common_column": list(design.coefficient_names)}
+    groups["constant_data"] = xr.Dataset(constant, coords=coords)
+    return xr.DataTree.from_dict(groups)
+
+
+def collapsed_tree(design: Design, draws: Draws, effects: Array, stats: xr.Dataset, settings: Sampling) -> xr.DataTree:
+    """The tree of a collapsed fit.
+
+    Parameters
+    ----------
+    design : Design
+        Names and levels.
+    draws : Draws
+        Parameters, (chains * draws, ...).
+    effects : ndarray (chains * draws, J, q)
+        Group-specific effects.
+    stats : Dataset
+        nutpie's sample statistics.
+    settings : Sampling
+        Of the run.
+
+    Returns
+    -------
+    xarray.DataTree
+    """
+    shape = (settings.chains, settings.draws)
+
+    def by_chain(value: Array) -> Array:
+        return value.reshape(*shape, *value.shape[1:])
+
+    L = draws.correlation_factor
+    sds, correlations, by_factor = {}, {}, {}
+    for factor in design.factors:
+        sds[factor.name], by_factor[factor.name] = by_chain(draws.sd), by_chain(effects)
+        correlations[factor.name] = by_chain(L @ L.swapaxes(-1, -2))
+    posterior = posterior_dataset(
+        design, by_chain(draws.coefficients), sds, correlations, by_chain(draws.sigma), by_factor
+    )
+    return data_tree(design, posterior, sample_stats_dataset(stats))

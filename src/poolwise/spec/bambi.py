@@ -1,0 +1,52 @@
+"""The adapter to Bambi: the only module that touches its names, so that a new release breaks one file."""
+
+from typing import Any
+
+from poolwise import names
+from poolwise.priors.prior import Prior
+from poolwise.spec.evaluate import NAMESPACE
+from poolwise.spec.specification import Specification
+from poolwise.spec.syntax import quote
+
+
+def bambi_specification(specification: Specification) -> Any:
+    """The unbuilt bambi.Model of the common part, its priors those of the specification where Bambi has them.
+
+    The group-specific blocks are poolwise's own: Bambi would flatten them into independent terms with dense matrices.
+
+    Parameters
+    ----------
+    specification : Specification
+        The model as understood.
+
+    Returns
+    -------
+    bambi.Model
+    """
+    import bambi
+
+    design = specification.design
+    priors: dict[str, Any] = {}
+    for term, where, levels in design.common.terms:
+        row = [specification.priors[name] for name in design.coefficient_names[where]]
+        if levels is None and row[0].distribution not in ("JeffreysScale", "SqrtInverseGamma"):
+            priors[names.INTERCEPT if term == names.INTERCEPT else term] = _as_bambi(row[0])
+    sigma = specification.priors[names.SIGMA]
+    if sigma.distribution not in ("JeffreysScale", "SqrtInverseGamma"):
+        priors[names.SIGMA] = _as_bambi(sigma)
+    formula = specification.formula
+    response = formula.response if formula.weights is None else f"weighted({formula.response}, {quote(formula.weights)})"
+    offsets = "".join(f" + offset({expression})" for expression in formula.offsets)
+    return bambi.Model(
+        f"{response} ~ {formula.common}{offsets}",
+        design.frame,
+        family=specification.family,
+        priors=priors,
+        extra_namespace=dict(NAMESPACE),
+    )
+
+
+def _as_bambi(prior: Prior) -> Any:
+    import bambi
+
+    return bambi.Prior(prior.distribution, **dict(prior.params))

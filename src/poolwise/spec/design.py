@@ -1,0 +1,282 @@
+"""From a checked table and a formula to numbers: X, one small Z a grouping factor, index vectors, never a dense Z."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from poolwise import names
+from poolwise.algebra.basis import dependent_columns
+from poolwise.algebra.theta import BlockStructure
+from poolwise.data.validate import CheckedTable
+from poolwise.errors import DataError
+from poolwise.spec.evaluate import Columns, evaluate
+from poolwise.spec.formula import Block, Formula
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GroupTerm:
+    """One term of a block: its name, the columns of Z it fills, and its levels if it has several columns."""
+
+    name: str
+    columns: slice
+    levels: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class GroupingFactor:
+    """A grouping factor with all the effects that vary by it.
+
+    Parameters
+    ----------
+    name : str
+        As in the formula: ``county``, ``a:b``.
+    columns : tuple of str
+        The data columns it is made of.
+    levels : tuple
+        The groups, in order; tuples for cells of an interaction.
+    codes : ndarray of int (n,)
+        Group of each row.
+    Z : ndarray (n, q)
+        The columns of one group's block.
+    effects : tuple of str (q,)
+        Name of each column of Z, ``Intercept`` for the constant.
+    terms : tuple of GroupTerm
+        The same by term.
+    structure : BlockStructure
+        Which effects are correlated.
+    parts : tuple of (Block, Columns)
+        The blocks of the formula and how each is evaluated on new rows.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    levels: tuple
+    codes: NDArray[np.int64]
+    Z: Array
+    effects: tuple[str, ...]
+    terms: tuple[GroupTerm, ...]
+    structure: BlockStructure
+    parts: tuple[tuple[Block, Columns], ...]
+
+    @property
+    def J(self) -> int:
+        """Number of groups."""
+        return len(self.levels)
+
+    @property
+    def labels(self) -> list[str]:
+        """The groups as text."""
+        return [names.cell_label(level) if isinstance(level, tuple) else str(level) for level in self.levels]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows in each group."""
+        return np.bincount(self.codes, minlength=self.J)
+
+    @property
+    def sd_names(self) -> list[str]:
+        """Name of each effect's standard deviation as a parameter, ``f|g_sigma[b]`` for one column of a term."""
+        found = []
+        for term in self.terms:
+            base = names.group_sd(term.name, self.name)
+            found += [base] if term.levels is None else [f"{base}[{level}]" for level in term.levels]
+        return found
+
+    def codes_of(self, frame: pd.DataFrame) -> NDArray[np.int64]:
+        """Group of each row of a new table; -1 for a group that was not seen."""
+        if len(self.columns) == 1:
+            lookup = {str(level): j for j, level in enumerate(self.levels)}
+            return np.array([lookup.get(str(value), -1) for value in frame[self.columns[0]]], dtype=np.int64)
+        lookup = {tuple(map(str, level)): j for j, level in enumerate(self.levels)}
+        rows = zip(*(frame[column] for column in self.columns), strict=True)
+        return np.array([lookup.get(tuple(map(str, row)), -1) for row in rows], dtype=np.int64)
+
+    def Z_of(self, frame: pd.DataFrame) -> Array:
+        """Z of a new table, with what the transformations learned from the data."""
+        return np.column_stack([columns.apply(frame) for _, columns in self.parts])
+
+
+@dataclass(frozen=True)
+class Design:
+    """The numbers of a model.
+
+    Parameters
+    ----------
+    formula : Formula
+        What was asked.
+    frame : DataFrame
+        The checked columns the numbers were made from.
+    y : ndarray (n,)
+        Response, offsets included.
+    offset : ndarray (n,)
+        Known part of the mean.
+    weights : ndarray (n,) or None
+        Weights of the rows.
+    frequency : bool
+        Whether a weight w counts as w equal rows (``weighted(y, w)``) or as a precision, variance sigma^2 / w.
+    common : Columns
+        Common part, its matrix X and its names.
+    factors : tuple of GroupingFactor
+        In order of appearance.
+    """
+
+    formula: Formula
+    frame: pd.DataFrame
+    y: Array
+    offset: Array
+    weights: Array | None
+    frequency: bool
+    common: Columns
+    factors: tuple[GroupingFactor, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.y)
+
+    @property
+    def X(self) -> Array:
+        """Common part (n, p)."""
+        return self.common.matrix
+
+    @property
+    def intercept(self) -> int:
+        """Position of the intercept in X, or -1."""
+        return 0 if self.formula.intercept else -1
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Stated names of common terms that would collide with parameters."""
+        reserved = [names.SIGMA, names.INTERCEPT, names.CHAIN, names.DRAW]
+        for factor in self.factors:
+            reserved += [names.correlation(factor.name)]
+            for term in factor.terms:
+                reserved += [names.effect(term.name, factor.name), names.group_sd(term.name, factor.name)]
+        terms = [term for term, where, _ in self.common.terms if not self._is_intercept(term, where)]
+        return names.aliases(terms, reserved)
+
+    @property
+    def coefficient_names(self) -> tuple[str, ...]:
+        """Name of each column of X, aliases applied, so that no two are the same."""
+        found = list(self.common.names)
+        for term, where, _ in self.common.terms:
+            alias = self.aliases.get(term)
+            if alias is not None and not self._is_intercept(term, where):
+                found[where] = [alias + name.removeprefix(term) for name in found[where]]
+        return tuple(found)
+
+    def variable(self, term: str, where: slice) -> str:
+        """Variable of a common term in the posterior."""
+        return term if self._is_intercept(term, where) else self.aliases.get(term, term)
+
+    def _is_intercept(self, term: str, where: slice) -> bool:
+        return term == names.INTERCEPT and where.start == self.intercept
+
+    def offset_of(self, frame: pd.DataFrame) -> Array:
+        """Known part of the mean for a new table."""
+        return _offset(self.formula, frame)
+
+
+def build_design(formula: Formula, table: CheckedTable, weights: Array | None = None) -> Design:
+    """Evaluate a formula on a checked table.
+
+    Parameters
+    ----------
+    formula : Formula
+        The parsed formula.
+    table : CheckedTable
+        Rows without missing or infinite values.
+    weights : ndarray (n,), optional
+        Precision weights of the kept rows; a formula's own ``weighted(y, w)`` are frequency weights.
+
+    Returns
+    -------
+    Design
+
+    Raises
+    ------
+    DataError
+        For collinear columns of X, which are named, and for a response that is not numeric.
+    """
+    frame = table.frame
+    y = evaluate(f"0 + {formula.response}", frame, trusted=formula.trusted).matrix
+    if y.shape[1] != 1:
+        raise DataError(f"the response {formula.response!r} must be one numeric column, it evaluates to {y.shape[1]}")
+    if formula.weights is not None:
+        weights = frame[formula.weights].to_numpy(dtype=float)
+    common = evaluate(formula.common, frame, trusted=formula.trusted)
+    design = Design(
+        formula=formula,
+        frame=frame,
+        y=y[:, 0],
+        offset=_offset(formula, frame),
+        weights=weights,
+        frequency=formula.weights is not None,
+        common=common,
+        factors=tuple(_factors(formula, frame)),
+    )
+    _check_rank(design)
+    return design
+
+
+def _offset(formula: Formula, frame: pd.DataFrame) -> Array:
+    total = np.zeros(len(frame))
+    for expression in formula.offsets:
+        # An offset is not a predictor: a constant or collinear one is right.
+        total = total + evaluate(f"0 + {expression}", frame, trusted=formula.trusted).matrix[:, 0]
+    return total
+
+
+def _factors(formula: Formula, frame: pd.DataFrame):
+    by_name: dict[str, list[Block]] = {}
+    for block in formula.blocks:
+        by_name.setdefault(block.factor, []).append(block)
+    for name, blocks in by_name.items():
+        codes, levels = _codes(frame, blocks[0].columns)
+        parts, terms, sizes, effects, width = [], [], [], [], 0
+        for block in blocks:
+            columns = evaluate(block.expression, frame, trusted=formula.trusted)
+            parts.append((block, columns))
+            for term, where, term_levels in columns.terms:
+                terms.append(GroupTerm(term, slice(width + where.start, width + where.stop), term_levels))
+            count = columns.matrix.shape[1]
+            sizes += [count] if block.correlated else [1] * count
+            effects += columns.names
+            width += count
+        Z = np.column_stack([columns.matrix for _, columns in parts])
+        structure = BlockStructure(tuple(sizes))
+        yield GroupingFactor(
+            name, blocks[0].columns, levels, codes, Z, tuple(effects), tuple(terms), structure, tuple(parts)
+        )
+
+
+def _codes(frame: pd.DataFrame, columns: tuple[str, ...]) -> tuple[NDArray[np.int64], tuple]:
+    """Index vector and groups of a factor; an interaction has only the cells that occur, keyed by tuples."""
+    if len(columns) == 1:
+        categories = frame[columns[0]].cat
+        return categories.codes.to_numpy(dtype=np.int64), tuple(categories.categories)
+    parts = [frame[column].cat for column in columns]
+    flat = np.ravel_multi_index(
+        [part.codes.to_numpy(dtype=np.int64) for part in parts], [len(part.categories) for part in parts]
+    )
+    cells, codes = np.unique(flat, return_inverse=True)
+    indices = np.unravel_index(cells, [len(part.categories) for part in parts])
+    levels = zip(*(part.categories[index] for part, index in zip(parts, indices, strict=True)), strict=True)
+    return codes.astype(np.int64), tuple(levels)
+
+
+def _check_rank(design: Design) -> None:
+    X = design.X
+    dependent = dependent_columns(X, design.intercept)
+    if dependent:
+        listed = ", ".join(repr(design.coefficient_names[k]) for k in dependent)
+        before = ", ".join(repr(name) for k, name in enumerate(design.coefficient_names) if k not in dependent)
+        raise DataError(
+            f"the common effects are not identified: {listed} {'is' if len(dependent) == 1 else 'are'} a linear "
+            f"combination of {before} (rank {X.shape[1] - len(dependent)} of {X.shape[1]} columns, {design.n} rows); "
+            "leave out the terms named, or combine them"
+        )

@@ -1,0 +1,297 @@
+"""Closed grammar of model formulas: what a formula says, before any data is seen.
+
+A formula is read by poolwise's own tokenizer and recursive-descent parser and never evaluated, so it can call only
+the functions of an allow-list and name only columns. The result is canonical: interactions are expanded, intercepts
+explicit, and each ``(expr | factor)`` is a :class:`Block`.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from poolwise.errors import FormulaError
+from poolwise.spec import syntax
+from poolwise.spec.expansion import Term, Terms, expand, expand_factor, flat, term_text
+from poolwise.spec.parser import Parser
+from poolwise.spec.syntax import FUNCTIONS, Bar, Call, Name, Node, Sum, names_in, quote, render
+from poolwise.spec.tokens import MAX_CHARACTERS, formula_error
+
+__all__ = ["FUNCTIONS", "Block", "Formula", "parse_expression", "parse_formula"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One ``(expression | factor)``: the effects that vary by a grouping factor.
+
+    Parameters
+    ----------
+    expression : str
+        Canonical one-sided formula, intercept explicit: ``1 + std_age``, ``0 + x``.
+    terms : tuple of str
+        Canonical terms, ``"1"`` first if there: ``("1", "std_age")``.
+    factor : str
+        Canonical name, ``county`` or ``a:b``.
+    columns : tuple of str
+        Columns of the factor, ``("county",)`` or ``("a", "b")``.
+    correlated : bool
+        False for ``||``.
+    """
+
+    expression: str
+    terms: tuple[str, ...]
+    factor: str
+    columns: tuple[str, ...]
+    correlated: bool
+
+    def __str__(self) -> str:
+        return f"({self.expression} {'|' if self.correlated else '||'} {self.factor})"
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula as understood.
+
+    Parameters
+    ----------
+    text : str
+        As given, in Unicode normal form C.
+    response : str
+        Canonical response, ``y`` or ``log(y)``.
+    response_columns : tuple of str
+        Columns of the response, without weights.
+    weights : str or None
+        Column w of ``weighted(y, w)``; the response is then ``y``.
+    common : str
+        Canonical right-hand side of the common part, ``1 + x + f`` or ``0 + x``, without offsets and blocks.
+    intercept : bool
+        Whether the common part has an intercept.
+    terms : tuple of str
+        Canonical common terms without the intercept.
+    offsets : tuple of str
+        What stands inside each ``offset(...)``, as one component: ``log(n)``, ``I(a + b)``.
+    blocks : tuple of Block
+        Group-specific parts, in order; ``(x | a/b)`` gives two.
+    columns : tuple of str
+        Every column of the formula as understood, in its order, without back-quotes.
+    predictors : tuple of str
+        Columns of common terms, block expressions and offsets.
+    factors : tuple of str
+        Columns of grouping factors.
+    trusted : bool
+        Whether dotted calls were let pass.
+    offset_columns : tuple of str
+        Columns that stand only in offsets, where a constant is right.
+    """
+
+    text: str = field(compare=False)
+    response: str
+    response_columns: tuple[str, ...]
+    weights: str | None
+    common: str
+    intercept: bool
+    terms: tuple[str, ...]
+    offsets: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    columns: tuple[str, ...]
+    predictors: tuple[str, ...]
+    factors: tuple[str, ...]
+    trusted: bool
+    offset_columns: tuple[str, ...] = ()
+
+    @property
+    def canonical(self) -> str:
+        """The whole formula as understood; it parses to this formula again."""
+        left = self.response if self.weights is None else f"weighted({self.response}, {quote(self.weights)})"
+        right = [self.common, *(f"offset({inner})" for inner in self.offsets), *map(str, self.blocks)]
+        return f"{left} ~ {' + '.join(right)}"
+
+    def __str__(self) -> str:
+        return self.canonical
+
+
+def parse_formula(text: str, *, trusted: bool = False) -> Formula:
+    """Read a formula.
+
+    Parameters
+    ----------
+    text : str
+        For instance ``"y ~ x + (1 + x | g)"``. Columns with unusual names stand in back-quotes.
+    trusted : bool, default False
+        Let dotted calls such as ``np.log10(x)`` pass. Pass it only for formulas you wrote yourself.
+
+    Returns
+    -------
+    Formula
+
+    Raises
+    ------
+    FormulaError
+        For anything outside the grammar; shows the place and what to write instead.
+
+    Examples
+    --------
+    >>> formula = parse_formula("y ~ a*b + (x || g/h)")
+    >>> formula.canonical
+    'y ~ 1 + a + b + a:b + (1 + x || g) + (1 + x || g:h)'
+    >>> formula.blocks[1].columns
+    ('g', 'h')
+    """
+    text = _checked(text)
+    response, right = Parser(text, trusted=trusted).two_sided()
+    items, offsets, bars = _separate(right, text)
+    common = expand(items, text)
+    blocks = _blocks(bars, text)
+    if not (common.terms or common.intercept or blocks):
+        raise formula_error("the model has no terms", text, right.start, "write `1` for an intercept, or name a column")
+    _refuse_duplicate_offsets(offsets, text)
+    target, weights = _split_weights(response)
+    outcome = _outcome_columns(target)
+    _refuse_response_on_the_right(outcome, right, text)
+    in_common = _columns(common.terms)
+    in_offsets = [name for offset in offsets for name in names_in(offset)]
+    in_blocks = [_columns(terms.terms) for _, terms in blocks]
+    in_factors = [block.columns for block, _ in blocks]
+    by_block = [name for pair in zip(in_blocks, in_factors, strict=True) for names in pair for name in names]
+    predictors = _unique([*in_common, *in_offsets, *(name for names in in_blocks for name in names)])
+    in_terms = {*in_common, *(name for names in in_blocks for name in names)}
+    formula = Formula(
+        text=text,
+        response=render(target),
+        response_columns=_unique(names_in(target)),
+        weights=weights,
+        common=common.text,
+        intercept=common.intercept,
+        terms=tuple(map(term_text, common.terms)),
+        offsets=tuple(_offset_text(offset) for offset in offsets),
+        blocks=tuple(block for block, _ in blocks),
+        columns=_unique([*names_in(response), *in_common, *in_offsets, *by_block]),
+        predictors=predictors,
+        factors=_unique(name for names in in_factors for name in names),
+        trusted=trusted,
+        offset_columns=tuple(name for name in _unique(in_offsets) if name not in in_terms),
+    )
+    _refuse_too_large(formula)
+    return formula
+
+
+def parse_expression(text: str, *, trusted: bool = False) -> Terms:
+    """Read a one-sided expression without blocks or offsets, such as ``1 + x + f``.
+
+    Raises
+    ------
+    FormulaError
+        As :func:`parse_formula`, and for a block or an offset.
+    """
+    text = _checked(text)
+    items, offsets, bars = _separate(Parser(text, trusted=trusted).one_sided(), text)
+    for node in [*offsets, *bars]:
+        raise formula_error("only common terms can stand here", text, node.start, "leave out blocks and offsets")
+    return expand(items, text)
+
+
+def _checked(text: str) -> str:
+    if not isinstance(text, str):
+        raise FormulaError(f"a formula is a text such as 'y ~ x + (1 | g)', not {type(text).__name__}")
+    if len(text) > MAX_CHARACTERS:
+        raise FormulaError(f"the formula has {len(text)} characters; at most {MAX_CHARACTERS} are read")
+    # Normal form C only: U+00B5 and U+03BC stay two different letters.
+    return unicodedata.normalize("NFC", text)
+
+
+def _refuse_too_large(formula: Formula) -> None:
+    """A formula within the limits may be beyond them written out; then it could not be read again from a file."""
+    canonical = formula.canonical
+    try:
+        Parser(_checked(canonical), trusted=formula.trusted).two_sided()
+    except FormulaError:
+        advice = "compute the columns in the table first, or write fewer interactions"
+        raise formula_error("the formula is too large when written out", canonical, 0, advice) from None
+
+
+def _separate(right: Sum, text: str) -> tuple[Sum, list[Node], list[Bar]]:
+    """Right-hand side as common terms, arguments of offsets, and blocks."""
+    items, offsets, bars = [], [], []
+    for sign, node in flat(right):
+        special = bars if isinstance(node, Bar) else offsets if _is_offset(node) else None
+        if special is None:
+            items.append((sign, node))
+        elif sign == "-":
+            raise formula_error("a block or an offset cannot be removed", text, node.start, "leave it out instead")
+        else:
+            special.append(node.arguments[0] if isinstance(node, Call) else node)
+    return Sum(tuple(items), start=right.start, stop=right.stop), offsets, bars
+
+
+def _is_offset(node: Node) -> bool:
+    return isinstance(node, Call) and node.function == syntax.OFFSET
+
+
+def _offset_text(node: Node) -> str:
+    """Arithmetic goes in I(...), because the text is read as a term again."""
+    return render(node) if isinstance(node, Name | Call) else f"I({render(node)})"
+
+
+def _blocks(bars: list[Bar], text: str) -> list[tuple[Block, Terms]]:
+    found: list[tuple[Block, Terms]] = []
+    for bar in bars:
+        terms = expand(bar.expression, text)
+        if not (terms.terms or terms.intercept):
+            raise formula_error("the block has no effects", text, bar.start, "write `(1 | g)` or `(0 + x | g)`")
+        labels = ("1",) * terms.intercept + tuple(map(term_text, terms.terms))
+        for columns in expand_factor(bar.factor, text):
+            known = (block.columns for block, _ in found if set(block.columns) == set(columns))
+            columns = next(known, columns)
+            block = Block(terms.text, labels, ":".join(map(quote, columns)), columns, bar.correlated)
+            _refuse_duplicate_effects(block, [earlier for earlier, _ in found], bar, text)
+            found.append((block, terms))
+    return found
+
+
+def _refuse_duplicate_effects(block: Block, earlier: list[Block], bar: Bar, text: str) -> None:
+    held = {term for other in earlier if other.columns == block.columns for term in other.terms}
+    twice = [term for term in block.terms if term in held]
+    if not twice:
+        return
+    kept = [term for term in block.terms if term not in held]
+    advice = "leave this block out"
+    if kept:
+        advice = f"write `({' + '.join(['0', *kept])} {'|' if block.correlated else '||'} {block.factor})` here"
+    listed = " and ".join("an intercept" if term == "1" else repr(term) for term in twice)
+    raise formula_error(f"two blocks on {block.factor!r} both hold {listed}", text, bar.start, advice)
+
+
+def _refuse_duplicate_offsets(offsets: list[Node], text: str) -> None:
+    for k, offset in enumerate(offsets):
+        if offset in offsets[:k]:
+            raise formula_error("the offset stands twice", text, offset.start, "write it once")
+
+
+def _split_weights(response: Node) -> tuple[Node, str | None]:
+    if isinstance(response, Call) and response.function == "weighted":
+        target, weights = response.arguments
+        assert isinstance(weights, Name)
+        # Arithmetic goes in I(...), because the text is read as a response again.
+        return target if isinstance(target, Name | Call) else Call("I", (target,)), weights.name
+    return response, None
+
+
+def _outcome_columns(target: Node) -> set[str]:
+    """Columns that are the outcome itself, not trials, bounds or a censoring status."""
+    if isinstance(target, Call) and target.function in syntax.RESPONSE:
+        target = target.arguments[0]
+    return set(names_in(target))
+
+
+def _refuse_response_on_the_right(outcome: set[str], right: Sum, text: str) -> None:
+    for node in syntax.name_nodes(right):
+        if node.name in outcome:
+            advice = "leave it out on the right, or copy the column under another name if it is a different quantity"
+            raise formula_error(f"the response {node.name!r} also stands on the right", text, node.start, advice)
+
+
+def _columns(terms: Iterable[Term]) -> list[str]:
+    return [name for term in terms for component in term for name in names_in(component)]
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,71 @@
+"""The sufficient statistics of a design with at most one grouping factor, whole or for some of its rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolwise.algebra.basis import Basis, make_basis
+from poolwise.algebra.crossproducts import CrossProducts, cross_products
+from poolwise.algebra.theta import BlockStructure
+from poolwise.errors import FitError
+from poolwise.spec.design import Design
+
+
+@dataclass(frozen=True)
+class Sufficient:
+    """What is left of a design once its rows are collapsed.
+
+    Parameters
+    ----------
+    basis : Basis
+        Coordinates of the algebra.
+    stats : CrossProducts
+        Sums over the rows, in those coordinates.
+    structure : BlockStructure
+        Blocks of the group covariance.
+    """
+
+    basis: Basis
+    stats: CrossProducts
+    structure: BlockStructure
+
+
+def sufficient(design: Design, rows: NDArray[np.bool_] | None = None, basis: Basis | None = None) -> Sufficient:
+    """Collapse a design.
+
+    Parameters
+    ----------
+    design : Design
+        With at most one grouping factor.
+    rows : ndarray of bool (n,), optional
+        Only these rows.
+    basis : Basis, optional
+        Coordinates to use, so that statistics of different rows subtract; chosen for the design by default.
+
+    Returns
+    -------
+    Sufficient
+
+    Raises
+    ------
+    FitError
+        If the design has several grouping factors.
+    """
+    if len(design.factors) > 1:
+        listed = ", ".join(factor.name for factor in design.factors)
+        raise FitError(
+            f"the collapsed form serves one grouping factor, this model has {len(design.factors)} ({listed}); "
+            "Model.fit(form='generative') samples it with explicit effects"
+        )
+    factor = design.factors[0] if design.factors else None
+    Z = factor.Z if factor else np.zeros((design.n, 0))
+    codes = factor.codes if factor else np.zeros(design.n, dtype=np.int64)
+    y = design.y - design.offset
+    basis = basis or make_basis(design.X, Z, y, design.intercept)
+    chosen = slice(None) if rows is None else rows
+    X, Z, y = basis.rows(design.X[chosen], Z[chosen], y[chosen])
+    weights = None if design.weights is None else design.weights[chosen]
+    J = factor.J if factor else 0
+    stats = cross_products(X, Z, y, codes[chosen], J, weights, frequency=design.frequency)
+    return Sufficient(basis, stats, factor.structure if factor else BlockStructure(()))

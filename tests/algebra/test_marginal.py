@@ -1,0 +1,142 @@
+"""The kernel equals the definition, and its gradient is the derivative, at random designs and parameters."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolwise.algebra import dense
+from poolwise.algebra.conditional import conditional_moments, draw_effects
+from poolwise.algebra.crossproducts import cross_products
+from poolwise.algebra.marginal import log_marginal
+from poolwise.algebra.profiled import profile
+from poolwise.algebra.theta import BlockStructure
+
+# The dense form inverts an n x n matrix with condition up to about 1e5: ten digits are left of sixteen.
+DENSE_RTOL = 1e-9
+# Central differences with step 1e-6 lose about half of the digits.
+DIFFERENCE_RTOL = 2e-5
+
+
+@st.composite
+def problems(draw):
+    """A random design: q 1 to 4, groups smaller than q, groups of one row, weights or not."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    q, p = draw(st.integers(1, 4)), draw(st.integers(0, 3))
+    sizes = draw(st.lists(st.integers(1, 9), min_size=2, max_size=6))
+    group = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    n = len(group)
+    X, Z, y = rng.normal(size=(n, p)), rng.normal(size=(n, q)), rng.normal(size=n)
+    Z[:, 0] = 1.0
+    T = np.tril(rng.normal(size=(q, q)))
+    weights = rng.uniform(0.2, 3.0, n) if draw(st.booleans()) else None
+    return X, Z, y, group, len(sizes), rng.normal(size=p), T, float(rng.uniform(0.1, 4.0)), weights
+
+
+def evaluate(stats, b, T, s):
+    gb, gT = np.zeros(len(b)), np.zeros_like(T)
+    value, gs = log_marginal(
+        b, T, s, stats.n, stats.log_weights, stats.XtX, stats.Xty, stats.yty, stats.ZtZ, stats.ZtX, stats.Zty, gb, gT
+    )
+    return value, gb, gT, gs
+
+
+@given(problems())
+@settings(deadline=None, max_examples=60)
+def test_kernel_is_the_dense_density(problem):
+    X, Z, y, group, J, b, T, s, weights = problem
+    stats = cross_products(X, Z, y, group, J, weights)
+    value = evaluate(stats, b, T, s)[0]
+    assert value == pytest.approx(dense.log_marginal(X, Z, y, group, b, T, s, weights), rel=DENSE_RTOL, abs=1e-8)
+
+
+@given(problems())
+@settings(deadline=None, max_examples=60)
+def test_gradient_is_the_derivative(problem):
+    X, Z, y, group, J, b, T, s, weights = problem
+    stats = cross_products(X, Z, y, group, J, weights)
+    _, gb, gT, gs = evaluate(stats, b, T, s)
+    step = 1e-6
+
+    def slope(change):
+        up, down = change(step), change(-step)
+        return (evaluate(stats, *up)[0] - evaluate(stats, *down)[0]) / (2 * step)
+
+    def moved(array, index, h):
+        out = array.copy()
+        out[index] += h
+        return out
+
+    scale = 1 + max(np.abs(gb).max(initial=0), np.abs(gT).max(initial=0), abs(gs))
+    tolerance = DIFFERENCE_RTOL * scale
+    for k in range(len(b)):
+        assert slope(lambda h, k=k: (moved(b, k, h), T, s)) == pytest.approx(gb[k], abs=tolerance)
+    for position in zip(*np.tril_indices(len(T)), strict=True):
+        assert slope(lambda h, at=position: (b, moved(T, at, h), s)) == pytest.approx(gT[position], abs=tolerance)
+    assert slope(lambda h: (b, T, s + h)) == pytest.approx(gs, abs=tolerance)
+
+
+@given(problems())
+@settings(deadline=None, max_examples=40)
+def test_conditional_moments_are_the_dense_ones(problem):
+    X, Z, y, group, J, b, T, s, _ = problem
+    stats = cross_products(X, Z, y, group, J)
+    mean, cov, slope = conditional_moments(stats, b, T, s)
+    dense_mean, dense_cov = dense.conditional_effects(X, Z, y, group, J, b, T, s)
+    np.testing.assert_allclose(mean, dense_mean, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(cov, dense_cov, rtol=1e-7, atol=1e-8)
+    moved, _, _ = conditional_moments(stats, b + 1.0, T, s)
+    np.testing.assert_allclose(moved - mean, slope.sum(axis=2), rtol=1e-7, atol=1e-8)
+
+
+@given(problems(), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_profiled_criterion_and_gradient(problem, reml):
+    X, Z, y, group, J, _, Lambda, _, _ = problem
+    if len(y) <= X.shape[1] + 1:
+        return
+    stats = cross_products(X, Z, y, group, J)
+    at = profile(stats, Lambda, reml=reml)
+    dense_value = dense.criterion(X, Z, y, group, Lambda * np.sqrt(at.s), at.s, reml=reml)
+    assert at.criterion == pytest.approx(dense_value, rel=1e-8, abs=1e-7)
+    structure = BlockStructure((len(Lambda),))
+    theta = structure.theta(Lambda)
+    gradient = structure.theta(at.gradient)
+    for k in range(len(theta)):
+        h = np.zeros_like(theta)
+        h[k] = 1e-6
+        up = profile(stats, structure.factor(theta + h), reml=reml).criterion
+        down = profile(stats, structure.factor(theta - h), reml=reml).criterion
+        assert (up - down) / 2e-6 == pytest.approx(gradient[k], abs=1e-4 * (1 + np.abs(gradient).max()))
+
+
+def test_drawn_effects_have_the_conditional_moments():
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(3), [1, 4, 9])
+    X, Z, y = rng.normal(size=(14, 2)), rng.normal(size=(14, 2)), rng.normal(size=14)
+    stats = cross_products(X, Z, y, group, 3)
+    b, T, s = np.array([0.3, -1.0]), np.array([[1.0, 0.0], [0.5, 0.7]]), 0.8
+    draws = 40_000
+    u = draw_effects(stats, np.tile(b, (draws, 1)), np.tile(T, (draws, 1, 1)), np.full(draws, s), rng)
+    mean, cov, _ = conditional_moments(stats, b, T, s)
+    sd = np.sqrt(np.einsum("jkk->jk", cov))
+    # 5 standard errors of a mean, and of a variance (relative sqrt(2 / draws)).
+    assert np.all(np.abs(u.mean(axis=0) - mean) < 5 * sd / np.sqrt(draws))
+    assert np.all(np.abs(u.var(axis=0) / sd**2 - 1) < 5 * np.sqrt(2 / draws))
+
+
+def test_statistics_subtract():
+    rng = np.random.default_rng(4)
+    group = rng.integers(0, 4, 50)
+    X, Z, y = rng.normal(size=(50, 3)), rng.normal(size=(50, 2)), rng.normal(size=50)
+    everything = cross_products(X, Z, y, group, 4)
+    held = np.arange(50) % 5 == 0
+    out = cross_products(X[held], Z[held], y[held], group[held], 4)
+    kept = cross_products(X[~held], Z[~held], y[~held], group[~held], 4)
+    for name in kept.__dataclass_fields__:
+        np.testing.assert_allclose(getattr(everything - out, name), getattr(kept, name), rtol=1e-12, atol=1e-12)
+
+
+def test_an_index_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"group indices must lie in 0\.\.1"):
+        cross_products(np.ones((2, 1)), np.ones((2, 1)), np.ones(2), np.array([0, 2]), 2)

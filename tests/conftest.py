@@ -1,0 +1,31 @@
+"""Shared by all tests: results of other software, and the fits that several tests look at."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import poolwise as pw
+
+matplotlib.use("agg")
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def reference(name: str) -> dict:
+    """A result of lme4, brms or lm, see tests/reference/README.md."""
+    return json.loads((REFERENCE / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def bounce():
+    return pw.load_dataset("bounce_rates")
+
+
+@pytest.fixture(scope="session")
+def bounce_study(bounce):
+    """The study of the main example; long chains, so that its numbers can be compared."""
+    return pw.compare_pooling(
+        "bounce_time ~ std_age + (std_age | county)", bounce, seed=20, draws=2000, progress=False
+    )

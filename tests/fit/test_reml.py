@@ -1,0 +1,100 @@
+"""REML and ML agree with lme4, which was run to tight tolerances on the same data."""
+
+import numpy as np
+import pytest
+from conftest import reference
+
+import poolwise as pw
+
+# lme4's printed optimum is a minimum: the criterion is flat there, and agrees far better than the parameters.
+CRITERION_RTOL = 1e-6
+PARAMETER_RTOL = 1e-4
+# At a singular fit the criterion hardly depends on the direction of the boundary.
+SINGULAR_RTOL = 1e-3
+
+MODELS = {
+    "bounce__slope": ("bounce_rates", "bounce_time ~ std_age + (1 + std_age | county)"),
+    "bounce__rint": ("bounce_rates", "bounce_time ~ std_age + (1 | county)"),
+    "sleepstudy__slope": ("sleepstudy", "Reaction ~ Days + (Days | Subject)"),
+    "sleepstudy__rint": ("sleepstudy", "Reaction ~ Days + (1 | Subject)"),
+    "sleepstudy__slope_uncorr": ("sleepstudy", "Reaction ~ Days + (Days || Subject)"),
+    "Dyestuff__rint": ("dyestuff", "Yield ~ 1 + (1 | Batch)"),
+    "Dyestuff2__rint": ("dyestuff2", "Yield ~ 1 + (1 | Batch)"),
+    "radon__slope": ("radon", "log_radon ~ floor + log_uranium + (1 + floor | county)"),
+}
+
+
+def r_name(name: str) -> str:
+    return name.replace("(Intercept)", "Intercept")
+
+
+@pytest.fixture(scope="module", params=[(name, reml) for name in MODELS for reml in (True, False)], ids=str)
+def pair(request):
+    name, reml = request.param
+    data, formula = MODELS[name]
+    fit = pw.Model(formula, pw.load_dataset(data)).fit_frequentist(reml=reml)
+    return fit, reference(f"{name}.lme4")["REML" if reml else "ML"]
+
+
+def rtol(fit) -> float:
+    return SINGULAR_RTOL if fit.is_singular else PARAMETER_RTOL
+
+
+def test_criterion_and_information(pair):
+    fit, lme4 = pair
+    assert fit.converged
+    assert fit.criterion == pytest.approx(lme4["REMLcrit" if fit.reml else "deviance"], rel=CRITERION_RTOL)
+    assert fit.loglik == pytest.approx(lme4["logLik"], rel=CRITERION_RTOL)
+    assert fit.aic == pytest.approx(lme4["AIC"], rel=CRITERION_RTOL)
+    assert fit.bic == pytest.approx(lme4["BIC"], rel=CRITERION_RTOL)
+    assert fit.is_singular == lme4["isSingular"]
+
+
+def test_common_effects(pair):
+    fit, lme4 = pair
+    for name, value in lme4["fixef"].items():
+        assert fit.fixef[r_name(name)] == pytest.approx(value, rel=rtol(fit))
+        assert fit.se[r_name(name)] == pytest.approx(lme4["se"][name], rel=rtol(fit))
+    # Covariances are compared on the scale of the largest variance.
+    values = np.array(lme4["vcov"]["values"])
+    np.testing.assert_allclose(fit.vcov, values, rtol=rtol(fit), atol=1e-4 * values.max())
+    lower_upper = fit.confint()
+    for name, interval in lme4["ci_wald_beta"].items():
+        np.testing.assert_allclose(lower_upper.loc[r_name(name)], interval, rtol=10 * rtol(fit))
+
+
+def test_variance_components(pair):
+    fit, lme4 = pair
+    assert fit.sigma == pytest.approx(lme4["sigma"], rel=rtol(fit))
+    # A standard deviation of zero has no relative error; sigma is the natural scale.
+    theta = np.array(list(lme4["theta"].values()))
+    np.testing.assert_allclose(fit.theta, theta, rtol=10 * rtol(fit), atol=rtol(fit))
+    for block in lme4["VarCorr"].values():
+        terms = [r_name(term) for term in block["terms"]]
+        table = fit.varcorr[fit.varcorr["factor"] != "Residual"]
+        sds = table[table["var2"].isna()].set_index("var1")["sdcor"]
+        np.testing.assert_allclose(sds[terms], block["sd"], rtol=rtol(fit), atol=rtol(fit) * fit.sigma)
+        correlations = table[table["var2"].notna()]
+        for _, row in correlations.iterrows():
+            expected = block["corr"][terms.index(row["var1"])][terms.index(row["var2"])]
+            assert row["sdcor"] == pytest.approx(expected, abs=10 * rtol(fit))
+
+
+def test_group_specific_effects(pair):
+    fit, lme4 = pair
+    for block in lme4["ranef"].values():
+        for term, column in block.items():
+            name, levels = r_name(term), column["level"]
+            # Modes are compared on the scale of the largest: some are near zero by chance.
+            scale = np.abs(column["mode"]).max()
+            mode = fit.ranef.loc[levels, name]
+            np.testing.assert_allclose(mode, column["mode"], rtol=0, atol=10 * rtol(fit) * max(scale, 1e-3))
+            sd = fit.ranef_sd.loc[levels, name]
+            np.testing.assert_allclose(sd, column["condsd"], rtol=10 * rtol(fit), atol=rtol(fit) * 1e-1)
+
+
+def test_fitted_values(pair):
+    fit, lme4 = pair
+    np.testing.assert_allclose(fit.fitted[:10], lme4["fitted_first10"], rtol=rtol(fit))
+    assert fit.rmse() == pytest.approx(lme4["rmse_conditional"], rel=rtol(fit))
+    np.testing.assert_allclose(fit.residuals, fit.design.y - fit.fitted)
