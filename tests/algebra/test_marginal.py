@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from poolwise.algebra import dense
 from poolwise.algebra.conditional import conditional_moments, draw_effects
 from poolwise.algebra.crossproducts import cross_products
+from poolwise.algebra.leave_one_out import leave_one_out
 from poolwise.algebra.marginal import log_marginal
 from poolwise.algebra.profiled import profile
 from poolwise.algebra.theta import BlockStructure
@@ -108,6 +109,20 @@ def test_profiled_criterion_and_gradient(problem, reml):
         up = profile(stats, structure.factor(theta + h), reml=reml).criterion
         down = profile(stats, structure.factor(theta - h), reml=reml).criterion
         assert (up - down) / 2e-6 == pytest.approx(gradient[k], abs=1e-4 * (1 + np.abs(gradient).max()))
+
+
+@given(problems())
+@settings(deadline=None, max_examples=30)
+def test_leaving_one_row_out_is_the_ratio_of_two_densities(problem):
+    X, Z, y, group, J, b, T, s, weights = problem
+    stats = cross_products(X, Z, y, group, J, weights)
+    ours = leave_one_out(stats, b[None], T[None], np.array([s]), X, Z, y, group, weights)[0]
+    whole = dense.log_marginal(X, Z, y, group, b, T, s, weights)
+    for i in range(len(y)):
+        others = np.arange(len(y)) != i
+        left = None if weights is None else weights[others]
+        rest = dense.log_marginal(X[others], Z[others], y[others], group[others], b, T, s, left)
+        assert ours[i] == pytest.approx(whole - rest, rel=1e-7, abs=1e-7)
 
 
 def test_drawn_effects_have_the_conditional_moments():

@@ -2,6 +2,7 @@
 
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Finding, Findings
+from poolwise.check.loo import unreliable_elpd
 from poolwise.check.sampling import not_converged
 from poolwise.check.singular import singular_fit
 from poolwise.check.vanishing import interval_widths, vanishing_intervals
@@ -13,5 +14,6 @@ __all__ = [
     "not_converged",
     "singular_fit",
     "too_few_rows",
+    "unreliable_elpd",
     "vanishing_intervals",
 ]

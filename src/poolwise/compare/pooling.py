@@ -1,5 +1,7 @@
 """The pooling study: complete, no and partial pooling of one question, side by side."""
 
+import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
@@ -12,6 +14,7 @@ from poolwise import names
 from poolwise.algebra.theta import BlockStructure
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Findings
+from poolwise.check.loo import unreliable_elpd
 from poolwise.check.sampling import not_converged
 from poolwise.check.singular import singular_fit
 from poolwise.check.vanishing import vanishing_intervals
@@ -31,7 +34,7 @@ from poolwise.errors import DataError
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import optimise
 from poolwise.model import Model
-from poolwise.result.bayes import BayesFit
+from poolwise.result.bayes import LOG_LIKELIHOOD_LIMIT, BayesFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.no_pooling import NoPoolingFit
 from poolwise.result.tables import choose_factor
@@ -69,6 +72,8 @@ class PoolingStudy:
 
     Attributes
     ----------
+    elpd : float
+        Expected log predictive density of the Bayesian fit; NaN where rows times draws exceed memory.
     findings : Findings
         What failed silently, with evidence and advice; empty when nothing did.
     """
@@ -76,9 +81,16 @@ class PoolingStudy:
     def __init__(self, model: Model, fits: dict[str, Fit], scores: pd.DataFrame, folds: str):
         self.model, self.fits, self.scores, self.folds = model, fits, scores, folds
         reml, bayes, none = self.reml, self.bayes, self.none
-        self.findings = Findings(
-            [*not_converged(bayes), *singular_fit(reml), *vanishing_intervals(reml, bayes), *too_few_rows(none)]
-        )
+        found = [*not_converged(bayes), *singular_fit(reml), *vanishing_intervals(reml, bayes), *too_few_rows(none)]
+        self.elpd = float("nan")
+        if bayes.design.n * bayes.settings.chains * bayes.settings.draws <= LOG_LIKELIHOOD_LIMIT:
+            with warnings.catch_warnings():
+                # What the warning says stands in the finding, with the rows.
+                warnings.simplefilter("ignore", UserWarning)
+                loo = bayes.loo(pointwise=True)
+            self.elpd = float(loo.elpd)
+            found += unreliable_elpd(loo)
+        self.findings = Findings(found)
 
     @property
     def reml(self) -> FrequentistFit:
@@ -115,17 +127,13 @@ class PoolingStudy:
         """
         rows = []
         for name, fit in self.fits.items():
-            row = {"fit": name, "rmse": fit.rmse(), **self.scores.loc[name].to_dict(), "elpd": self._elpd(fit)}
+            row = {"fit": name, "rmse": fit.rmse(), **self.scores.loc[name].to_dict(), "elpd": self.elpd if name == BAYES else np.nan}
             coef = fit.coef()
             for term in self.factor.effects:
                 part = coef[coef["term"] == term]
                 row[f"width_{term}"] = float((part["upper"] - part["lower"]).mean()) if len(part) else np.nan
             rows.append({**row, "singular": bool(fit.is_singular)})
         return pd.DataFrame(rows).set_index("fit")
-
-    @staticmethod
-    def _elpd(fit: Fit) -> float:
-        return float(fit.loo().elpd) if isinstance(fit, BayesFit) else np.nan
 
     def coef(self, level: float = 0.95) -> pd.DataFrame:
         """Coefficients of each group under every fit and every kind of interval, long.
@@ -345,6 +353,4 @@ def _scores(design, factor, refits: dict[str, Refit], folds: int, new_group_fold
 def _reporter(progress: bool) -> Callable[[str], None]:
     if not progress:
         return lambda text: None
-    import sys
-
     return lambda text: print(f"  {text} ...", file=sys.stderr, flush=True)
