@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from poolwise import names
 from poolwise.errors import FitError
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import optimise
@@ -228,6 +229,8 @@ class Model:
                 f"{np.median(sizes):g}); effects {structure_note(factor)}"
             )
         lines += [f"  note           {note}" for note in table.notes]
+        slashed = [term for term, _, _ in design.common.terms if "/" in term]
+        lines += [f"  alias          {term!r} is called {names.variable(term)!r} in the posterior" for term in slashed]
         lines += [f"  alias          the term {term!r} is called {alias!r}" for term, alias in design.aliases.items()]
         shown = self.priors[["parameter", "distribution", "source"]]
         return "\n".join(lines) + f"\n  priors\n{shown.to_string(index=False)}"

@@ -11,9 +11,20 @@ OBSERVATION = "__obs__"
 COEF_COLUMNS = ["factor", "group", "term", "estimate", "lower", "upper", "n"]
 
 
+def variable(name: str) -> str:
+    """The name without ``/``, which xarray keeps for paths: a division slash stands in its place.
+
+    Examples
+    --------
+    >>> variable("km/h")
+    'km∕h'
+    """
+    return name.replace("/", "\N{DIVISION SLASH}")
+
+
 def effect(term: str, factor: str) -> str:
     """Variable of a group-specific effect: ``1|county`` for the intercept, else ``std_age|county``."""
-    return f"{'1' if term == INTERCEPT else term}|{factor}"
+    return variable(f"{'1' if term == INTERCEPT else term}|{factor}")
 
 
 def group_sd(term: str, factor: str) -> str:
@@ -23,27 +34,27 @@ def group_sd(term: str, factor: str) -> str:
 
 def correlation(factor: str) -> str:
     """Variable of the correlations between the effects of a factor: ``corr|county``."""
-    return f"corr|{factor}"
+    return variable(f"corr|{factor}")
 
 
 def group_dim(factor: str) -> str:
     """Dimension of a factor's groups: ``county__factor_dim``."""
-    return f"{factor}__factor_dim"
+    return variable(f"{factor}__factor_dim")
 
 
 def expression_dim(term: str) -> str:
     """Dimension of the columns of a categorical or spline term inside a block."""
-    return f"{term}__expr_dim"
+    return variable(f"{term}__expr_dim")
 
 
 def term_dim(term: str) -> str:
     """Dimension of the columns of a categorical or spline common term."""
-    return f"{term}_dim"
+    return variable(f"{term}_dim")
 
 
 def correlation_dims(factor: str) -> tuple[str, str]:
     """Dimensions of the correlation matrix of a factor."""
-    return f"{factor}__effect", f"{factor}__effect_bis"
+    return variable(f"{factor}__effect"), variable(f"{factor}__effect_bis")
 
 
 def cell_label(labels: Iterable[object]) -> str:

@@ -77,7 +77,7 @@ def _correlation_graph(model: Collapsed, atanh_partial):
             for column in range(row):
                 z = pt.tanh(atanh_partial[index])
                 entries[start + row][start + column] = z * pt.sqrt(left)
-                beta = pm.Beta.dist(shapes[index], shapes[index])
+                beta = pm.Beta.dist(*[np.asarray(shapes[index])] * 2)
                 # z = 2 v - 1 with v ~ Beta, and dz / dc = 1 - z^2.
                 log_density += pm.logp(beta, (z + 1) / 2) - np.log(2.0) + pt.log1p(-(z**2))
                 left = left * (1 - z**2)

@@ -52,9 +52,9 @@ def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:
         mean = pm.Deterministic("mu", mean, dims=names.OBSERVATION)
         if design.frequency:
             density = pt.as_tensor(design.weights) * pm.logp(pm.Normal.dist(mean, scale), design.y)
-            pm.Potential(design.formula.response, density.sum())
+            pm.Potential(design.response, density.sum())
         else:
-            pm.Normal(design.formula.response, mean, scale, observed=design.y, dims=names.OBSERVATION)
+            pm.Normal(design.response, mean, scale, observed=design.y, dims=names.OBSERVATION)
     return model
 
 
@@ -112,7 +112,7 @@ def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.M
         sds.append(_vector(model, base, parts, dim, term.levels))
     sd = pt.concatenate(sds)
     T = sd[:, None] * _correlation_factor(factor, priors, model)
-    z = pm.Normal(f"{factor.name}__z", 0.0, 1.0, shape=(factor.J, q))
+    z = pm.Normal(names.variable(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
     effects = pt.dot(z, T.T)  # (J, q)
     for term in factor.terms:
         value = effects[:, term.columns]

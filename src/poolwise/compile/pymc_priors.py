@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
@@ -20,11 +21,13 @@ def pymc_distribution(prior: Prior) -> Any:
     -------
     TensorVariable
     """
+    # PyTensor would take a Python float such as 2.0 for a float32, whose logarithm has seven digits.
+    params = {name: np.asarray(value, dtype=np.float64) for name, value in prior.params.items()}
     if prior.distribution == "SqrtInverseGamma":
-        return pm.CustomDist.dist(prior.params["alpha"], prior.params["beta"], logp=_sqrt_inverse_gamma)
+        return pm.CustomDist.dist(params["alpha"], params["beta"], logp=_sqrt_inverse_gamma)
     if prior.distribution == "JeffreysScale":
         return pm.CustomDist.dist(logp=lambda value: -pt.log(value))
-    return getattr(pm, prior.distribution).dist(**prior.params)
+    return getattr(pm, prior.distribution).dist(**params)
 
 
 def _sqrt_inverse_gamma(value, alpha, beta):

@@ -348,7 +348,7 @@ class BayesFit:
         """Values (chain, draw, n) under the name of the response."""
         dims = (names.CHAIN, names.DRAW, names.OBSERVATION)
         coords = {dim: np.arange(size) for dim, size in zip(dims, value.shape, strict=True)}
-        return xr.Dataset({self.design.formula.response: (dims, value)}, coords=coords)
+        return xr.Dataset({self.design.response: (dims, value)}, coords=coords)
 
     def loo(self, **options):
         """PSIS-LOO by ArviZ: the expected log predictive density of a left-out row of a known group.

@@ -95,7 +95,7 @@ def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | 
     groups: dict[str, xr.Dataset] = {"posterior": posterior}
     if sample_stats is not None:
         groups["sample_stats"] = sample_stats
-    response = design.formula.response
+    response = design.response
     rows = {names.OBSERVATION: np.arange(design.n)}
     groups["observed_data"] = xr.Dataset({response: (names.OBSERVATION, design.y)}, coords=rows)
     constant: dict[str, tuple] = {
@@ -105,7 +105,7 @@ def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | 
     if design.weights is not None:
         constant["weights"] = (names.OBSERVATION, design.weights)
     for factor in design.factors:
-        constant[f"{factor.name}__factor_index"] = (names.OBSERVATION, factor.codes)
+        constant[names.variable(f"{factor.name}__factor_index")] = (names.OBSERVATION, factor.codes)
     coords = {**rows, "common_column": list(design.coefficient_names)}
     groups["constant_data"] = xr.Dataset(constant, coords=coords)
     return xr.DataTree.from_dict(groups)

@@ -144,6 +144,11 @@ class Design:
         return self.common.matrix
 
     @property
+    def response(self) -> str:
+        """Variable of the response in a tree."""
+        return names.variable(self.formula.response.replace("`", ""))
+
+    @property
     def intercept(self) -> int:
         """Position of the intercept in X, or -1."""
         return 0 if self.formula.intercept else -1
@@ -171,7 +176,7 @@ class Design:
 
     def variable(self, term: str, where: slice) -> str:
         """Variable of a common term in the posterior."""
-        return term if self._is_intercept(term, where) else self.aliases.get(term, term)
+        return term if self._is_intercept(term, where) else names.variable(self.aliases.get(term, term))
 
     def _is_intercept(self, term: str, where: slice) -> bool:
         return term == names.INTERCEPT and where.start == self.intercept
@@ -235,7 +240,10 @@ def _factors(formula: Formula, frame: pd.DataFrame):
     by_name: dict[str, list[Block]] = {}
     for block in formula.blocks:
         by_name.setdefault(block.factor, []).append(block)
-    for name, blocks in by_name.items():
+    plain = {factor: ":".join(blocks[0].columns) for factor, blocks in by_name.items()}
+    for written, blocks in by_name.items():
+        # A column called `a:b` beside the interaction a:b keeps its back-quotes.
+        name = plain[written] if list(plain.values()).count(plain[written]) == 1 else written
         codes, levels = _codes(frame, blocks[0].columns)
         parts, terms, sizes, effects, width = [], [], [], [], 0
         for block in blocks:
