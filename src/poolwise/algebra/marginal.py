@@ -57,6 +57,18 @@ def cholesky_inverse(M, L, inverse):
 
 
 @numba.njit(cache=True, nogil=True)
+def lower_product(S, T, out):
+    """Fill out with S T, T lower triangular."""
+    q = T.shape[0]
+    for i in range(q):
+        for c in range(q):
+            total = 0.0
+            for k in range(c, q):
+                total += S[i, k] * T[k, c]
+            out[i, c] = total
+
+
+@numba.njit(cache=True, nogil=True)
 def group_terms(j, b, T, s, ZtZ, ZtX, Zty, r, ST, M, L, inverse, a, u):
     """Fill r, S T, M^-1, a and u of group j; returns (log|M|, w'a)."""
     q, p = ZtX.shape[1], ZtX.shape[2]
@@ -65,11 +77,7 @@ def group_terms(j, b, T, s, ZtZ, ZtX, Zty, r, ST, M, L, inverse, a, u):
         for c in range(p):
             total -= ZtX[j, i, c] * b[c]
         r[i] = total
-        for c in range(q):
-            total = 0.0
-            for k in range(c, q):
-                total += ZtZ[j, i, k] * T[k, c]
-            ST[i, c] = total
+    lower_product(ZtZ[j], T, ST)
     for i in range(q):
         for c in range(i + 1):
             total = s if i == c else 0.0

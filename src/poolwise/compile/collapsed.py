@@ -2,7 +2,7 @@
 
 The unconstrained vector is ``[xi (p) | log sd ratios (q) | atanh of partial correlations | log sigma ratio]``:
 
-    b     = mode + C xi               whitened by the conditional covariance of b at a reference (sds, sigma)
+    b     = its conditional mean given (T, sigma) + L^-T xi     see algebra/whitened.py
     sd_k  = reference_k exp(zeta_k)   and T = diag(sd) L, L from the canonical partial correlations tanh(c)
     sigma = reference exp(tau)
 
@@ -18,8 +18,8 @@ from scipy.special import gammaln
 
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
-from poolwise.algebra.marginal import log_marginal
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes
+from poolwise.algebra.whitened import backward, forward, unwhiten
 from poolwise.priors.density import prior_logpdf
 
 HEADER = 16  # numbers at the start of the packed array: sizes first, then scalars
@@ -28,22 +28,22 @@ LENGTH = 11  # where the header holds the length of the whole
 
 @dataclass(frozen=True)
 class Reference:
-    """Where the sampler's coordinates are centred: estimates that need only be near.
+    """Where the sampler's coordinates are centred: they need only be near.
 
     Parameters
     ----------
-    b : ndarray (p,)
-        Common effects in the coordinates of the algebra.
-    C : ndarray (p, p)
-        Factor of their conditional covariance there.
+    precision : ndarray (p, p)
+        Of the priors of the common effects, in the coordinates of the algebra.
+    linear : ndarray (p,)
+        The same precision times their prior mean.
     sd : ndarray (q,)
         Group standard deviations, units of the data.
     sigma : float
         Residual standard deviation, units of the data.
     """
 
-    b: Array
-    C: Array
+    precision: Array
+    linear: Array
     sd: Array
     sigma: float
 
@@ -85,7 +85,6 @@ class Collapsed:
     def constrain(self, x: Array) -> "Draws":
         """Parameters in the units of the data, and what the algebra needs, for unconstrained vectors (D, size)."""
         xi, zeta, c, tau = self.split(x)
-        b = self.reference.b + xi @ self.reference.C.T
         offset, matrix = self.basis.to_coefficients
         sd = self.reference.sd * np.exp(zeta)
         L = np.zeros((*x.shape[:-1], self.structure.q, self.structure.q))
@@ -96,7 +95,9 @@ class Collapsed:
             at += count
         sigma = self.reference.sigma * np.exp(tau)
         T = (sd / self.basis.to_effects)[..., None] * L
-        return Draws(b, T, (sigma / self.basis.y_scale) ** 2, offset + b @ matrix.T, sd, L, sigma)
+        s = (sigma / self.basis.y_scale) ** 2
+        b = unwhiten(self.stats, self.reference.precision, self.reference.linear, xi, T, s)
+        return Draws(b, T, s, offset + b @ matrix.T, sd, L, sigma)
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
         stats.ZtZ,
         stats.ZtX,
         stats.Zty,
-        reference.b,
-        reference.C,
+        reference.precision,
+        reference.linear,
         offset,
         matrix,
         reference.sd,
@@ -161,13 +162,12 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
 def _log_jacobian(model: Collapsed, shapes: Array) -> float:
     """Constants of the density over x: the linear map to coefficients, the units of y, the LKJ normalisations."""
     _, matrix = model.basis.to_centred
-    _, logdet_C = np.linalg.slogdet(model.reference.C)
     _, logdet_matrix = np.linalg.slogdet(matrix)
     beta = gammaln(2 * shapes) - 2 * gammaln(shapes) - (2 * shapes - 1) * math.log(2)
     # The likelihood is of y in its own units: each counted row brings -log(y_scale).
     units = -model.stats.n * math.log(model.basis.y_scale)
     scales = np.log(model.reference.sd).sum() + math.log(model.reference.sigma)
-    return float(logdet_C + logdet_matrix + beta.sum() + units + scales)
+    return float(logdet_matrix + beta.sum() + units + scales)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -190,10 +190,10 @@ def log_posterior(x, packed, grad):
     at += J * q * p
     Zty = packed[at : at + J * q].reshape(J, q)
     at += J * q
-    b_reference = packed[at : at + p]
-    at += p
-    C = packed[at : at + p * p].reshape(p, p)
+    precision = packed[at : at + p * p].reshape(p, p)
     at += p * p
+    linear = packed[at : at + p]
+    at += p
     offset = packed[at : at + p]
     at += p
     matrix = packed[at : at + p * p].reshape(p, p)
@@ -216,10 +216,6 @@ def log_posterior(x, packed, grad):
     grad[:] = 0.0
 
     # Parameters.
-    b = b_reference.copy()
-    for i in range(p):
-        for k in range(p):
-            b[i] += C[i, k] * x[k]
     sd = np.empty(q)
     for k in range(q):
         sd[k] = sd_reference[k] * math.exp(x[p + k])
@@ -249,10 +245,13 @@ def log_posterior(x, packed, grad):
         for k in range(q):
             T[i, k] = sd[i] * to_algebra[i] * correlation[i, k]
 
-    # Likelihood.
-    grad_b, grad_T = np.empty(p), np.empty((q, q))
-    likelihood, grad_s = log_marginal(b, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, grad_b, grad_T)
-    value += likelihood
+    # Likelihood and common effects.
+    a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
+    L, A_inverse, center, b = np.empty((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
+    xi, b_bar, grad_xi, grad_T = x[:p].copy(), np.zeros(p), np.empty(p), np.empty((q, q))
+    value += forward(
+        xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, precision, linear, a, inverse, G, L, A_inverse, center, b
+    )
 
     # Priors of the coefficients at centred predictors.
     for i in range(p):
@@ -263,10 +262,11 @@ def log_posterior(x, packed, grad):
         logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], coefficient)
         value += logp
         for k in range(p):
-            grad_b[k] += slope * matrix[i, k]
-    for k in range(p):
-        for i in range(p):
-            grad[k] += C[i, k] * grad_b[i]
+            b_bar[k] += slope * matrix[i, k]
+    grad_s = backward(
+        1.0, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T
+    )
+    grad[:p] = grad_xi
 
     # Group standard deviations; the log transform adds zeta to the density.
     for k in range(q):

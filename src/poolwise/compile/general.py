@@ -11,7 +11,7 @@ import xarray as xr
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.algebra.theta import lkj_shapes
 from poolwise.compile.collapsed import Collapsed
-from poolwise.compile.op import log_marginal_graph, statistics_inputs
+from poolwise.compile.op import statistics_inputs, whitened_marginal
 from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.priors.prior import Prior
 
@@ -40,12 +40,8 @@ def general_model(model: Collapsed, coefficients: Sequence[Prior], sds: Sequence
     with pm.Model() as pymc_model:
         free = {name: pm.Flat(name, shape=length) for name, length in lengths.items() if length}
         tau = pm.Flat("log_sigma")
-        b = pt.as_tensor(reference.b)
-        if stats.p:
-            b = b + pt.dot(reference.C, free["xi"])
-        coefficient = offset + pt.dot(matrix, b)
         residual_sd = reference.sigma * pt.exp(tau)
-        terms: list[Any] = [pm.logp(pymc_distribution(prior), coefficient[k]) for k, prior in enumerate(coefficients)]
+        terms: list[Any] = []
         terms.append(pm.logp(pymc_distribution(sigma), residual_sd) + pt.log(residual_sd))
         T = pt.zeros((structure.q, structure.q))
         if structure.q:
@@ -56,11 +52,13 @@ def general_model(model: Collapsed, coefficients: Sequence[Prior], sds: Sequence
             T = (sd / basis.to_effects)[:, None] * L
         s = (residual_sd / basis.y_scale) ** 2
         data = [pm.Data(f"statistic_{k}", value) for k, value in enumerate(statistics_inputs(stats))]
-        _, logdet_C = np.linalg.slogdet(reference.C)
+        xi = free["xi"] if stats.p else pt.zeros(0)
+        likelihood, b = whitened_marginal(xi, T, s, [*data, reference.precision, reference.linear])
+        coefficient = offset + pt.dot(matrix, b)
+        terms += [pm.logp(pymc_distribution(prior), coefficient[k]) for k, prior in enumerate(coefficients)]
         _, logdet_matrix = np.linalg.slogdet(matrix)
-        constant = logdet_C + logdet_matrix - stats.n * np.log(basis.y_scale)
-        terms.append(pt.as_tensor(constant))
-        pm.Potential("log_posterior", log_marginal_graph(b, T, s, data) + sum(terms))
+        constant = logdet_matrix - stats.n * np.log(basis.y_scale)
+        pm.Potential("log_posterior", likelihood + sum(terms) + constant)
     return pymc_model
 
 

@@ -1,4 +1,4 @@
-"""The collapsed log marginal likelihood as a PyTensor Op: the general door, for priors outside the closed set."""
+"""The whitened log marginal likelihood as PyTensor Ops: the general door, for priors outside the closed set."""
 
 from typing import Any, cast
 
@@ -11,78 +11,123 @@ from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
 from poolwise.algebra.crossproducts import CrossProducts
-from poolwise.algebra.marginal import log_marginal
+from poolwise.algebra.whitened import backward, forward
 
-N_STATISTICS = 8
+# n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, and precision and linear term of the priors.
+N_STATISTICS = 10
 
 
-class LogMarginal(Op):
-    """Value and gradients of :func:`poolwise.algebra.marginal.log_marginal`.
+@numba.njit
+def _value(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d):
+    """Value and b."""
+    J, q, p = ZtX.shape[0], ZtX.shape[1], XtX.shape[0]
+    a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
+    L, A_inverse, center, b = np.empty((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
+    value = forward(
+        xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inverse, G, L, A_inverse, center, b
+    )
+    return value, b
 
-    Inputs are b (p,), T (q, q), s and the statistics; outputs the value and its gradients by b, T and s. The pullback
-    multiplies the Op's own outputs, so that value and gradient cost one pass.
-    """
+
+@numba.njit
+def _gradient(value_bar, b_bar, xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d):
+    """Gradients by xi, T and s."""
+    J, q, p = ZtX.shape[0], ZtX.shape[1], XtX.shape[0]
+    a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
+    L, A_inverse, center, b = np.empty((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
+    forward(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inverse, G, L, A_inverse, center, b)
+    grad_xi, grad_T = np.empty(p), np.empty((q, q))
+    grad_s = backward(
+        value_bar, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T
+    )
+    return grad_xi, grad_T, grad_s
+
+
+class WhitenedMarginal(Op):
+    """Value and common effects b from xi (p,), T (q, q), s and the statistics."""
 
     __props__ = ()
 
-    def make_node(self, b, T, s, *statistics):
-        """Apply node; the statistics are n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty."""
-        inputs = [pt.as_tensor(value, dtype="float64") for value in (b, T, s, *statistics)]
-        return Apply(self, inputs, [pt.dscalar(), pt.dvector(), pt.dmatrix(), pt.dscalar()])
+    def make_node(self, xi, T, s, *statistics):
+        """Apply node; the statistics are those of :func:`statistics_inputs`."""
+        inputs = [pt.as_tensor(value, dtype="float64") for value in (xi, T, s, *statistics)]
+        return Apply(self, inputs, [pt.dscalar(), pt.dvector()])
 
     def perform(self, node, inputs, output_storage):
         """Evaluate with the numba kernel."""
-        b, T, s, *statistics = inputs
-        n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty = statistics
-        grad_b, grad_T = np.empty(b.shape[0]), np.empty(T.shape)
-        value, grad_s = log_marginal(
-            b, T, float(s), float(n), float(log_weights), XtX, Xty, float(yty), ZtZ, ZtX, Zty, grad_b, grad_T
-        )
-        for storage, result in zip(output_storage, (value, grad_b, grad_T, grad_s), strict=True):
+        for storage, result in zip(output_storage, _value(*map(_plain, inputs)), strict=True):
             storage[0] = np.asarray(result)
 
     def connection_pattern(self, node):
-        """Only b, T and s carry a gradient, and only from the value."""
-        return [[True, False, False, False]] * 3 + [[False] * 4] * N_STATISTICS
+        """Only xi, T and s carry a gradient."""
+        return [[True, True]] * 3 + [[False, False]] * N_STATISTICS
 
     def pullback(self, inputs, outputs, cotangents):
-        """Cotangent of the value times the gradients."""
-        value_cotangent = cotangents[0]
-        _, grad_b, grad_T, grad_s = outputs
-        gradients = [value_cotangent * grad_b, value_cotangent * grad_T, value_cotangent * grad_s]
-        return gradients + [disconnected_type() for _ in range(N_STATISTICS)]
+        """Gradients from the cotangents of the value and of b, by an Op of their own."""
+        bars = [
+            pt.zeros_like(output) if isinstance(bar.type, type(disconnected_type())) else bar
+            for output, bar in zip(outputs, cotangents, strict=True)
+        ]
+        gradients = cast(list, WhitenedGradient()(*bars, *inputs))
+        return [*gradients, *(disconnected_type() for _ in range(N_STATISTICS))]
 
 
-@register_funcify_default_op_cache_key(LogMarginal)
-def _numba_log_marginal(op, node=None, **kwargs):
+class WhitenedGradient(Op):
+    """Gradients by xi, T and s from the cotangents of the value and of b."""
+
+    __props__ = ()
+
+    def make_node(self, value_bar, b_bar, xi, T, s, *statistics):
+        """Apply node."""
+        inputs = [pt.as_tensor(value, dtype="float64") for value in (value_bar, b_bar, xi, T, s, *statistics)]
+        return Apply(self, inputs, [pt.dvector(), pt.dmatrix(), pt.dscalar()])
+
+    def perform(self, node, inputs, output_storage):
+        """Evaluate with the numba kernel."""
+        for storage, result in zip(output_storage, _gradient(*map(_plain, inputs)), strict=True):
+            storage[0] = np.asarray(result)
+
+
+def _plain(value):
+    """What the kernel takes: a float for a 0-d array, else a contiguous array."""
+    return float(value) if np.ndim(value) == 0 else np.ascontiguousarray(value)
+
+
+@register_funcify_default_op_cache_key(WhitenedMarginal)
+def _numba_value(op, node=None, **kwargs):
     @numba.njit
-    def evaluate(b, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty):
-        grad_b, grad_T = np.empty(b.shape[0]), np.empty(T.shape)
-        value, grad_s = log_marginal(
-            np.ascontiguousarray(b),
-            np.ascontiguousarray(T),
-            s.item(),
-            n.item(),
-            log_weights.item(),
-            np.ascontiguousarray(XtX),
-            np.ascontiguousarray(Xty),
-            yty.item(),
-            np.ascontiguousarray(ZtZ),
-            np.ascontiguousarray(ZtX),
-            np.ascontiguousarray(Zty),
-            grad_b,
-            grad_T,
-        )
-        return np.asarray(value), grad_b, grad_T, np.asarray(grad_s)
+    def evaluate(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d):
+        contiguous = np.ascontiguousarray
+        value, b = _value(
+            contiguous(xi), contiguous(T), s.item(), n.item(), log_weights.item(), contiguous(XtX), contiguous(Xty),
+            yty.item(), contiguous(ZtZ), contiguous(ZtX), contiguous(Zty), contiguous(P), contiguous(d),
+        )  # fmt: skip
+        return np.asarray(value), b
+
+    return evaluate, 1
+
+
+@register_funcify_default_op_cache_key(WhitenedGradient)
+def _numba_gradient(op, node=None, **kwargs):
+    @numba.njit
+    def evaluate(value_bar, b_bar, xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d):
+        contiguous = np.ascontiguousarray
+        grad_xi, grad_T, grad_s = _gradient(
+            value_bar.item(), contiguous(b_bar), contiguous(xi), contiguous(T), s.item(), n.item(), log_weights.item(),
+            contiguous(XtX), contiguous(Xty), yty.item(), contiguous(ZtZ), contiguous(ZtX), contiguous(Zty),
+            contiguous(P), contiguous(d),
+        )  # fmt: skip
+        return grad_xi, grad_T, np.asarray(grad_s)
 
     return evaluate, 1
 
 
 def statistics_inputs(stats: CrossProducts) -> list[Any]:
-    """The statistics in the order of the Op's inputs."""
+    """The statistics in the order of the Ops' inputs; precision and linear term of the priors follow them."""
     return [stats.n, stats.log_weights, stats.XtX, stats.Xty, stats.yty, stats.ZtZ, stats.ZtX, stats.Zty]
 
 
-def log_marginal_graph(b, T, s, statistics):
-    """The value as a graph node."""
-    return cast(list, LogMarginal()(b, T, s, *statistics))[0]
+def whitened_marginal(xi, T, s, statistics) -> tuple[Any, Any]:
+    """Value and b as graph nodes."""
+    value, b = cast(list, WhitenedMarginal()(xi, T, s, *statistics))
+    return value, b

@@ -68,6 +68,8 @@ def load_dataset(name: str) -> pd.DataFrame:
     frame = pd.read_csv(plain if plain.exists() else packed, dtype=dict.fromkeys(factors, str))
     for factor in factors:
         found = frame[factor].unique().tolist()
-        levels = sorted(found, key=int) if all(level.isdigit() for level in found) else sorted(found)
+        levels = entry.get("levels", {}).get(factor) or (
+            sorted(found, key=int) if all(level.isdigit() for level in found) else sorted(found)
+        )
         frame[factor] = pd.Categorical(frame[factor], levels, ordered=factor in entry.get("ordered", []))
     return frame

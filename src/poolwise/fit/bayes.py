@@ -58,8 +58,10 @@ def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str,
     coefficients = [priors[name] for name in design.coefficient_names]
     mean, precision = np.zeros(len(coefficients)), np.zeros(len(coefficients))
     for k, prior in enumerate(coefficients):
-        if prior.distribution == "Normal":
-            mean[k], precision[k] = prior.params["mu"], prior.params["sigma"] ** -2
+        # Exact for normal priors; for the others it only has to keep the coordinates of the right size.
+        place, scale = prior.params.get("mu", 0.0), prior.params.get("sigma")
+        if scale is not None:
+            mean[k], precision[k] = place, scale**-2
     eta: list[float] = []
     for factor in design.factors:
         prior = priors.get(names.correlation(factor.name))

@@ -1,10 +1,8 @@
-"""Where the sampler's coordinates are centred: the REML optimum, kept off the boundary, and the curvature there."""
+"""Where the sampler's coordinates are centred: the REML optimum, kept off the boundary."""
 
 import numpy as np
-import scipy.linalg
 
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.profiled import profile
 from poolwise.compile.collapsed import Reference
 from poolwise.fit.reml import optimise
 from poolwise.spec.sufficient import Sufficient
@@ -43,16 +41,8 @@ def make_reference(sufficient: Sufficient, prior_mean: Array, prior_precision: A
     typical = np.einsum("jkk->k", stats.ZtZ) / max(stats.J, 1)
     floor = BOUNDARY_STEP / np.sqrt(np.maximum(typical, 1e-8)) if structure.q else np.zeros(0)
     relative_sd = np.maximum(relative, floor)
-    at = profile(stats, np.diag(relative_sd), reml=False)
-    A = at.A / s
     offset, matrix = basis.to_centred
-    precision = A + matrix.T @ (prior_precision[:, None] * matrix)
-    linear = (A @ at.b if enough else np.zeros(stats.p)) + matrix.T @ (prior_precision * (prior_mean - offset))
-    if stats.p:
-        L = np.linalg.cholesky(precision)
-        b = scipy.linalg.cho_solve((L, True), linear)
-        C = scipy.linalg.solve_triangular(L, np.eye(stats.p), lower=True).T
-    else:
-        b, C = np.zeros(0), np.zeros((0, 0))
+    precision = matrix.T @ (prior_precision[:, None] * matrix)
+    linear = matrix.T @ (prior_precision * (prior_mean - offset))
     sigma = float(np.sqrt(s)) * basis.y_scale
-    return Reference(b, C, relative_sd * np.sqrt(s) * basis.to_effects, sigma)
+    return Reference(precision, linear, relative_sd * np.sqrt(s) * basis.to_effects, sigma)

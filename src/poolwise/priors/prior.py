@@ -38,7 +38,8 @@ class Prior:
     distribution : str
         Of the allow-list, for instance ``"Normal"``; ``"LKJ"`` for correlations.
     **params : float or dict or Scaled
-        Every argument of the distribution. A number stands as it is; ``{"rule": "sd_y", "times": 2.5}`` follows the data.
+        Every argument of the distribution. A number stands as it is; ``{"rule": "sd_y", "times": 2.5}`` follows the
+        data.
         ``Exponential`` also takes ``scale`` in place of ``lam``.
 
     Raises
@@ -58,7 +59,9 @@ class Prior:
 
     def __init__(self, distribution: str, /, **params: Any):
         if not isinstance(distribution, str) or distribution not in DISTRIBUTIONS:
-            raise PriorError(f"unknown distribution {distribution!r}; {near_names(str(distribution), DISTRIBUTIONS, 30)}")
+            raise PriorError(
+                f"unknown distribution {distribution!r}; {near_names(str(distribution), DISTRIBUTIONS, 30)}"
+            )
         known = DISTRIBUTIONS[distribution].arguments
         if distribution == "Exponential" and "scale" in params and "lam" not in params:
             params = {"lam": _inverse(params.pop("scale")), **params}
@@ -78,6 +81,10 @@ class Prior:
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError("a Prior does not change; make a new one")
+
+    def __reduce__(self):
+        # A mapping proxy can be neither pickled nor deep-copied, and the attributes cannot be set from outside.
+        return _rebuilt, (self.distribution, dict(self.params))
 
     @classmethod
     def coerce(cls, value: Any) -> "Prior":
@@ -129,7 +136,12 @@ def _numbers(params: Mapping[str, Any]) -> bool:
     return all(isinstance(value, float) for value in params.values())
 
 
+def _rebuilt(distribution: str, params: dict[str, Any]) -> Prior:
+    return Prior(distribution, **params)
+
+
 def _inverse(scale: Any) -> Any:
+    scale = _scalar(scale)
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
         raise PriorError(f"Exponential: scale must be a positive number; got {scale!r}")
     return 1.0 / scale
@@ -150,7 +162,7 @@ def _value(distribution: str, name: str, value: Any, domain: str) -> float | Sca
             raise PriorError(f"{where} as a table needs 'rule' and optionally 'times'; got {dict(value)!r}")
         value = Scaled(value["rule"], value.get("times", 1.0))
     if isinstance(value, Scaled):
-        if value.rule not in RULES:
+        if not isinstance(value.rule, str) or value.rule not in RULES:
             raise PriorError(f"{where}: unknown rule {value.rule!r}; {near_names(str(value.rule), RULES, 20)}")
         times = _number(f"{where}, times", value.times)
         if domain == "positive" and not times > 0:
@@ -165,6 +177,10 @@ def _value(distribution: str, name: str, value: Any, domain: str) -> float | Sca
 def _number(where: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise PriorError(f"{where} must be a number; got {value!r} ({type(value).__name__})")
-    if not math.isfinite(value):
+    try:
+        number = float(value)
+    except OverflowError:
+        raise PriorError(f"{where} must be finite; got an integer beyond 1e308") from None
+    if not math.isfinite(number):
         raise PriorError(f"{where} must be finite; got {value!r}")
-    return float(value)
+    return number

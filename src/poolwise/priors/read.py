@@ -7,7 +7,7 @@ from typing import Any
 
 from poolwise.errors import PriorError, near_names
 from poolwise.priors.distributions import CORRELATION, POSITIVE, REAL
-from poolwise.priors.prior import Prior
+from poolwise.priors.prior import Prior, Scaled
 
 # What each role's prior must allow.
 ROLES = {
@@ -20,6 +20,8 @@ ROLES = {
 }
 TEXTS = ("name", "title", "description", "when", "when_not")
 LARGEST = 64_000
+# Rules that look at a predictor, and the only role whose parameters have one.
+RULE_ROLES = {"sd_y_over_sd_x": "slope", "sd_y_over_sd_x_within": "group_sd_slope"}
 
 
 def read_preset(path: Path) -> dict[str, Any]:
@@ -52,6 +54,9 @@ def read_preset(path: Path) -> dict[str, Any]:
         fields[key] = value
     if isinstance(fields["name"], str) and fields["name"] != path.stem:
         problems.append(f"name is {fields['name']!r}, the file is called {path.stem!r}; they must agree")
+    version = content.get("version", 1)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        problems.append(f"version must be a whole number from 1; found {version!r}")
     references = content.get("references", [])
     if not isinstance(references, list) or not all(isinstance(item, str) for item in references):
         problems.append(f"references must be a list of texts; found {references!r}")
@@ -64,9 +69,22 @@ def read_preset(path: Path) -> dict[str, Any]:
     if not isinstance(overrides, Mapping):
         problems.append(f"overrides must be tables by parameter; found {overrides!r}")
         overrides = {}
+    problems += [
+        f"[{role}] {name}: the rule {value.rule!r} looks at a predictor; it is for [{RULE_ROLES[value.rule]}]"
+        for role, prior in fields["roles"].items()
+        for name, value in (prior.params.items() if prior else ())
+        if isinstance(value, Scaled) and RULE_ROLES.get(value.rule, role) != role
+    ]
     fields["overrides"] = {
         name: _prior(f'[overrides."{name}"]', entry, support_of(name), problems) for name, entry in overrides.items()
     }
+    if isinstance(content.get("link"), Mapping):
+        problems += [
+            f"[link.{link}.{role}] is not a role; {near_names(role, ROLES)}"
+            for link, tables in content["link"].items()
+            for role in (tables if isinstance(tables, Mapping) else ())
+            if role not in ROLES
+        ]
     fields["extras"] = {
         table: _nested(table, content[table], problems) for table in ("link", "family") if table in content
     }
@@ -79,8 +97,7 @@ def support_of(parameter: str) -> str:
     """Support of a parameter by its name: ``..._sigma`` and ``sigma`` are positive, ``corr|g`` are correlations."""
     if parameter.startswith("corr|"):
         return CORRELATION
-    base = parameter.split("[")[0]
-    return POSITIVE if base == "sigma" or ("|" in base and base.endswith("_sigma")) else REAL
+    return POSITIVE if parameter == "sigma" or ("|" in parameter and parameter.endswith("_sigma")) else REAL
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -92,7 +109,8 @@ def _load(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_bytes().decode("utf-8"))
     except UnicodeDecodeError as error:
         raise PriorError(f"the preset {str(path)!r} is not UTF-8 text: {error}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    # A ValueError that is not a TOMLDecodeError: an integer of thousands of digits.
+    except (ValueError, RecursionError) as error:
         raise PriorError(f"the preset {str(path)!r} is not valid TOML: {error or 'nested too deeply'}") from error
     except OSError as error:
         raise PriorError(f"the preset {str(path)!r} cannot be read: {error}") from error

@@ -103,29 +103,54 @@ def _said(support: str) -> str:
 
 
 def _expand(overrides: Mapping[str, Any], parameters: Sequence[Parameter], *, strict: bool) -> dict[str, Prior]:
-    """Overrides by parameter, from overrides by parameter, term or Bambi's nested form."""
-    known = [parameter.name for parameter in parameters]
-    found: dict[str, Prior] = {}
+    """Overrides by parameter, from overrides by parameter, term or Bambi's nested form; an exact name goes first."""
+    terms = {parameter.name: _term(parameter.name) for parameter in parameters}
+    by_name: dict[str, Prior] = {}
+    by_term: dict[str, Prior] = {}
     for key, value in overrides.items():
-        name, prior = _unnested(str(key), value)
-        covered = [k for k in known if k == name] or [k for k in known if k.startswith(f"{name}[")]
-        if not covered and strict:
-            raise PriorError(f"no parameter {key!r} in this model; {near_names(str(key), known, 30)}")
-        found |= dict.fromkeys(covered, prior)
-    return found
+        name = _parameter_or_term(str(key), terms)
+        covered = [known for known, term in terms.items() if term == name]
+        if name in terms:
+            by_name[name] = _prior(key, name, value)
+        elif covered:
+            by_term |= dict.fromkeys(covered, _prior(key, name, value))
+        elif strict:
+            raise PriorError(f"no parameter {key!r} in this model; {near_names(str(key), terms, 30)}")
+    return by_term | by_name
 
 
-def _unnested(key: str, value: Any) -> tuple[str, Prior]:
-    """Bambi writes the prior of ``1|g`` as Normal(mu=0, sigma=<prior of the group sd>)."""
+def _term(name: str) -> str:
+    """The term of a parameter, its name without levels: ``f[b]:x`` is of ``f:x``, ``f[b]|g_sigma`` of ``f|g_sigma``.
+
+    A level may itself hold brackets, so they are counted.
+    """
+    kept, depth = [], 0
+    for character in name:
+        depth += character == "["
+        if depth == 0:
+            kept.append(character)
+        depth -= character == "]" and depth > 0
+    return "".join(kept)
+
+
+def _parameter_or_term(key: str, terms: Mapping[str, str]) -> str:
+    """The key itself, or for a group-specific effect (``1|g``) the name of its sd."""
+    known = {*terms, *terms.values()}
+    return f"{key}_sigma" if key not in known and f"{key}_sigma" in known else key
+
+
+def _prior(key: str, name: str, value: Any) -> Prior:
+    """The prior of an override; for an effect it is nested as in Bambi, ``Normal(mu=0, sigma=<prior of the sd>)``."""
+    if name == key:
+        return Prior.coerce(value)
     args = getattr(value, "args", None)
-    if "|" in key and not key.startswith("corr|") and isinstance(args, Mapping):
-        inner = args.get("sigma")
-        if getattr(value, "name", None) != "Normal" or not hasattr(inner, "args"):
-            raise PriorError(
-                f"the prior of {key!r} must be Normal(mu=0, sigma=<a prior>), as in Bambi; or name the group sd, {key}_sigma"
-            )
-        return f"{key}_sigma", Prior.coerce(inner)
-    return key, Prior.coerce(value)
+    args = args if isinstance(args, Mapping) else {}
+    centred = all(float(args[argument]) == 0 for argument in args if argument != "sigma")
+    if getattr(value, "name", None) != "Normal" or not hasattr(args.get("sigma"), "args") or not centred:
+        raise PriorError(
+            f"the prior of {key!r} must be Normal(mu=0, sigma=<a prior>), as in Bambi; or name the group sd, {name!r}"
+        )
+    return Prior.coerce(args["sigma"])
 
 
 def _numbers(prior: Prior, facts: DataFacts, parameter: Parameter) -> tuple[Prior, str]:
@@ -139,7 +164,10 @@ def _numbers(prior: Prior, facts: DataFacts, parameter: Parameter) -> tuple[Prio
         measured = _measure(value, facts, parameter)
         params[name] = value.times * measured
         said.append(f"{name} = {value.times:g} x {value.rule} = {value.times:g} x {measured:.4g}")
-    return Prior(prior.distribution, **params), "; ".join(said)
+    try:
+        return Prior(prior.distribution, **params), "; ".join(said)
+    except PriorError as error:
+        raise PriorError(f"the prior of {parameter.name!r}, {prior}: {error}") from error
 
 
 def _measure(value: Scaled, facts: DataFacts, parameter: Parameter) -> float:

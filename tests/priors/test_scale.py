@@ -1,0 +1,141 @@
+"""Scaling rules: R's numbers, and the same prior in any unit of measurement."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolwise.data.examples import load_dataset
+from poolwise.errors import PriorError
+from poolwise.priors.scale import (
+    RULES,
+    ColumnFacts,
+    DataFacts,
+    EffectFacts,
+    column_facts,
+    mad_y_floored,
+    median_y_rounded,
+    sd_y_over_sd_x,
+    sd_y_over_sd_x_within,
+    within_group_sd,
+)
+
+RTOL = 1e-9  # products and quotients of sums of at most 40 numbers
+
+
+def facts(y, x, codes) -> DataFacts:
+    y, x, codes = np.asarray(y, float), np.asarray(x, float), np.asarray(codes)
+    median = float(np.median(y))
+    return DataFacts(
+        n=len(y),
+        mean_y=float(y.mean()),
+        sd_y=float(y.std(ddof=1)),
+        median_y=median,
+        mad_y=float(1.4826 * np.median(np.abs(y - median))),
+        columns={"x": column_facts(x)},
+        effects={"x|g_sigma": EffectFacts(within_group_sd(x, codes), False)},
+        groups={"g": len(set(codes.tolist()))},
+        intercept=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "response", "location", "scale"),
+    [
+        # prior_summary of brms 2.18.0, see tests/reference/README.md
+        ("bounce_rates", "bounce_time", 202.6, 14.3),
+        ("sleepstudy", "Reaction", 288.7, 59.3),
+        ("radon", "log_radon", 1.3, 2.5),
+        ("dyestuff2", "Yield", 5.4, 4.2),
+        ("penicillin", "diameter", 23, 2.5),
+        ("pastes", "strength", 59.3, 3.6),
+    ],
+)
+def test_location_and_scale_of_brms(data, response, location, scale):
+    y = load_dataset(data)[response].to_numpy(float)
+    found = facts(y, y, np.zeros(len(y), int))
+    assert (median_y_rounded(found, ""), mad_y_floored(found, "")) == (location, scale)
+
+
+# Power of the response's and of the predictor's unit that each rule scales with; brms's two do not follow units.
+UNITS = {
+    "mean_y": (1, 0),
+    "sd_y": (1, 0),
+    "one_over_sd_y": (-1, 0),
+    "sd_y_over_sd_x": (1, -1),
+    "sd_y_over_sd_x_within": (1, -1),
+}
+
+
+def test_every_rule_is_documented_and_tested():
+    assert set(RULES) == {*UNITS, "median_y_rounded", "mad_y_floored"}
+    assert all(rule.__doc__ for rule in RULES.values())
+
+
+@given(
+    st.sampled_from(list(UNITS)),
+    st.floats(1e-3, 1e3),
+    st.floats(1e-3, 1e3),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+)
+def test_rules_follow_the_units(rule, y_unit, x_unit, seed, binary):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 4, 40)
+    x = (np.arange(40) % 7 == 0) * 1.0 if binary else rng.normal(3, 1, 40)
+    y = rng.normal(2, 1, 40)
+    column = "x|g_sigma" if rule.endswith("within") else "x"
+    before = RULES[rule](facts(y, x, codes), column)
+    after = RULES[rule](facts(y * y_unit, x * x_unit, codes), column)
+    y_power, x_power = UNITS[rule]
+    np.testing.assert_allclose(after, before * y_unit**y_power * x_unit**x_power, rtol=RTOL)
+
+
+def test_column_facts():
+    found = column_facts(np.array([1.0, 2.0, 4.0]))
+    assert (found.low, found.high, found.binary) == (1.0, 4.0, False)
+    np.testing.assert_allclose([found.mean, found.sd], [7 / 3, np.std([1, 2, 4], ddof=1)], rtol=RTOL)
+    assert column_facts(np.array([0.0, 1.0, 0.0])).binary
+
+
+def test_a_rare_indicator_has_a_floor():
+    x = np.r_[1.0, np.zeros(999)]
+    found = facts(np.arange(1000), x, np.zeros(1000, int))
+    # sd of the column is 0.03; a quarter of its range is 0.25.
+    np.testing.assert_allclose(sd_y_over_sd_x(found, "x"), found.sd_y / 0.25, rtol=RTOL)
+
+
+def test_a_constant_column_needs_its_own_prior():
+    found = facts([1, 2, 3], [5, 5, 5], [0, 0, 1])
+    with pytest.raises(
+        PriorError, match="scale of 'x' cannot follow the data: the column is constant; give it a prior"
+    ):
+        sd_y_over_sd_x(found, "x")
+    with pytest.raises(PriorError, match="the predictor is constant"):
+        sd_y_over_sd_x_within(found, "x|g_sigma")
+
+
+def test_within_group_sd_is_the_pooled_sd():
+    x, codes = np.array([1.0, 3.0, 10.0, 14.0, 18.0]), np.array([0, 0, 1, 1, 1])
+    # Squared deviations 2 + 32 over n - J = 3.
+    np.testing.assert_allclose(within_group_sd(x, codes), np.sqrt(34 / 3), rtol=RTOL)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.1, 1e6])
+def test_a_group_level_predictor_falls_back_to_its_total_sd(offset):
+    codes = np.repeat(np.arange(4), 5)
+    x = np.array([0.1, 0.2, 0.7, 0.9])[codes] + offset
+    np.testing.assert_allclose(within_group_sd(x, codes), x.std(ddof=1), rtol=RTOL)
+
+
+def test_groups_of_one_row_fall_back_too():
+    x = np.array([1.0, 2.0, 4.0])
+    np.testing.assert_allclose(within_group_sd(x, np.arange(3)), x.std(ddof=1), rtol=RTOL)
+
+
+def test_facts_are_plain_values():
+    found = facts([1, 2, 4], [0, 1, 0], [0, 0, 1])
+    assert replace(found, n=3) == found
+    assert isinstance(found.columns["x"], ColumnFacts)
