@@ -128,15 +128,14 @@ class CollapsedSampler:
         """
         if self.door == "direct":
             start = starting_point(self.model.size)
-            trace = sample_packed(self.pack(stats), self.model.size, start, **settings.nuts)
-            x = trace["posterior"]["x"].to_numpy()
+            x, sample_stats = sample_packed(self.pack(stats), self.model.size, start, **settings.nuts)
         else:
             from poolwise.compile.general import unconstrained, with_statistics
 
             compiled = self._general if stats is None else with_statistics(self._general, stats)
             trace = run(compiled, **settings.nuts)
-            x = unconstrained(trace["posterior"].to_dataset())
-        return self.model.constrain(x.reshape(-1, self.model.size)), trace["sample_stats"].to_dataset()
+            x, sample_stats = unconstrained(trace["posterior"].to_dataset()), trace["sample_stats"].to_dataset()
+        return self.model.constrain(x.reshape(-1, self.model.size)), sample_stats
 
     def effects(self, draws: Draws, settings: Sampling) -> Array:
         """Exact draws of the group-specific effects (chains * draws, J, q), units of the data."""

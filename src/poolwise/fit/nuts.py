@@ -6,7 +6,10 @@ documented part of nutpie: it is touched here and nowhere else.
 """
 
 import os
+import sys
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -16,6 +19,19 @@ import xarray as xr
 from poolwise.algebra.crossproducts import Array
 from poolwise.compile.collapsed import HEADER, LENGTH, log_posterior
 from poolwise.errors import FitError
+
+# The sample statistics that are kept, under nutpie's names.
+STATISTICS = (
+    "diverging",
+    "depth",
+    "maxdepth_reached",
+    "n_steps",
+    "step_size",
+    "step_size_bar",
+    "logp",
+    "energy",
+    "mean_tree_accept",
+)
 
 _POINT = numba.types.CPointer(numba.types.double)
 
@@ -51,7 +67,7 @@ def _expand_callback(size, expanded_size, x_pointer, out_pointer, packed_pointer
     return 0
 
 
-def sample_packed(packed: Array, size: int, start: Callable[[int], Array], **settings: Any) -> xr.DataTree:
+def sample_packed(packed: Array, size: int, start: Callable[[int], Array], **settings: Any) -> tuple[Array, xr.Dataset]:
     """Sample the collapsed posterior through the direct door.
 
     Parameters
@@ -63,13 +79,16 @@ def sample_packed(packed: Array, size: int, start: Callable[[int], Array], **set
     start : callable
         From a seed to an initial vector; nutpie calls it once a chain.
     **settings
-        draws, tune, chains, cores, seed, progress, target_accept.
+        As :func:`run` takes them.
 
     Returns
     -------
-    xarray.DataTree
-        As nutpie returns it, with the unconstrained draws as ``posterior["x"]``.
+    x : ndarray (chain, draw, size)
+        Unconstrained draws.
+    stats : Dataset
+        nutpie's sample statistics.
     """
+    nutpie_without_arviz()
     from nutpie.compile_pymc import CompiledPyMCModel
 
     compiled = CompiledPyMCModel(
@@ -89,7 +108,36 @@ def sample_packed(packed: Array, size: int, start: Callable[[int], Array], **set
         expand_func=None,
         reparameterized_names=[],
     )
-    return run(compiled, **settings)
+    draws, stats = run(compiled, raw=True, **settings).get_arrow_trace()
+    x = np.stack([_numbers(batch, "x").reshape(batch.num_rows, size)[-settings["draws"] :] for batch in draws])
+    kept = {name: np.stack([_numbers(batch, name)[-settings["draws"] :] for batch in stats]) for name in STATISTICS}
+    return x, xr.Dataset({name: (("chain", "draw"), values) for name, values in kept.items()})
+
+
+def _numbers(batch: Any, column: str) -> Array:
+    """Values of one column of an Arrow record batch, lists joined end to end."""
+    import pyarrow
+
+    values = pyarrow.record_batch(batch).column(column)
+    if pyarrow.types.is_large_list(values.type):
+        values = values.flatten()
+    return values.to_numpy(zero_copy_only=False)
+
+
+def nutpie_without_arviz() -> None:
+    """Import nutpie while a stand-in takes the place of arviz, which loads the real one when it is first used.
+
+    nutpie needs arviz only to convert its results, which the direct door does by itself; importing it with its plots
+    takes longer than a small posterior takes to sample.
+    """
+    if "arviz" not in sys.modules and "nutpie" not in sys.modules:
+        stand_in = ModuleType("arviz")
+        stand_in.__getattr__ = lambda name: getattr(import_module("arviz"), name)  # type: ignore[method-assign]
+        sys.modules["arviz"] = stand_in
+        try:
+            import_module("nutpie")
+        finally:
+            del sys.modules["arviz"]
 
 
 def run(
@@ -102,8 +150,12 @@ def run(
     seed: int | None = None,
     progress: bool = True,
     target_accept: float = 0.9,
-) -> xr.DataTree:
-    """Run nutpie on a compiled model, every setting stated: its defaults depend on the machine."""
+    raw: bool = False,
+) -> Any:
+    """Run nutpie on a compiled model, every setting stated: its defaults depend on the machine.
+
+    Returns a DataTree, or nutpie's own trace with ``raw=True``.
+    """
     import nutpie
 
     try:
@@ -117,6 +169,7 @@ def run(
             save_warmup=False,
             progress_bar=progress,
             target_accept=target_accept,
+            return_raw_trace=raw,
         )
     except RuntimeError as error:
         raise FitError(

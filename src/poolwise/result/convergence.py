@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from poolwise import names
+from poolwise.algebra import diagnostics
 
 # Vehtari et al. (2021), sections 3 and 4: the thresholds the field uses.
 RHAT_LIMIT = 1.01
@@ -90,8 +91,6 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
     -------
     Convergence
     """
-    from arviz_stats.base import array_stats
-
     rows = {}
     for name, variable in posterior.data_vars.items():
         if group_dims & set(variable.dims):
@@ -105,9 +104,9 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
                 continue
             label = str(name) if flat.shape[2] == 1 else f"{name}[{index}]"
             rows[label] = (
-                float(array_stats.rhat(one, chain_axis=0, draw_axis=1)) if one.shape[0] > 1 else np.nan,
-                float(array_stats.ess(one, chain_axis=0, draw_axis=1, method="bulk")),
-                float(array_stats.ess(one, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))),
+                diagnostics.rhat(one) if one.shape[0] > 1 else np.nan,
+                diagnostics.ess_bulk(one),
+                diagnostics.ess_tail(one),
             )
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["rhat", "ess_bulk", "ess_tail"])
     diverging = 0 if sample_stats is None else int(sample_stats["diverging"].sum())

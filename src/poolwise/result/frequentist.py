@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import stats as distributions
+from scipy.special import ndtri, stdtrit
 
 from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
@@ -252,8 +252,8 @@ class FrequentistFit:
 
     def _quantile(self, level: float) -> float:
         if self.factor is not None:
-            return float(distributions.norm.ppf((1 + level) / 2))
-        return float(distributions.t.ppf((1 + level) / 2, self.sufficient.stats.n - self.sufficient.stats.p))
+            return float(ndtri((1 + level) / 2))
+        return float(stdtrit(self.sufficient.stats.n - self.sufficient.stats.p, (1 + level) / 2))
 
     def _coefficients(self, *, conditional: bool) -> tuple[Array, Array, list[str]]:
         """Estimates and standard errors (J, terms) and the terms."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from scipy import stats as distributions
+from scipy.special import stdtrit
 
 from poolwise.algebra.basis import Basis, make_basis
 from poolwise.algebra.crossproducts import Array, cross_products
@@ -96,7 +96,7 @@ class NoPoolingFit:
 
     def _t(self, level: float) -> float:
         level = tables.check_level(level)
-        return float(distributions.t.ppf((1 + level) / 2, self.df)) if self.df > 0 else float("nan")
+        return float(stdtrit(self.df, (1 + level) / 2)) if self.df > 0 else float("nan")
 
     def coef(self, interval: str = "separate", level: float = 0.95) -> pd.DataFrame:
         """Coefficients of each group's own regression with t intervals.
