@@ -1,6 +1,6 @@
 """fit_frequentist() beside lme4's lmer, median of repeated fits; lmer only where Rscript and lme4 are at hand.
 
-    uv run python benchmarks/reml.py
+uv run python benchmarks/reml.py
 """
 
 import shutil

@@ -131,8 +131,8 @@ def main() -> None:
             print(f"{case:<11} {who:<15}{numbers}{speed[who][0]:>11.0f}{speed[who][1]:>11.1f}", flush=True)
         one, two = speed["poolwise"], speed["bambi + nutpie"]
         print(
-            f"{'':<11} ratio: effective draws a second {one[0] / two[0]:.1f} x sampling, {one[1] / two[1]:.0f} x whole fit; "
-            f"process {one[2] / two[2]:.0%} of the time\n"
+            f"{'':<11} ratio: effective draws a second {one[0] / two[0]:.1f} x sampling, "
+            f"{one[1] / two[1]:.0f} x whole fit; process {one[2] / two[2]:.0%} of the time\n"
         )
 
 

@@ -15,7 +15,11 @@ SOURCE = Path(pw.__file__).parent
 
 def pytest_configure():
     """Delete numba's caches of an edited checkout: a kernel does not notice that one it calls has changed."""
-    newest = max(path.stat().st_mtime for folder in ("algebra", "compile", "priors", "fit") for path in (SOURCE / folder).glob("*.py"))
+    newest = max(
+        path.stat().st_mtime
+        for folder in ("algebra", "compile", "priors", "fit")
+        for path in (SOURCE / folder).glob("*.py")
+    )
     for cache in SOURCE.rglob("__pycache__/*.nbi"):
         if cache.stat().st_mtime < newest:
             cache.unlink()
@@ -37,6 +41,4 @@ def bounce():
 @pytest.fixture(scope="session")
 def bounce_study(bounce):
     """The study of the main example; long chains, so that its numbers can be compared."""
-    return pw.compare_pooling(
-        "bounce_time ~ std_age + (std_age | county)", bounce, seed=20, draws=2000, progress=False
-    )
+    return pw.compare_pooling("bounce_time ~ std_age + (std_age | county)", bounce, seed=20, draws=2000, progress=False)

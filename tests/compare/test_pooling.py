@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import reference
 
 import poolwise as pw
+from conftest import reference
 from poolwise.compare.crossval import complete_refit, cross_validate, reml_refit, row_folds
 
 # The references are printed to five significant digits.
@@ -160,7 +160,14 @@ def test_groups_without_a_regression_are_reported_not_dropped():
 
 def test_reprs_and_files(bounce_study, tmp_path):
     text = repr(bounce_study)
-    for word in ("complete pooling", "no pooling", "REML", "Bayesian", "613 rows in 8 groups of county", "singular_fit"):
+    for word in (
+        "complete pooling",
+        "no pooling",
+        "REML",
+        "Bayesian",
+        "613 rows in 8 groups of county",
+        "singular_fit",
+    ):
         assert word in text
     html = bounce_study._repr_html_()
     assert html.count("<table") == 1 and "singular_fit" in html

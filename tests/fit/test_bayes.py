@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from arviz_stats.base import array_stats
-from conftest import reference
 
 import poolwise as pw
+from conftest import reference
 from poolwise import names
 
 # Standard errors of the difference that are allowed. 40 numbers a model: 4 happens by chance once in 400 models.

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import reference
 
 import poolwise as pw
+from conftest import reference
 
 # lme4's printed optimum is a minimum: the criterion is flat there, and agrees far better than the parameters.
 CRITERION_RTOL = 1e-6

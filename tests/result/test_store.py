@@ -17,7 +17,7 @@ def fit():
         {
             "x": rng.normal(size=n),
             "f": pd.Categorical(rng.choice(["low", "mid", "high"], n), ["low", "mid", "high"]),
-            "site / name": rng.choice(["A/1", "B|2", "ü"], n),
+            "site / name": rng.choice(["A/1", "B|2", "ü", "d:4", "5", "six"], n),
         }
     )
     data["y"] = data["x"] + rng.normal(size=n)

@@ -54,6 +54,12 @@ def effects_from_normals(b, T, s, ZtZ, ZtX, Zty, z):
 
 def draw_effects(stats: CrossProducts, b: Array, T: Array, s: Array, rng: np.random.Generator) -> NDArray[np.float64]:
     """One exact draw of all group-specific effects for each draw of b (D, p), T (D, q, q) and s (D,): (D, J, q)."""
-    effects = rng.standard_normal((len(s), stats.J, stats.q))
-    effects_from_normals(np.ascontiguousarray(b), np.ascontiguousarray(T), s, stats.ZtZ, stats.ZtX, stats.Zty, effects)
+    effects = np.empty((len(s), stats.J, stats.q))
+    fill_effects(stats, b, T, s, rng, effects)
     return effects
+
+
+def fill_effects(stats: CrossProducts, b: Array, T: Array, s: Array, rng: np.random.Generator, out: Array) -> None:
+    """Draw into ``out`` (D, J, q), so that many draws need no second array."""
+    rng.standard_normal(out=out)
+    effects_from_normals(np.ascontiguousarray(b), np.ascontiguousarray(T), s, stats.ZtZ, stats.ZtX, stats.Zty, out)

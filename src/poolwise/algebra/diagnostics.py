@@ -39,7 +39,7 @@ def ess_bulk(draws: Array) -> float:
 
 def ess_tail(draws: Array) -> float:
     """Smaller of the effective sample sizes of the 5 % and 95 % quantiles."""
-    return min(_ess(_split(draws <= np.quantile(draws, p)).astype(float)) for p in (0.05, 0.95))
+    return min(_ess(_split((draws <= np.quantile(draws, p)).astype(np.float64))) for p in (0.05, 0.95))
 
 
 def _split(draws: Array) -> Array:

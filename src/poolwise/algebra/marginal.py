@@ -24,6 +24,25 @@ def cholesky_inverse(M, L, inverse):
     """Lower factor L of M and M^-1, both small and in place; returns log|M|, or NaN if M is not positive definite."""
     q = M.shape[0]
     logdet = 0.0
+    if q == 1:
+        if not M[0, 0] > 0.0:
+            return math.nan
+        L[0, 0] = math.sqrt(M[0, 0])
+        inverse[0, 0] = 1.0 / M[0, 0]
+        return math.log(M[0, 0])
+    if q == 2:
+        # The commonest case by hand: an intercept and a slope.
+        ratio = M[1, 0] / M[0, 0]
+        rest = M[1, 1] - ratio * M[1, 0]
+        if not (M[0, 0] > 0.0 and rest > 0.0):
+            return math.nan
+        L[0, 0] = math.sqrt(M[0, 0])
+        L[1, 0] = ratio * L[0, 0]
+        L[1, 1] = math.sqrt(rest)
+        inverse[1, 1] = 1.0 / rest
+        inverse[1, 0] = inverse[0, 1] = -ratio / rest
+        inverse[0, 0] = 1.0 / M[0, 0] + ratio * ratio / rest
+        return math.log(M[0, 0] * rest)
     for i in range(q):
         for j in range(i + 1):
             total = M[i, j]

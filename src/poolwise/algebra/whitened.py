@@ -1,15 +1,15 @@
 """The log marginal likelihood in coordinates where the common effects are standard normal, whatever T and s are.
 
-Given T and s, the likelihood of b is normal with precision A = X'V^-1 X and linear term c = X'V^-1 y. With P and d the
-precision and linear term of the coefficients' priors, A_w = A + P = L L' and b = A_w^-1 (c + d) + L^-T xi, the density of
-xi hardly depends on T and s (not at all under normal or flat priors): no funnel is left between the common effects and
-the group standard deviations, which with few groups is wide.
+Given T and s, the likelihood of b is normal with precision A = X'V^-1 X and linear term c = X'V^-1 y. With P and d
+the precision and linear term of the coefficients' priors, A_w = A + P = L L' and b = A_w^-1 (c + d) + L^-T xi, the
+density of xi hardly depends on T and s (not at all under normal or flat priors): no funnel is left between the common
+effects and the group standard deviations, which with few groups is wide.
 
     value = log p(y | b, T, s) - 1/2 log|A_w|          b and its Jacobian as above
 
 ``forward`` gives the value and b; ``backward`` turns cotangents of both into gradients by xi, T and s. With
-Z'(X, y) = R_j, W_j = T'R_j, a_j = M_j^-1 W_j and G = ((X, y)'(X, y) - sum W'a) / s, all of A, c and y'V^-1 y stand in G,
-so one symmetric matrix of weights on G carries the whole gradient.
+Z'(X, y) = R_j, W_j = T'R_j, a_j = M_j^-1 W_j and G = ((X, y)'(X, y) - sum W'a) / s, all of A, c and y'V^-1 y stand in
+G, so one symmetric matrix of weights on G carries the whole gradient.
 
 References
 ----------
@@ -118,9 +118,7 @@ def forward(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inv
 
 
 @numba.njit(cache=True, nogil=True)
-def backward(
-    value_bar, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T
-):
+def backward(value_bar, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T):
     """Gradients by xi and T, written, and by s, returned, from the cotangents of the value and of b.
 
     The arguments are those of ``forward`` after its call; ``value_bar`` is a float, ``b_bar`` an ndarray (p,).

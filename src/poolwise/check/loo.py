@@ -27,11 +27,11 @@ def unreliable_elpd(loo) -> list[Finding]:
         Finding(
             code="unreliable_elpd",
             severity="note",
-            title=f"elpd rests on {len(rows)} of {len(k)} rows whose Pareto k exceeds {limit:.2f} (largest {k.max():.2f})",
+            title=f"elpd rests on {len(rows)} of {len(k)} rows with Pareto k above {limit:.2f} (largest {k.max():.2f})",
             value=float(k.max()),
             threshold=limit,
-            meaning="Leaving such a row out changes the posterior too much for reweighting: elpd is too optimistic there.",
-            advice="Look at these rows (the finding's table): outliers or a wrong family; compare by rmse_kfold instead.",
+            meaning="Leaving such a row out changes the posterior too much for reweighting: elpd is unreliable there.",
+            advice="Look at these rows (the finding's table): outliers or a wrong family; compare by rmse_kfold too.",
             reference="Vehtari, Gelman & Gabry (2017), Statistics and Computing 27, 1413-1432.",
             table=pd.DataFrame({"row": rows, "pareto_k": k[rows]}),
         )

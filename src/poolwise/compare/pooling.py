@@ -38,7 +38,7 @@ from poolwise.result.bayes import LOG_LIKELIHOOD_LIMIT, BayesFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.no_pooling import NoPoolingFit
 from poolwise.result.tables import choose_factor
-from poolwise.spec.design import Design, GroupTerm, GroupingFactor
+from poolwise.spec.design import Design, GroupingFactor, GroupTerm
 from poolwise.spec.evaluate import evaluate
 from poolwise.spec.formula import Block
 from poolwise.spec.sufficient import sufficient
@@ -127,7 +127,12 @@ class PoolingStudy:
         """
         rows = []
         for name, fit in self.fits.items():
-            row = {"fit": name, "rmse": fit.rmse(), **self.scores.loc[name].to_dict(), "elpd": self.elpd if name == BAYES else np.nan}
+            row = {
+                "fit": name,
+                "rmse": fit.rmse(),
+                **self.scores.loc[name].to_dict(),
+                "elpd": self.elpd if name == BAYES else np.nan,
+            }
             coef = fit.coef()
             for term in self.factor.effects:
                 part = coef[coef["term"] == term]
@@ -345,7 +350,7 @@ def _scores(design, factor, refits: dict[str, Refit], folds: int, new_group_fold
         new = cross_validate(design, refit, by_group, everyone)
         rows[name] = (cross_validate(design, refit, by_row, known).rmse, new.rmse)
     scores = pd.DataFrame.from_dict(rows, orient="index", columns=["rmse_kfold", "rmse_new_groups"])
-    left_out = "one group" if factor.J <= new_group_folds else f"{new_group_folds} sets of groups"
+    left_out = "one group" if new_group_folds >= factor.J else f"{new_group_folds} sets of groups"
     unscored = f", {int((~known).sum())} rows of groups with one row not scored" if not known.all() else ""
     return scores, f"{min(folds, design.n)} folds{unscored}; new groups by leaving out {left_out} at a time"
 

@@ -246,11 +246,44 @@ def log_posterior(x, packed, grad):
             T[i, k] = sd[i] * to_algebra[i] * correlation[i, k]
 
     # Likelihood and common effects.
-    a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
-    L, A_inverse, center, b = np.empty((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
-    xi, b_bar, grad_xi, grad_T = x[:p].copy(), np.zeros(p), np.empty(p), np.empty((q, q))
+    # One allocation for all work arrays: several would cost as much as the arithmetic of twenty groups.
+    work = np.empty(J * q * (p + 1 + q) + (p + 1) ** 2 + 2 * p * p + 3 * p + q * q)
+    at = J * q * (p + 1)
+    a = work[:at].reshape(J, q, p + 1)
+    inverse = work[at : at + J * q * q].reshape(J, q, q)
+    at += J * q * q
+    G = work[at : at + (p + 1) ** 2].reshape(p + 1, p + 1)
+    at += (p + 1) ** 2
+    L = work[at : at + p * p].reshape(p, p)
+    at += p * p
+    A_inverse = work[at : at + p * p].reshape(p, p)
+    at += p * p
+    center, b, b_bar = work[at : at + p], work[at + p : at + 2 * p], work[at + 2 * p : at + 3 * p]
+    b_bar[:] = 0.0
+    at += 3 * p
+    grad_T = work[at : at + q * q].reshape(q, q)
+    xi, grad_xi = x[:p], grad[:p]
     value += forward(
-        xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, precision, linear, a, inverse, G, L, A_inverse, center, b
+        xi,
+        T,
+        s,
+        n,
+        log_weights,
+        XtX,
+        Xty,
+        yty,
+        ZtZ,
+        ZtX,
+        Zty,
+        precision,
+        linear,
+        a,
+        inverse,
+        G,
+        L,
+        A_inverse,
+        center,
+        b,
     )
 
     # Priors of the coefficients at centred predictors.
@@ -263,10 +296,7 @@ def log_posterior(x, packed, grad):
         value += logp
         for k in range(p):
             b_bar[k] += slope * matrix[i, k]
-    grad_s = backward(
-        1.0, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T
-    )
-    grad[:p] = grad_xi
+    grad_s = backward(1.0, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T)
 
     # Group standard deviations; the log transform adds zeta to the density.
     for k in range(q):

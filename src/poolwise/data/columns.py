@@ -93,9 +93,9 @@ def describe_values(values: Iterable[object], first: int = 8) -> str:
     >>> describe_values(["a", "b"]), describe_values(range(10), first=2)
     ('a, b', '0, 1 and 8 more')
     """
-    values = [str(value) for value in values]
-    more = f" and {len(values) - first} more" if len(values) > first else ""
-    return ", ".join(values[:first]) + more
+    texts = [str(value) for value in values]
+    more = f" and {len(texts) - first} more" if len(texts) > first else ""
+    return ", ".join(texts[:first]) + more
 
 
 def count(number: int, noun: str) -> str:

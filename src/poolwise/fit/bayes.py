@@ -1,6 +1,6 @@
 """The Bayesian fit of one grouping factor: NUTS over the collapsed posterior, then exact group-specific effects."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from poolwise import names
-from poolwise.algebra.conditional import draw_effects
+from poolwise.algebra.conditional import fill_effects
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.compile.collapsed import Collapsed, Draws, pack
 from poolwise.fit.nuts import run, sample_packed
@@ -64,8 +64,9 @@ def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str,
             mean[k], precision[k] = place, scale**-2
     eta: list[float] = []
     for factor in design.factors:
-        prior = priors.get(names.correlation(factor.name))
-        eta += [prior.params["eta"] if prior is not None else 1.0] * len(factor.structure.sizes)
+        # Without correlated effects there is no such parameter, and eta is never read.
+        correlation = priors.get(names.correlation(factor.name))
+        eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes)
     reference = make_reference(sufficient, mean, precision)
     return Collapsed(sufficient.stats, sufficient.basis, sufficient.structure, tuple(eta), reference)
 
@@ -109,12 +110,8 @@ class CollapsedSampler:
     def pack(self, stats: CrossProducts | None = None) -> Array:
         """The numbers of the direct door, for these statistics or the design's own."""
         coefficients, sds, sigma = self._priors
-        codes = [
-            np.array([prior_code(prior.distribution, prior.params) for prior in part], dtype=float).reshape(-1, 4)
-            for part in (coefficients, sds)
-        ]
         model = self.model if stats is None else replace(self.model, stats=stats)
-        return pack(model, *codes, np.array(prior_code(sigma.distribution, sigma.params), dtype=float))
+        return pack(model, _codes(coefficients), _codes(sds), _codes([sigma])[0])
 
     def sample(self, settings: Sampling, stats: CrossProducts | None = None) -> tuple[Draws, xr.Dataset]:
         """Draws of the parameters (chains * draws, ...) and nutpie's sample statistics.
@@ -142,17 +139,24 @@ class CollapsedSampler:
         # One chain a thread: the kernel releases the GIL.
         if not self.model.stats.q:
             return np.zeros((len(draws.s), 0, 0))
-        parts = np.array_split(np.arange(len(draws.s)), settings.chains)
+        effects = np.empty((len(draws.s), self.model.stats.J, self.model.stats.q))
         seeds = np.random.SeedSequence(settings.seed).spawn(settings.chains)
 
-        def one(rows: Array, seed: np.random.SeedSequence) -> Array:
-            rng = np.random.default_rng(seed)
-            effects = draw_effects(self.model.stats, draws.b[rows], draws.T[rows], draws.s[rows], rng)
-            effects *= self.model.basis.to_effects
-            return effects
+        def one(chain: int) -> None:
+            rows = slice(chain * settings.draws, (chain + 1) * settings.draws)
+            rng = np.random.default_rng(seeds[chain])
+            fill_effects(self.model.stats, draws.b[rows], draws.T[rows], draws.s[rows], rng, effects[rows])
+            effects[rows] *= self.model.basis.to_effects
 
         with ThreadPoolExecutor(settings.cores) as pool:
-            return np.concatenate(list(pool.map(one, parts, seeds)))
+            list(pool.map(one, range(settings.chains)))
+        return effects
+
+
+def _codes(priors: Sequence[Prior]) -> Array:
+    """Rows (kind, p1, p2, p3) of priors of the closed set."""
+    rows = [prior_code(prior.distribution, prior.params) for prior in priors]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
 def starting_point(size: int):

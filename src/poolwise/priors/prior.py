@@ -56,6 +56,8 @@ class Prior:
     """
 
     __slots__ = ("distribution", "params")
+    distribution: str
+    params: Mapping[str, Any]
 
     def __init__(self, distribution: str, /, **params: Any):
         if not isinstance(distribution, str) or distribution not in DISTRIBUTIONS:
@@ -73,7 +75,7 @@ class Prior:
             raise PriorError(
                 f"{distribution} needs {', '.join(known) or 'no arguments'}; missing: {', '.join(missing)}"
             )
-        checked = {name: _value(distribution, name, params[name], known[name]) for name in known}
+        checked: dict[str, Any] = {name: _value(distribution, name, params[name], known[name]) for name in known}
         if distribution == "Uniform" and _numbers(checked) and not checked["lower"] < checked["upper"]:
             raise PriorError(f"Uniform needs lower < upper; got lower={checked['lower']}, upper={checked['upper']}")
         object.__setattr__(self, "distribution", distribution)

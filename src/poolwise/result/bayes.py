@@ -244,10 +244,11 @@ class BayesFit:
         frame = self.design.frame if data is None else as_frame(data)
         columns = [self.predict_draws(frame, kind=kind, seed=seed, block=block) for block in self._blocks(len(frame))]
         blocks = [np.vstack([d.mean(axis=0), np.quantile(d, [tail, 1 - tail], axis=0)]) for d in columns]
+        mean, lower, upper = np.concatenate(blocks, axis=1)
         known = np.ones(len(frame), dtype=bool)
         for factor in self.design.factors:
             known &= factor.codes_of(frame) >= 0
-        return tables.prediction_frame(*np.concatenate(blocks, axis=1), known)
+        return tables.prediction_frame(mean, lower, upper, known)
 
     def _blocks(self, rows: int) -> list[slice]:
         size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients)))
@@ -353,8 +354,8 @@ class BayesFit:
     def loo(self, **options):
         """PSIS-LOO by ArviZ: the expected log predictive density of a left-out row of a known group.
 
-        With one grouping factor the group-specific effects are integrated out of the left-out row's density, which is the
-        same quantity with far steadier importance weights; otherwise the density is conditional on them.
+        With one grouping factor the group-specific effects are integrated out of the left-out row's density, which is
+        the same quantity with far steadier importance weights; otherwise the density is conditional on them.
 
         Parameters
         ----------
@@ -385,7 +386,9 @@ class BayesFit:
         s = (self.sigma_draws / basis.y_scale) ** 2
         X, Z, y = basis.rows(self.design.X, Z, self.design.y - self.design.offset)
         value = leave_one_out(rows.stats, b, T, s, X, Z, y, codes, self.design.weights) - np.log(basis.y_scale)
-        tree = xr.DataTree.from_dict({"posterior": self.posterior, "log_likelihood": self._rowwise(value.reshape(shape))})
+        tree = xr.DataTree.from_dict(
+            {"posterior": self.posterior, "log_likelihood": self._rowwise(value.reshape(shape))}
+        )
         return az.loo(tree, **options)
 
     def _pointwise_shape(self) -> tuple[int, int, int]:

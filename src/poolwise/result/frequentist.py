@@ -129,7 +129,7 @@ class FrequentistFit:
     @property
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances and residual variance; columns factor, var1, var2, vcov, sdcor, as lme4's table."""
-        rows = []
+        rows: list[tuple[str, str | None, str | None, float, float]] = []
         if self.factor is not None:
             T = self.sufficient.structure.factor(self.theta) * self.sigma
             sds, correlation = sds_and_correlations(T)

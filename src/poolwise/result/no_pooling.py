@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from poolwise.algebra.basis import Basis, make_basis
@@ -144,7 +145,9 @@ def plain_basis(design: Design) -> Basis:
     return Basis(basis.y_shift, basis.y_scale, basis.centre, np.diag(scale), basis.z_scale, basis.intercept)
 
 
-def regressions(design: Design, factor: GroupingFactor, basis: Basis, rows: Array | None = None) -> SeparateRegressions:
+def regressions(
+    design: Design, factor: GroupingFactor, basis: Basis, rows: NDArray[np.bool_] | None = None
+) -> SeparateRegressions:
     """Least squares in every group, over all rows or those chosen."""
     chosen = slice(None) if rows is None else rows
     nothing = np.zeros((design.n, 0))
@@ -156,7 +159,7 @@ def regressions(design: Design, factor: GroupingFactor, basis: Basis, rows: Arra
     return separate_regressions(stats.ZtZ, stats.Zty, yty)
 
 
-def predict_rows(solution: SeparateRegressions, basis: Basis, X: Array, codes: Array) -> Array:
+def predict_rows(solution: SeparateRegressions, basis: Basis, X: Array, codes: NDArray[np.int64]) -> Array:
     """Predictions by the group's own regression; NaN where the group has no rows or is unknown."""
     offset, matrix = basis.to_coefficients
     coefficients = offset + solution.coefficients @ matrix.T  # (J, p)

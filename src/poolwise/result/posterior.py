@@ -67,16 +67,17 @@ def posterior_dataset(
     for factor in design.factors:
         groups = names.group_dim(factor.name)
         coords[groups] = factor.labels
-        for term in factor.terms:
-            sd, value = sds[factor.name][..., term.columns], effects[factor.name][..., term.columns]
-            if term.levels is None:
-                variables[names.group_sd(term.name, factor.name)] = (sample, sd[..., 0])
-                variables[names.effect(term.name, factor.name)] = ((*sample, groups), value[..., 0])
+        for part in factor.terms:
+            sd, value = sds[factor.name][..., part.columns], effects[factor.name][..., part.columns]
+            sd_name, name = names.group_sd(part.name, factor.name), names.effect(part.name, factor.name)
+            if part.levels is None:
+                variables[sd_name] = (sample, sd[..., 0])
+                variables[name] = ((*sample, groups), value[..., 0])
             else:
-                dim = names.expression_dim(term.name)
-                coords[dim] = list(term.levels)
-                variables[names.group_sd(term.name, factor.name)] = ((*sample, dim), sd)
-                variables[names.effect(term.name, factor.name)] = ((*sample, groups, dim), value)
+                dim = names.expression_dim(part.name)
+                coords[dim] = list(part.levels)
+                variables[sd_name] = ((*sample, dim), sd)
+                variables[name] = ((*sample, groups, dim), value)
         if factor.structure.n_correlations:
             first, second = names.correlation_dims(factor.name)
             coords[first] = coords[second] = list(factor.effects)

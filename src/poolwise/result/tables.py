@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
@@ -37,7 +38,7 @@ def coefficient_frame(
     )[names.COEF_COLUMNS]
 
 
-def prediction_frame(estimate: Array, lower: Array, upper: Array, known: Array) -> pd.DataFrame:
+def prediction_frame(estimate: Array, lower: Array, upper: Array, known: NDArray[np.bool_]) -> pd.DataFrame:
     """Predictions of rows, and whether all their groups were seen."""
     groups = np.where(known, "observed", "new")
     return pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper, "groups": groups})

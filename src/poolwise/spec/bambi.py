@@ -35,7 +35,9 @@ def bambi_specification(specification: Specification) -> Any:
     if sigma.distribution not in ("JeffreysScale", "SqrtInverseGamma"):
         priors[names.SIGMA] = _as_bambi(sigma)
     formula = specification.formula
-    response = formula.response if formula.weights is None else f"weighted({formula.response}, {quote(formula.weights)})"
+    response = (
+        formula.response if formula.weights is None else f"weighted({formula.response}, {quote(formula.weights)})"
+    )
     offsets = "".join(f" + offset({expression})" for expression in formula.offsets)
     return bambi.Model(
         f"{response} ~ {formula.common}{offsets}",

@@ -89,11 +89,11 @@ class GroupingFactor:
     def codes_of(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """Group of each row of a new table; -1 for a group that was not seen."""
         if len(self.columns) == 1:
-            lookup = {str(level): j for j, level in enumerate(self.levels)}
-            return np.array([lookup.get(str(value), -1) for value in frame[self.columns[0]]], dtype=np.int64)
-        lookup = {tuple(map(str, level)): j for j, level in enumerate(self.levels)}
+            known = {str(level): j for j, level in enumerate(self.levels)}
+            return np.array([known.get(str(value), -1) for value in frame[self.columns[0]]], dtype=np.int64)
+        cells = {tuple(map(str, level)): j for j, level in enumerate(self.levels)}
         rows = zip(*(frame[column] for column in self.columns), strict=True)
-        return np.array([lookup.get(tuple(map(str, row)), -1) for row in rows], dtype=np.int64)
+        return np.array([cells.get(tuple(map(str, row)), -1) for row in rows], dtype=np.int64)
 
     def Z_of(self, frame: pd.DataFrame) -> Array:
         """Z of a new table, with what the transformations learned from the data."""
@@ -245,7 +245,9 @@ def _factors(formula: Formula, frame: pd.DataFrame):
         # A column called `a:b` beside the interaction a:b keeps its back-quotes.
         name = plain[written] if list(plain.values()).count(plain[written]) == 1 else written
         codes, levels = _codes(frame, blocks[0].columns)
-        parts, terms, sizes, effects, width = [], [], [], [], 0
+        parts, terms, width = [], [], 0
+        sizes: list[int] = []
+        effects: list[str] = []
         for block in blocks:
             columns = evaluate(block.expression, frame, trusted=formula.trusted)
             parts.append((block, columns))

@@ -63,7 +63,9 @@ def expand(terms: Sum, text: str) -> Terms:
     FormulaError
         For a term typed twice, a removed term that is not there, numbers other than 0 and 1, and too many terms.
     """
-    intercept, kept, typed = True, {}, set()
+    intercept = True
+    kept: dict = {}
+    typed: set = set()
     for sign, node in flat(terms):
         if isinstance(node, Literal):
             intercept = (_intercept(node, text) == "1") == (sign == "+")

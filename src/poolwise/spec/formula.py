@@ -210,7 +210,9 @@ def _refuse_too_large(formula: Formula) -> None:
 
 def _separate(right: Sum, text: str) -> tuple[Sum, list[Node], list[Bar]]:
     """Right-hand side as common terms, arguments of offsets, and blocks."""
-    items, offsets, bars = [], [], []
+    items: list = []
+    offsets: list = []
+    bars: list = []
     for sign, node in flat(right):
         special = bars if isinstance(node, Bar) else offsets if _is_offset(node) else None
         if special is None:

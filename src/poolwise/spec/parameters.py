@@ -35,7 +35,9 @@ def facts_of(design: Design) -> DataFacts:
         median_y=median,
         mad_y=float(1.4826 * np.median(np.abs(y - median))),
         columns={
-            name: column_facts(design.X[:, k]) for k, name in enumerate(design.coefficient_names) if k != design.intercept
+            name: column_facts(design.X[:, k])
+            for k, name in enumerate(design.coefficient_names)
+            if k != design.intercept
         },
         effects={
             sd_name: EffectFacts(

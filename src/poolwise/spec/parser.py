@@ -36,7 +36,8 @@ class Parser(CallParser):
 
     def sum(self) -> Sum:
         """Terms joined with + and -."""
-        start, items = self.peek.start, []
+        start = self.peek.start
+        items: list = []
         while not items or self.peek.kind in ("+", "-"):
             before = self.operations
             items.append((self.sign(), self.product()))
