@@ -6,7 +6,8 @@ import pytest
 
 import poolwise as pw
 from conftest import reference
-from poolwise.compare.crossval import complete_refit, cross_validate, reml_refit, row_folds
+from poolwise.compare.crossval import bayes_refit, complete_refit, cross_validate, reml_refit, row_folds
+from poolwise.fit.bayes import CollapsedSampler, Sampling
 
 # The references are printed to five significant digits.
 PRINTED = 1e-4
@@ -93,6 +94,26 @@ def test_subtracting_rows_equals_refitting(bounce):
     np.testing.assert_allclose(predicted, fit.predict(bounce[held])["estimate"], rtol=1e-6)
     plain = pw.Model("bounce_time ~ std_age", kept).fit_frequentist()
     np.testing.assert_allclose(complete_refit(design)(held), plain.predict(bounce[held])["estimate"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("held_out", ["rows", "group"])
+def test_a_bayesian_refit_is_the_fit_of_the_other_rows(bounce, held_out):
+    model = pw.Model("bounce_time ~ std_age + (std_age | county)", bounce, priors="article_2020_foundations")
+    design = model.design
+    codes = design.factors[0].codes
+    held = row_folds(codes, 5, seed=0) == 2 if held_out == "rows" else codes == 5
+    sampler = CollapsedSampler(design, model.sufficient, model.specification.priors)
+    ours = bayes_refit(design, sampler, Sampling(2000, 1000, 4, seed=1, progress=False))(held)
+    # The priors of this preset are plain numbers, so a fit of the other rows has the same ones.
+    rest = bounce[~held].assign(county=bounce.loc[~held, "county"].cat.remove_unused_categories())
+    fit = pw.Model(design.formula.text, rest, priors="article_2020_foundations").fit(draws=2000, seed=2, progress=False)
+    theirs = (
+        fit.predict(bounce[held])["estimate"]
+        if held_out == "rows"
+        else fit.coefficients.mean(axis=0) @ design.X[held].T
+    )
+    # Posterior sds of these means are at most 6; at 5,000 effective draws in each, 5 standard errors are 0.6.
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=0.6)
 
 
 def test_folds_spread_every_group():

@@ -38,7 +38,7 @@ def test_direct_equals_general(formula, priors):
     free = [variable.name for variable in pymc_model.free_RVs]
     logp = pymc_model.compile_fn(pymc_model.logp(), inputs=pymc_model.value_vars, on_unused_input="ignore")
     rng = np.random.default_rng(0)
-    packed = sampler.pack()
+    packed = sampler.pack(sampler.model)
     for _ in range(5):
         x = rng.normal(0, 0.7, sampler.model.size)
         parts = dict(zip(PARTS, sampler.model.split(x), strict=True))
@@ -83,7 +83,7 @@ def test_collapsed_equals_generative(formula, weights):
         _, logdet_T = np.linalg.slogdet(draws.T[0])
         marginal = joint - conditional - factor.J * logdet_T
         gradient = np.zeros_like(x)
-        collapsed = log_posterior(x, sampler.pack(), gradient)
+        collapsed = log_posterior(x, sampler.pack(sampler.model), gradient)
         differences.append(collapsed - marginal - _log_jacobian(sampler, x) - _log_whitening(sampler, draws))
     np.testing.assert_allclose(differences, differences[0], rtol=0, atol=1e-7)
 

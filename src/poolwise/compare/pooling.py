@@ -215,7 +215,7 @@ class PoolingStudy:
 
     def _repr_html_(self) -> str:
         head = "<br>".join(map(escape, self._head().splitlines()))
-        table = self._shown().to_html(float_format="%.4g", na_rep="&ndash;", escape=True)
+        table = self._shown().to_html(float_format="%.4g", na_rep="–", escape=True)
         return f"<p>{head}</p>{table}{self.findings._repr_html_()}"
 
 

@@ -107,10 +107,9 @@ class CollapsedSampler:
 
         return compile_general(self.model, *self._priors, starting_point(self.model.size))
 
-    def pack(self, stats: CrossProducts | None = None) -> Array:
-        """The numbers of the direct door, for these statistics or the design's own."""
+    def pack(self, model: Collapsed) -> Array:
+        """The numbers of the direct door."""
         coefficients, sds, sigma = self._priors
-        model = self.model if stats is None else replace(self.model, stats=stats)
         return pack(model, _codes(coefficients), _codes(sds), _codes([sigma])[0])
 
     def sample(self, settings: Sampling, stats: CrossProducts | None = None) -> tuple[Draws, xr.Dataset]:
@@ -123,16 +122,16 @@ class CollapsedSampler:
         stats : CrossProducts, optional
             Statistics of some of the rows, in the same coordinates; the design's own by default.
         """
+        model = self.model if stats is None else replace(self.model, stats=stats)
         if self.door == "direct":
-            start = starting_point(self.model.size)
-            x, sample_stats = sample_packed(self.pack(stats), self.model.size, start, **settings.nuts)
+            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **settings.nuts)
         else:
             from poolwise.compile.general import unconstrained, with_statistics
 
-            compiled = self._general if stats is None else with_statistics(self._general, stats)
-            trace = run(compiled, **settings.nuts)
+            trace = run(with_statistics(self._general, model.stats), **settings.nuts)
             x, sample_stats = unconstrained(trace["posterior"].to_dataset()), trace["sample_stats"].to_dataset()
-        return self.model.constrain(x.reshape(-1, self.model.size)), sample_stats
+        # The common effects are whitened by the statistics they were sampled under.
+        return model.constrain(x.reshape(-1, model.size)), sample_stats
 
     def effects(self, draws: Draws, settings: Sampling) -> Array:
         """Exact draws of the group-specific effects (chains * draws, J, q), units of the data."""

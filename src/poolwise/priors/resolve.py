@@ -163,7 +163,8 @@ def _numbers(prior: Prior, facts: DataFacts, parameter: Parameter) -> tuple[Prio
             continue
         measured = _measure(value, facts, parameter)
         params[name] = value.times * measured
-        said.append(f"{name} = {value.times:g} x {value.rule} = {value.times:g} x {measured:.4g}")
+        times = "" if value.times == 1 else f"{value.times:g} x "
+        said.append(f"{name} = {times}{value.rule} = {times}{measured:.4g}")
     try:
         return Prior(prior.distribution, **params), "; ".join(said)
     except PriorError as error:
