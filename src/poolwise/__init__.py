@@ -27,6 +27,7 @@ _HOME = {
     "PoolwiseError": "errors",
     "PoolwiseWarning": "errors",
     "ConvergenceWarning": "errors",
+    "PartialRunWarning": "errors",
 }
 _MODULES = {"checks": "check.public", "plots": "plot.estimates"}
 
@@ -37,6 +38,7 @@ __all__ = [
     "FrequentistFit",
     "Model",
     "NoPoolingFit",
+    "PartialRunWarning",
     "PoolingStudy",
     "PoolwiseError",
     "PoolwiseWarning",
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from poolwise.check.finding import Finding
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
     from poolwise.data.examples import datasets, load_dataset
-    from poolwise.errors import ConvergenceWarning, PoolwiseError, PoolwiseWarning
+    from poolwise.errors import ConvergenceWarning, PartialRunWarning, PoolwiseError, PoolwiseWarning
     from poolwise.model import Model
     from poolwise.plot import estimates as plots
     from poolwise.priors.presets import PriorPreset, load_preset, presets

@@ -52,6 +52,10 @@ class ConvergenceWarning(PoolwiseWarning):
     """A fit whose sampler or optimiser did not reach what was asked."""
 
 
+class PartialRunWarning(PoolwiseWarning):
+    """A run that was interrupted; the draws made until then are returned."""
+
+
 def near_names(name: str, options: Iterable[str], limit: int = 8) -> str:
     """Sentence that helps after an unknown name: the nearest names, or the valid ones.
 

@@ -1,13 +1,16 @@
 """The model: a formula and a table in, fits out."""
 
+import warnings
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from poolwise import names
-from poolwise.errors import FitError
+from poolwise.errors import FitError, PartialRunWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import optimise
 from poolwise.priors.resolve import priors_table
@@ -193,6 +196,8 @@ class Model:
         -----
         ConvergenceWarning
             If R-hat, effective sample sizes or divergences are beyond their limits.
+        PartialRunWarning
+            If the run was interrupted: the draws made until then are returned.
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
         if form not in FORMS:
@@ -209,6 +214,7 @@ class Model:
             priors = self.specification.priors
             sampler = CollapsedSampler(self.design, self.sufficient, priors)
             parameters, stats = sampler.sample(settings)
+            settings = _as_run(settings, stats)
             tree = collapsed_tree(self.design, parameters, sampler.effects(parameters, settings), stats, settings)
             said = f"collapsed form ({sampler.door} door), group-specific effects drawn exactly"
         return BayesFit(self.design, tree, self.specification.resolved, settings, said).warn_if_not_converged()
@@ -238,6 +244,19 @@ class Model:
     def _repr_html_(self) -> str:
         head = escape(repr(self).split("\n  priors\n")[0])
         return f"<pre>{head}</pre>{self.priors.to_html(index=False)}"
+
+
+def _as_run(settings: Sampling, stats: xr.Dataset) -> Sampling:
+    """The settings with the chains and draws there are; says so where the run was interrupted."""
+    chains, draws = stats.sizes["chain"], stats.sizes["draw"]
+    if (chains, draws) != (settings.chains, settings.draws):
+        warnings.warn(
+            f"interrupted: {chains} of {settings.chains} chains with {draws} of {settings.draws} draws were made, "
+            "and are returned",
+            PartialRunWarning,
+            stacklevel=3,
+        )
+    return replace(settings, chains=chains, draws=draws)
 
 
 def _settings(draws, tune, chains, seed, cores, progress, target_accept) -> Sampling:

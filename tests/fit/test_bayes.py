@@ -1,5 +1,9 @@
 """The posterior agrees with brms under the same priors, for every parameter and every group-specific effect."""
 
+import os
+import signal
+import threading
+
 import numpy as np
 import pytest
 from arviz_stats.base import array_stats
@@ -118,3 +122,14 @@ def test_a_short_run_says_that_it_has_not_converged(bounce):
     assert any("effective sample size" in str(warning.message) for warning in caught)
     assert not fit.converged
     assert "!" in repr(fit)
+
+
+@pytest.mark.filterwarnings("ignore::poolwise.ConvergenceWarning")
+def test_an_interrupted_run_returns_what_there_is_and_says_so(bounce):
+    model = pw.Model("bounce_time ~ std_age + (std_age | county)", bounce)
+    threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.warns(pw.PartialRunWarning, match=r"interrupted: \d of 4 chains with \d+ of 5000000 draws"):
+        fit = model.fit(draws=5_000_000, tune=200, seed=1, cores=2, progress=False)
+    assert 4 <= fit.settings.draws < 5_000_000
+    assert fit.data["posterior"].sizes["draw"] == fit.settings.draws
+    assert len(fit.coef()) == 16

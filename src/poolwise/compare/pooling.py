@@ -300,6 +300,8 @@ def compare_pooling(
         refits[SIMPLER] = reml_refit(simpler, fits[SIMPLER].optimum)  # type: ignore[union-attr]
     report("partial pooling, Bayesian")
     bayes = model.fit(draws, tune, chains, seed, progress=progress)
+    if (bayes.settings.chains, bayes.settings.draws) != (chains, draws):
+        raise KeyboardInterrupt("the study was interrupted while sampling")
     fits[BAYES] = bayes
     settings = Sampling(REFIT_DRAWS, REFIT_DRAWS, 2, bayes.settings.seed, progress=False)
     sampler = CollapsedSampler(design, model.sufficient, model.specification.priors)

@@ -33,6 +33,9 @@ STATISTICS = (
     "mean_tree_accept",
 )
 
+# Fewer draws than this a chain are no posterior.
+MINIMUM = 4
+
 _POINT = numba.types.CPointer(numba.types.double)
 
 
@@ -109,9 +112,20 @@ def sample_packed(packed: Array, size: int, start: Callable[[int], Array], **set
         reparameterized_names=[],
     )
     draws, stats = run(compiled, raw=True, **settings).get_arrow_trace()
-    x = np.stack([_numbers(batch, "x").reshape(batch.num_rows, size)[-settings["draws"] :] for batch in draws])
-    kept = {name: np.stack([_numbers(batch, name)[-settings["draws"] :] for batch in stats]) for name in STATISTICS}
-    return x, xr.Dataset({name: (("chain", "draw"), values) for name, values in kept.items()})
+    # An interrupted run has chains of different lengths, some not begun: what the begun ones have in common is kept.
+    warm_up = [int(_numbers(batch, "tuning").sum()) for batch in stats]
+    lengths = [batch.num_rows - begin for batch, begin in zip(stats, warm_up, strict=True)]
+    begun = [chain for chain, length in enumerate(lengths) if length >= MINIMUM]
+    if not begun:
+        raise KeyboardInterrupt("sampling was stopped before there were draws to keep")
+    common = min(lengths[chain] for chain in begun)
+
+    def kept(batches: Any, name: str, *shape: int) -> Array:
+        parts = [_numbers(batches[chain], name).reshape(-1, *shape) for chain in begun]
+        return np.stack([part[warm_up[c] : warm_up[c] + common] for c, part in zip(begun, parts, strict=True)])
+
+    dims = ("chain", "draw")
+    return kept(draws, "x", size), xr.Dataset({name: (dims, kept(stats, name)) for name in STATISTICS})
 
 
 def _numbers(batch: Any, column: str) -> Array:
