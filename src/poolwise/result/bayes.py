@@ -355,7 +355,9 @@ class BayesFit:
         """PSIS-LOO by ArviZ: the expected log predictive density of a left-out row of a known group.
 
         With one grouping factor the group-specific effects are integrated out of the left-out row's density, which is
-        the same quantity with far steadier importance weights; otherwise the density is conditional on them.
+        the same quantity with far steadier importance weights; otherwise the density is conditional on them. ArviZ's
+        ``p`` then counts the parameters that were sampled, not the effects integrated out; ``arviz.loo`` on
+        ``add_log_likelihood().data`` gives the conditional one.
 
         Parameters
         ----------
