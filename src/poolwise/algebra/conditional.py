@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array, CrossProducts
-from poolwise.algebra.marginal import group_terms
+from poolwise.algebra.groups import group_terms
 
 
 def conditional_moments(stats: CrossProducts, b: Array, T: Array, s: float) -> tuple[Array, Array, Array]:

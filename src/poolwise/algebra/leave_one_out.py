@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.marginal import group_terms
+from poolwise.algebra.groups import group_terms
 
 
 @numba.njit(cache=True, nogil=True)

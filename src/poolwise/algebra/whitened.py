@@ -23,7 +23,7 @@ import numba
 import numpy as np
 
 from poolwise.algebra.crossproducts import Array, CrossProducts
-from poolwise.algebra.marginal import cholesky_inverse, lower_product
+from poolwise.algebra.groups import cholesky_inverse, lower_product
 
 
 @numba.njit(cache=True, nogil=True)

@@ -34,9 +34,10 @@ from poolwise.errors import DataError
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import optimise
 from poolwise.model import Model
-from poolwise.result.bayes import LOG_LIKELIHOOD_LIMIT, BayesFit
+from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.no_pooling import NoPoolingFit
+from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
 from poolwise.spec.design import Design, GroupingFactor, GroupTerm
 from poolwise.spec.evaluate import evaluate
@@ -83,7 +84,7 @@ class PoolingStudy:
         reml, bayes, none = self.reml, self.bayes, self.none
         found = [*not_converged(bayes), *singular_fit(reml), *vanishing_intervals(reml, bayes), *too_few_rows(none)]
         self.elpd = float("nan")
-        if bayes.design.n * bayes.settings.chains * bayes.settings.draws <= LOG_LIKELIHOOD_LIMIT:
+        if fits_memory(bayes):
             with warnings.catch_warnings():
                 # What the warning says stands in the finding, with the rows.
                 warnings.simplefilter("ignore", UserWarning)

@@ -12,20 +12,16 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.leave_one_out import leave_one_out
 from poolwise.data.intake import as_frame
-from poolwise.errors import ConvergenceWarning, FitError
+from poolwise.errors import ConvergenceWarning
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
-from poolwise.result import tables
+from poolwise.result import pointwise, tables
 from poolwise.result.convergence import Convergence, convergence
 from poolwise.spec.design import Design, GroupingFactor
-from poolwise.spec.sufficient import sufficient
 
 # Rows predicted at a time: the draws of one block stay below about 100 MB.
 BLOCK_NUMBERS = 10_000_000
-# Above this many numbers the pointwise log-likelihood does not fit a laptop's memory comfortably.
-LOG_LIKELIHOOD_LIMIT = 250_000_000
 
 
 class BayesFit:
@@ -324,32 +320,15 @@ class BayesFit:
         FitError
             If rows times draws would not fit memory comfortably.
         """
-        if "log_likelihood" in self.data.children:
-            return self
-        shape = self._pointwise_shape()
-        scale = self.sigma_draws[:, None]
-        if self.design.weights is not None and not self.design.frequency:
-            scale = scale / np.sqrt(self.design.weights)
-        value = -0.5 * ((self.design.y - self.predict_draws()) / scale) ** 2 - np.log(scale * np.sqrt(2 * np.pi))
-        if self.design.frequency:
-            value = value * self.design.weights
-        self._add("log_likelihood", value.reshape(shape))
+        if "log_likelihood" not in self.data.children:
+            self.data["log_likelihood"] = xr.DataTree(pointwise.rowwise(self, pointwise.log_likelihood(self)))
         return self
 
     def add_posterior_predictive(self, seed: int = 0) -> "BayesFit":
         """Add replications of the response, one a draw, to ``data``; returns the fit."""
-        shape = (self.settings.chains, self.settings.draws, self.design.n)
-        self._add("posterior_predictive", self.predict_draws(kind="response", seed=seed).reshape(shape))
+        drawn = self.predict_draws(kind="response", seed=seed)
+        self.data["posterior_predictive"] = xr.DataTree(pointwise.rowwise(self, drawn))
         return self
-
-    def _add(self, group: str, value: Array) -> None:
-        self.data[group] = xr.DataTree(self._rowwise(value))
-
-    def _rowwise(self, value: Array) -> xr.Dataset:
-        """Values (chain, draw, n) under the name of the response."""
-        dims = (names.CHAIN, names.DRAW, names.OBSERVATION)
-        coords = {dim: np.arange(size) for dim, size in zip(dims, value.shape, strict=True)}
-        return xr.Dataset({self.design.response: (dims, value)}, coords=coords)
 
     def loo(self, **options):
         """PSIS-LOO by ArviZ: the expected log predictive density of a left-out row of a known group.
@@ -377,31 +356,8 @@ class BayesFit:
 
         if len(self.design.factors) > 1 or self.design.frequency:
             return az.loo(self.add_log_likelihood().data, **options)
-        shape = self._pointwise_shape()
-        rows = sufficient(self.design)
-        basis, factor = rows.basis, tables.choose_factor(self.design, None)
-        offset, matrix = basis.to_coefficients
-        b = np.linalg.solve(matrix, (self.coefficients - offset).T).T
-        Z = np.zeros((self.design.n, 0)) if factor is None else factor.Z
-        codes = np.zeros(self.design.n, dtype=np.int64) if factor is None else factor.codes
-        T = np.zeros((len(b), 0, 0)) if factor is None else self.factor_draws(factor) / basis.to_effects[:, None]
-        s = (self.sigma_draws / basis.y_scale) ** 2
-        X, Z, y = basis.rows(self.design.X, Z, self.design.y - self.design.offset)
-        value = leave_one_out(rows.stats, b, T, s, X, Z, y, codes, self.design.weights) - np.log(basis.y_scale)
-        tree = xr.DataTree.from_dict(
-            {"posterior": self.posterior, "log_likelihood": self._rowwise(value.reshape(shape))}
-        )
-        return az.loo(tree, **options)
-
-    def _pointwise_shape(self) -> tuple[int, int, int]:
-        shape = (self.settings.chains, self.settings.draws, self.design.n)
-        if np.prod(shape) > LOG_LIKELIHOOD_LIMIT:
-            raise FitError(
-                f"the pointwise log-likelihood of {self.design.n} rows under {shape[0] * shape[1]} draws takes "
-                f"{np.prod(shape) * 8 / 1e9:.1f} GB; compare by k-fold cross-validation (compare_pooling) instead, or "
-                "fit with fewer draws"
-            )
-        return shape
+        value = pointwise.rowwise(self, pointwise.log_density_of_left_out_rows(self))
+        return az.loo(xr.DataTree.from_dict({"posterior": self.posterior, "log_likelihood": value}), **options)
 
     def save(self, path: str | Path) -> Path:
         """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""

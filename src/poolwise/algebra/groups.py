@@ -1,4 +1,4 @@
-"""Log marginal likelihood of a Gaussian model with one grouping factor, group-specific effects integrated out.
+"""What each group contributes: small matrices, by hand, as numba kernels.
 
 For group j with S = Z'Z, r = Z'y - Z'X b, T the factor of the group covariance and s = sigma^2:
 
@@ -6,17 +6,16 @@ For group j with S = Z'Z, r = Z'y - Z'X b, T the factor of the group covariance 
 
     log p(y | b, T, s) = -1/2 [ n log 2pi + (n - J q) log s + sum log|M| + (|y - X b|^2 - sum w'a) / s ]
 
-The functions here are numba kernels in that notation; ``dense.py`` has the same by definition.
+``whitened.py`` evaluates this density, ``conditional.py`` the effects; ``dense.py`` has both by definition.
 
 References
 ----------
-Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), section 3; the gradient follows by differentiation.
+Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), section 3.
 """
 
 import math
 
 import numba
-import numpy as np
 
 
 @numba.njit(cache=True, nogil=True)
@@ -122,65 +121,3 @@ def group_terms(j, b, T, s, ZtZ, ZtX, Zty, r, ST, M, L, inverse, a, u):
             total += T[i, k] * a[k]
         u[i] = total
     return logdet, quadratic
-
-
-@numba.njit(cache=True, nogil=True)
-def log_marginal(b, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, grad_b, grad_T):
-    """Log marginal likelihood; writes the gradients by b and T and returns the value and the gradient by s.
-
-    Parameters
-    ----------
-    b : ndarray (p,)
-        Common effects.
-    T : ndarray (q, q)
-        Lower-triangular factor of the group covariance, on the scale of the response.
-    s : float
-        Residual variance, positive.
-    n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty
-        The fields of :class:`~poolwise.algebra.crossproducts.CrossProducts`.
-    grad_b, grad_T : ndarray (p,), ndarray (q, q)
-        Overwritten; the upper triangle of ``grad_T`` is 0.
-
-    Returns
-    -------
-    value : float
-        Natural log; NaN if a block is not positive definite in floating point.
-    grad_s : float
-        Derivative by s.
-    """
-    J, q, p = ZtX.shape[0], ZtX.shape[1], XtX.shape[0]
-    rss = yty
-    for i in range(p):
-        total = Xty[i]
-        for c in range(p):
-            total -= XtX[i, c] * b[c]
-        grad_b[i] = total
-        rss -= b[i] * (Xty[i] + total)
-    r, a, u = np.empty(q), np.empty(q), np.empty(q)
-    ST, M, L, inverse = np.empty((q, q)), np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
-    grad_T[:, :] = 0.0
-    logdet, quadratic, trace, norm = 0.0, 0.0, 0.0, 0.0
-    for j in range(J):
-        group_logdet, group_quadratic = group_terms(j, b, T, s, ZtZ, ZtX, Zty, r, ST, M, L, inverse, a, u)
-        logdet += group_logdet
-        quadratic += group_quadratic
-        for i in range(q):
-            trace += inverse[i, i]
-            norm += a[i] * a[i]
-            residual = r[i]
-            for k in range(q):
-                residual -= ZtZ[j, i, k] * u[k]
-            residual /= s
-            for c in range(i + 1):
-                total = residual * a[c]
-                for k in range(q):
-                    total -= ST[i, k] * inverse[k, c]
-                grad_T[i, c] += total
-            for c in range(p):
-                grad_b[c] -= ZtX[j, i, c] * u[i]
-    for i in range(p):
-        grad_b[i] /= s
-    remaining = rss - quadratic
-    value = -0.5 * (n * math.log(2 * math.pi) - log_weights + (n - J * q) * math.log(s) + logdet + remaining / s)
-    grad_s = -0.5 * ((n - J * q) / s + trace - remaining / (s * s) + norm / s)
-    return value, grad_s

@@ -9,9 +9,9 @@ from poolwise.algebra import dense
 from poolwise.algebra.conditional import conditional_moments, draw_effects
 from poolwise.algebra.crossproducts import cross_products
 from poolwise.algebra.leave_one_out import leave_one_out
-from poolwise.algebra.marginal import log_marginal
 from poolwise.algebra.profiled import profile
 from poolwise.algebra.theta import BlockStructure
+from poolwise.algebra.whitened import backward, forward, unwhiten
 
 # The dense form inverts an n x n matrix with condition up to about 1e5: ten digits are left of sixteen.
 DENSE_RTOL = 1e-9
@@ -34,47 +34,62 @@ def problems(draw):
     return X, Z, y, group, len(sizes), rng.normal(size=p), T, float(rng.uniform(0.1, 4.0)), weights
 
 
-def evaluate(stats, b, T, s):
-    gb, gT = np.zeros(len(b)), np.zeros_like(T)
-    value, gs = log_marginal(
-        b, T, s, stats.n, stats.log_weights, stats.XtX, stats.Xty, stats.yty, stats.ZtZ, stats.ZtX, stats.Zty, gb, gT
-    )
-    return value, gb, gT, gs
+def evaluate(stats, xi, T, s, value_bar=1.0, b_bar=None):
+    """Value and b, and the gradients by xi, T and s of value_bar * value + b_bar'b; the prior's precision is 1."""
+    J, q, p = stats.J, stats.q, stats.p
+    P, d = np.eye(p), np.full(p, 0.3)
+    a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
+    L, A_inverse, center, b = np.empty((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
+    work = (a, inverse, G, L, A_inverse, center, b)
+    sums = (stats.ZtZ, stats.ZtX, stats.Zty)
+    head = (stats.n, stats.log_weights, stats.XtX, stats.Xty, stats.yty)
+    value = forward(xi, T, s, *head, *sums, P, d, *work)
+    grad_xi, grad_T = np.empty(p), np.empty((q, q))
+    b_bar = np.zeros(p) if b_bar is None else b_bar
+    grad_s = backward(value_bar, b_bar, xi, T, s, stats.n, *sums, *work, grad_xi, grad_T)
+    return value, b, grad_xi, grad_T, grad_s, G[:p, :p] + P
 
 
 @given(problems())
 @settings(deadline=None, max_examples=60)
 def test_kernel_is_the_dense_density(problem):
-    X, Z, y, group, J, b, T, s, weights = problem
+    """log p(y | b, T, s) at the b that xi stands for, times the volume of the map from xi to b."""
+    X, Z, y, group, J, xi, T, s, weights = problem
     stats = cross_products(X, Z, y, group, J, weights)
-    value = evaluate(stats, b, T, s)[0]
-    assert value == pytest.approx(dense.log_marginal(X, Z, y, group, b, T, s, weights), rel=DENSE_RTOL, abs=1e-8)
+    value, b, *_, A_w = evaluate(stats, xi, T, s)
+    expected = dense.log_marginal(X, Z, y, group, b, T, s, weights) - 0.5 * np.linalg.slogdet(A_w)[1]
+    assert value == pytest.approx(expected, rel=DENSE_RTOL, abs=1e-8)
+    V = dense.covariance(Z, group, T, s, weights)
+    np.testing.assert_allclose(A_w, X.T @ np.linalg.solve(V, X) + np.eye(len(xi)), rtol=1e-7, atol=1e-7)
+    again = unwhiten(stats, np.eye(len(xi)), np.full(len(xi), 0.3), xi[None], T[None], np.array([s]))
+    np.testing.assert_array_equal(again[0], b)
 
 
 @given(problems())
 @settings(deadline=None, max_examples=60)
 def test_gradient_is_the_derivative(problem):
-    X, Z, y, group, J, b, T, s, weights = problem
+    X, Z, y, group, J, xi, T, s, weights = problem
     stats = cross_products(X, Z, y, group, J, weights)
-    _, gb, gT, gs = evaluate(stats, b, T, s)
+    value_bar, b_bar = 1.7, np.linspace(-1, 2, len(xi))
+    _, _, grad_xi, grad_T, grad_s, _ = evaluate(stats, xi, T, s, value_bar, b_bar)
     step = 1e-6
 
     def slope(change):
-        up, down = change(step), change(-step)
-        return (evaluate(stats, *up)[0] - evaluate(stats, *down)[0]) / (2 * step)
+        up, down = (evaluate(stats, *change(h))[:2] for h in (step, -step))
+        return (value_bar * (up[0] - down[0]) + b_bar @ (up[1] - down[1])) / (2 * step)
 
     def moved(array, index, h):
         out = array.copy()
         out[index] += h
         return out
 
-    scale = 1 + max(np.abs(gb).max(initial=0), np.abs(gT).max(initial=0), abs(gs))
+    scale = 1 + max(np.abs(grad_xi).max(initial=0), np.abs(grad_T).max(initial=0), abs(grad_s))
     tolerance = DIFFERENCE_RTOL * scale
-    for k in range(len(b)):
-        assert slope(lambda h, k=k: (moved(b, k, h), T, s)) == pytest.approx(gb[k], abs=tolerance)
+    for k in range(len(xi)):
+        assert slope(lambda h, k=k: (moved(xi, k, h), T, s)) == pytest.approx(grad_xi[k], abs=tolerance)
     for position in zip(*np.tril_indices(len(T)), strict=True):
-        assert slope(lambda h, at=position: (b, moved(T, at, h), s)) == pytest.approx(gT[position], abs=tolerance)
-    assert slope(lambda h: (b, T, s + h)) == pytest.approx(gs, abs=tolerance)
+        assert slope(lambda h, at=position: (xi, moved(T, at, h), s)) == pytest.approx(grad_T[position], abs=tolerance)
+    assert slope(lambda h: (xi, T, s + h)) == pytest.approx(grad_s, abs=tolerance)
 
 
 @given(problems())

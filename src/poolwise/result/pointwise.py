@@ -1,0 +1,80 @@
+"""Densities of single rows under the posterior: what leave-one-out comparison is made of."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from poolwise import names
+from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.leave_one_out import leave_one_out
+from poolwise.errors import FitError
+from poolwise.result import tables
+from poolwise.spec.sufficient import sufficient
+
+if TYPE_CHECKING:
+    from poolwise.result.bayes import BayesFit
+
+# Above this many numbers the pointwise log-likelihood does not fit a laptop's memory comfortably.
+LARGEST = 250_000_000
+
+
+def fits_memory(fit: "BayesFit") -> bool:
+    """Whether rows times draws stay within :data:`LARGEST`."""
+    return fit.design.n * fit.settings.chains * fit.settings.draws <= LARGEST
+
+
+def rowwise(fit: "BayesFit", value: Array) -> xr.Dataset:
+    """Values (chains * draws, n) under the name of the response, dims chain, draw and row."""
+    value = value.reshape(fit.settings.chains, fit.settings.draws, fit.design.n)
+    dims = (names.CHAIN, names.DRAW, names.OBSERVATION)
+    coords = {dim: np.arange(size) for dim, size in zip(dims, value.shape, strict=True)}
+    return xr.Dataset({fit.design.response: (dims, value)}, coords=coords)
+
+
+def log_likelihood(fit: "BayesFit") -> Array:
+    """Log density of each row given all parameters and group-specific effects (chains * draws, n).
+
+    Raises
+    ------
+    FitError
+        If rows times draws would not fit memory comfortably.
+    """
+    _check_memory(fit)
+    design, scale = fit.design, fit.sigma_draws[:, None]
+    if design.weights is not None and not design.frequency:
+        scale = scale / np.sqrt(design.weights)
+    value = -0.5 * ((design.y - fit.predict_draws()) / scale) ** 2 - np.log(scale * np.sqrt(2 * np.pi))
+    return value * design.weights if design.frequency else value
+
+
+def log_density_of_left_out_rows(fit: "BayesFit") -> Array:
+    """Log density of each row given all other rows and the parameters, effects integrated out (chains * draws, n).
+
+    Raises
+    ------
+    FitError
+        If rows times draws would not fit memory comfortably.
+    """
+    _check_memory(fit)
+    design, rows = fit.design, sufficient(fit.design)
+    basis, factor = rows.basis, tables.choose_factor(fit.design, None)
+    offset, matrix = basis.to_coefficients
+    b = np.linalg.solve(matrix, (fit.coefficients - offset).T).T
+    Z = np.zeros((design.n, 0)) if factor is None else factor.Z
+    codes = np.zeros(design.n, dtype=np.int64) if factor is None else factor.codes
+    T = np.zeros((len(b), 0, 0)) if factor is None else fit.factor_draws(factor) / basis.to_effects[:, None]
+    s = (fit.sigma_draws / basis.y_scale) ** 2
+    X, Z, y = basis.rows(design.X, Z, design.y - design.offset)
+    return leave_one_out(rows.stats, b, T, s, X, Z, y, codes, design.weights) - np.log(basis.y_scale)
+
+
+def _check_memory(fit: "BayesFit") -> None:
+    if fits_memory(fit):
+        return
+    draws = fit.settings.chains * fit.settings.draws
+    raise FitError(
+        f"the pointwise log-likelihood of {fit.design.n} rows under {draws} draws takes "
+        f"{fit.design.n * draws * 8 / 1e9:.1f} GB; compare by k-fold cross-validation (compare_pooling) instead, or "
+        "fit with fewer draws"
+    )

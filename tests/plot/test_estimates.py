@@ -1,0 +1,38 @@
+"""The picture draws what its frame says, also with many groups and odd labels."""
+
+import io
+
+import numpy as np
+import pandas as pd
+
+import poolwise as pw
+from poolwise.plot.estimates import estimates_frame, plot_estimates
+
+
+def test_the_frame_has_every_fit_group_and_interval(bounce_study):
+    frame = estimates_frame(bounce_study)
+    assert len(frame) == 4 * 8 * 2
+    assert frame["lower"].le(frame["upper"]).all()
+    # The smallest group stands at the bottom.
+    assert frame.loc[frame["position"] == 0, "group"].unique().tolist() == ["kent"]
+    coef = bounce_study.bayes.coef().set_index(["group", "term"])["estimate"]
+    drawn = frame[frame["fit"] == "partial_bayes"].set_index(["group", "term"])["estimate"]
+    pd.testing.assert_series_equal(drawn.sort_index(), coef.sort_index())
+
+
+def test_a_panel_a_term(bounce_study):
+    figure = plot_estimates(bounce_study)
+    assert [axis.get_xlabel() for axis in figure.axes] == ["intercept", "slope of std_age"]
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "kent (n = 7)"
+
+
+def test_many_groups_with_odd_labels():
+    rng = np.random.default_rng(0)
+    labels = [f"{k} $x_{k}$ <b> ü {'long ' * 10}" for k in range(40)]
+    data = pd.DataFrame({"g": np.repeat(labels, 4), "x": rng.normal(size=160)})
+    data["y"] = data["x"] + np.repeat(rng.normal(size=40), 4) + rng.normal(size=160)
+    study = pw.compare_pooling("y ~ x + (1 | g)", data, seed=1, progress=False)
+    assert estimates_frame(study)["group"].nunique() == 30
+    figure = plot_estimates(study)
+    assert "30 of 40 groups" in figure.get_suptitle()
+    figure.savefig(io.BytesIO(), format="svg")
