@@ -12,6 +12,10 @@ class PoolwiseError(Exception):
     """Root of every error that poolwise raises on purpose."""
 
 
+class ArgumentError(PoolwiseError, ValueError):
+    """An argument of a call that is not one of its allowed values."""
+
+
 class FormulaError(PoolwiseError, ValueError):
     """The formula cannot be read, or asks for what the grammar does not allow."""
 

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from poolwise import names
-from poolwise.errors import FitError, PartialRunWarning
+from poolwise.errors import ArgumentError, FitError, PartialRunWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import optimise
 from poolwise.priors.resolve import priors_table
@@ -201,7 +201,7 @@ class Model:
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
         if form not in FORMS:
-            raise ValueError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
+            raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
         if form == "auto":
             form = "generative" if len(self.design.factors) > 1 else "collapsed"
         if form == "generative":
@@ -262,9 +262,9 @@ def _as_run(settings: Sampling, stats: xr.Dataset) -> Sampling:
 def _settings(draws, tune, chains, seed, cores, progress, target_accept) -> Sampling:
     for name, value, least in (("draws", draws, 4), ("tune", tune, 0), ("chains", chains, 1)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+            raise ArgumentError(f"{name} must be a whole number of at least {least}; got {value!r}")
     if not 0.5 <= target_accept < 1:
-        raise ValueError(f"target_accept must lie in [0.5, 1), for instance 0.9; got {target_accept!r}")
+        raise ArgumentError(f"target_accept must lie in [0.5, 1), for instance 0.9; got {target_accept!r}")
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     return Sampling(int(draws), int(tune), int(chains), int(seed), cores, progress, target_accept)

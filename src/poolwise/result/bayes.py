@@ -13,7 +13,7 @@ import xarray as xr
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.data.intake import as_frame
-from poolwise.errors import ConvergenceWarning
+from poolwise.errors import ArgumentError, ConvergenceWarning
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
 from poolwise.result import pointwise, tables
@@ -269,7 +269,7 @@ class BayesFit:
         ndarray
         """
         if kind not in ("mean", "response"):
-            raise ValueError(f"kind must be 'mean' or 'response'; got {kind!r}")
+            raise ArgumentError(f"kind must be 'mean' or 'response'; got {kind!r}")
         frame = self.design.frame if data is None else as_frame(data)
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)
         mean = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)

@@ -10,6 +10,7 @@ from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import sds_and_correlations
 from poolwise.data.intake import as_frame
+from poolwise.errors import ArgumentError
 from poolwise.fit.reml import Optimum
 from poolwise.result import tables
 from poolwise.spec.design import Design, GroupingFactor
@@ -300,7 +301,7 @@ class FrequentistFit:
             Columns lower, upper; one row a common effect.
         """
         if method != "wald":
-            raise ValueError(f"method must be 'wald'; got {method!r}")
+            raise ArgumentError(f"method must be 'wald'; got {method!r}")
         half = self._quantile(tables.check_level(level)) * self.se
         return pd.DataFrame({"lower": self.fixef - half, "upper": self.fixef + half})
 

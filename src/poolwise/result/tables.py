@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.errors import UnknownNameError, near_names
+from poolwise.errors import ArgumentError, UnknownNameError, near_names
 from poolwise.spec.design import Design, GroupingFactor
 
 
@@ -63,7 +63,7 @@ def root_mean_square(residuals: Array, weights: Array | None = None) -> float:
 def check_level(level: float) -> float:
     """The level, if it is a probability strictly between 0 and 1."""
     if not (isinstance(level, int | float) and 0 < level < 1):
-        raise ValueError(f"level must lie strictly between 0 and 1, for instance 0.95; got {level!r}")
+        raise ArgumentError(f"level must lie strictly between 0 and 1, for instance 0.95; got {level!r}")
     return float(level)
 
 
@@ -71,5 +71,5 @@ def check_interval(interval: str, allowed: Sequence[str]) -> str:
     """The kind of interval, if this fit has it."""
     if interval not in allowed:
         listed = ", ".join(repr(kind) for kind in allowed)
-        raise ValueError(f"this fit has the intervals {listed}; got {interval!r}")
+        raise ArgumentError(f"this fit has the intervals {listed}; got {interval!r}")
     return interval

@@ -87,13 +87,26 @@ class GroupingFactor:
         return found
 
     def codes_of(self, frame: pd.DataFrame) -> NDArray[np.int64]:
-        """Group of each row of a new table; -1 for a group that was not seen."""
-        if len(self.columns) == 1:
-            known = {str(level): j for j, level in enumerate(self.levels)}
-            return np.array([known.get(str(value), -1) for value in frame[self.columns[0]]], dtype=np.int64)
-        cells = {tuple(map(str, level)): j for j, level in enumerate(self.levels)}
-        rows = zip(*(frame[column] for column in self.columns), strict=True)
-        return np.array([cells.get(tuple(map(str, row)), -1) for row in rows], dtype=np.int64)
+        """Group of each row of a new table; -1 for a group that was not seen.
+
+        Raises
+        ------
+        DataError
+            If a grouping column is not there or misses values.
+        """
+        for column in self.columns:
+            if column not in frame.columns:
+                raise DataError(
+                    f"the new table has no column {column!r}, which the grouping factor {self.name!r} needs; add it "
+                    "(a label that was not seen stands for a new group)"
+                )
+            if frame[column].isna().any():
+                row = int(np.flatnonzero(frame[column].isna())[0])
+                raise DataError(f"the grouping column {column!r} misses its value in row {row} of the new table")
+        single = len(self.columns) == 1
+        known = {(str(level),) if single else tuple(map(str, level)): j for j, level in enumerate(self.levels)}
+        rows = zip(*(frame[column].astype(str) for column in self.columns), strict=True)
+        return np.array([known.get(row, -1) for row in rows], dtype=np.int64)
 
     def Z_of(self, frame: pd.DataFrame) -> Array:
         """Z of a new table, with what the transformations learned from the data."""
