@@ -1,5 +1,7 @@
 """The whitened log marginal likelihood as PyTensor Ops: the general door, for priors outside the closed set."""
 
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, cast
 
 import numba
@@ -10,8 +12,13 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
+from poolwise.algebra import groups, whitened
 from poolwise.algebra.crossproducts import CrossProducts
 from poolwise.algebra.whitened import backward, forward
+
+# PyTensor keeps compiled Ops on disk by this number and cannot see that a kernel they call has changed.
+_SOURCES = (Path(whitened.__file__), Path(groups.__file__), Path(__file__))
+VERSION = int(sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:8], 16)
 
 # n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, and precision and linear term of the priors.
 N_STATISTICS = 10
@@ -104,7 +111,7 @@ def _numba_value(op, node=None, **kwargs):
         )  # fmt: skip
         return np.asarray(value), b
 
-    return evaluate, 1
+    return evaluate, VERSION
 
 
 @register_funcify_default_op_cache_key(WhitenedGradient)
@@ -119,7 +126,7 @@ def _numba_gradient(op, node=None, **kwargs):
         )  # fmt: skip
         return grad_xi, grad_T, np.asarray(grad_s)
 
-    return evaluate, 1
+    return evaluate, VERSION
 
 
 def statistics_inputs(stats: CrossProducts) -> list[Any]:
