@@ -197,6 +197,11 @@ def test_reprs_and_files(bounce_study, tmp_path):
     assert pw.load_fit(tmp_path / "out" / "posterior.nc").rmse() == pytest.approx(bounce_study.bayes.rmse())
 
 
+def test_the_group_that_is_named_must_be_there(bounce):
+    with pytest.raises(pw.PoolwiseError, match="no grouping factor 'cuonty' in this model; did you mean 'county'"):
+        pw.compare_pooling("bounce_time ~ std_age + (1 | county)", bounce, group="cuonty", progress=False)
+
+
 def test_one_grouping_factor_is_needed(bounce):
     with pytest.raises(pw.PoolwiseError, match=r"needs one grouping factor.*has none"):
         pw.compare_pooling("bounce_time ~ std_age", bounce, progress=False)
