@@ -197,6 +197,25 @@ def test_reprs_and_files(bounce_study, tmp_path):
     assert pw.load_fit(tmp_path / "out" / "posterior.nc").rmse() == pytest.approx(bounce_study.bayes.rmse())
 
 
+def test_a_coefficient_that_training_rows_do_not_identify_gives_no_number():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(list("abcd"), 15), "x": rng.normal(size=60)})
+    data["y"] = data["x"] + rng.normal(size=60)
+    data["kind"] = np.where(data["g"] == "a", "rare", "common")
+    study = pw.compare_pooling("y ~ x + kind + (1 | g)", data, seed=1, progress=False)
+    new = study.table["rmse_new_groups"]
+    # Group a has every row of the rare kind: without it only a prior knows that coefficient.
+    assert new[["complete", "none", "partial_reml"]].isna().all()
+    assert np.isfinite(new["partial_bayes"])
+    assert study.table["rmse_kfold"].notna().all()
+
+
+@pytest.mark.parametrize("option", ["folds", "new_group_folds"])
+def test_one_fold_is_refused(bounce, option):
+    with pytest.raises(pw.PoolwiseError, match=f"{option} must be a whole number of at least 2; got 1"):
+        pw.compare_pooling("bounce_time ~ std_age + (1 | county)", bounce, progress=False, **{option: 1})
+
+
 def test_the_group_that_is_named_must_be_there(bounce):
     with pytest.raises(pw.PoolwiseError, match="no grouping factor 'cuonty' in this model; did you mean 'county'"):
         pw.compare_pooling("bounce_time ~ std_age + (1 | county)", bounce, group="cuonty", progress=False)

@@ -22,6 +22,10 @@ Refit = Callable[[Rows], Array]
 Solve = Callable[[CrossProducts], tuple[Array, Array]]
 
 
+# A direction of the common effects with less than this share of its information over all rows is not identified.
+IDENTIFIED = 1e-9
+
+
 @dataclass(frozen=True)
 class Scores:
     """Held-out error of one fit.
@@ -93,16 +97,23 @@ def rows_of_known_groups(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> 
     return counts.sum(axis=1)[codes] > counts[codes, folds]
 
 
-def collapsed_refit(design: Design, solve: Solve) -> Refit:
+def collapsed_refit(design: Design, solve: Solve, prior_precision: Array | None = None) -> Refit:
     """Refit by subtracting the held-out rows' statistics.
 
     A group without training rows has empty statistics, so its effects are solved as 0, their mean in the population.
+    Where the training rows (and the priors, of precision (p, p) in the coordinates of the algebra) do not identify
+    every coefficient, such as that of a level only held-out rows have, the predictions are NaN.
     """
     everything = sufficient(design)
     basis = everything.basis
 
     def refit(held: Rows) -> Array:
-        b, effects = solve(everything.stats - sufficient(design, held, basis).stats)
+        stats = everything.stats - sufficient(design, held, basis).stats
+        information = stats.XtX if prior_precision is None else stats.XtX + prior_precision
+        # Over all rows X'X is n times the identity: what is left of a direction shows by its eigenvalue.
+        if stats.p and np.linalg.eigvalsh(information).min() < IDENTIFIED * everything.stats.n:
+            return np.full(int(held.sum()), np.nan)
+        b, effects = solve(stats)
         factor = design.factors[0] if design.factors else None
         nothing = np.zeros((int(held.sum()), 0))
         Q, Z, _ = basis.rows(design.X[held], nothing if factor is None else factor.Z[held], design.y[held])
@@ -157,4 +168,4 @@ def bayes_refit(design: Design, sampler: CollapsedSampler, settings: Sampling) -
         effects_from_normals(b, T, draws.s, stats.ZtZ, stats.ZtX, stats.Zty, means)
         return draws.b.mean(axis=0), means.mean(axis=0)
 
-    return collapsed_refit(design, solve)
+    return collapsed_refit(design, solve, model.reference.precision)

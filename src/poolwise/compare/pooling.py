@@ -30,7 +30,7 @@ from poolwise.compare.crossval import (
     rows_of_known_groups,
 )
 from poolwise.compare.shrinkage import shrinkage_table
-from poolwise.errors import DataError
+from poolwise.errors import ArgumentError, DataError
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import optimise
 from poolwise.model import Model
@@ -210,7 +210,8 @@ class PoolingStudy:
         table = self._shown().to_string(float_format="%.4g", na_rep="-")
         columns = (
             "RMSE in sample, of held-out rows of known groups (k-fold) and of groups left out whole; elpd by PSIS-LOO; "
-            "width: mean 95 % interval of the groups' coefficients."
+            "width: mean 95 % interval of the groups' coefficients; -: not defined (without pooling nothing is known of a "
+            "new group; a left-out group or fold may hold all rows of a level)."
         )
         return f"{self._head()}\n\n{table}\n\n{columns}\n\n{self.findings!r}"
 
@@ -275,6 +276,9 @@ def compare_pooling(
     ...     "bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"), seed=1
     ... )
     """
+    for name, value in (("folds", folds), ("new_group_folds", new_group_folds)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 2:
+            raise ArgumentError(f"{name} must be a whole number of at least 2; got {value!r}")
     model = Model(formula, data, family, priors, weights=weights, missing=missing)
     factor = _one_factor(model, group)
     report = _reporter(progress)
