@@ -209,9 +209,9 @@ class PoolingStudy:
     def __repr__(self) -> str:
         table = self._shown().to_string(float_format="%.4g", na_rep="-")
         columns = (
-            "RMSE in sample, of held-out rows of known groups (k-fold) and of groups left out whole; elpd by PSIS-LOO;\n"
-            "width: mean 95 % interval of the groups' coefficients; -: not defined (without pooling nothing is known of\n"
-            "a new group; a left-out group or fold may hold all rows of a level)."
+            "RMSE in sample, of held-out rows of known groups (k-fold) and of groups left out whole;\n"
+            "elpd by PSIS-LOO; width: mean 95 % interval of the groups' coefficients; -: not defined\n"
+            "(without pooling nothing is known of a new group; a fold may hold all rows of a level)."
         )
         return f"{self._head()}\n\n{table}\n\n{columns}\n\n{self.findings!r}"
 
