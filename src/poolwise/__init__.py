@@ -28,6 +28,7 @@ _HOME = {
     "PoolwiseWarning": "errors",
     "ConvergenceWarning": "errors",
     "PartialRunWarning": "errors",
+    "UncentredSlopeWarning": "errors",
 }
 _MODULES = {"checks": "check.public", "plots": "plot.estimates"}
 
@@ -44,6 +45,7 @@ __all__ = [
     "PoolwiseWarning",
     "Prior",
     "PriorPreset",
+    "UncentredSlopeWarning",
     "__version__",
     "checks",
     "compare_pooling",
@@ -60,7 +62,13 @@ if TYPE_CHECKING:
     from poolwise.check.finding import Finding
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
     from poolwise.data.examples import datasets, load_dataset
-    from poolwise.errors import ConvergenceWarning, PartialRunWarning, PoolwiseError, PoolwiseWarning
+    from poolwise.errors import (
+        ConvergenceWarning,
+        PartialRunWarning,
+        PoolwiseError,
+        PoolwiseWarning,
+        UncentredSlopeWarning,
+    )
     from poolwise.model import Model
     from poolwise.plot import estimates as plots
     from poolwise.priors.presets import PriorPreset, load_preset, presets

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 from poolwise import __version__
-from poolwise.errors import ConvergenceWarning, PoolwiseError
+from poolwise.errors import ConvergenceWarning, PoolwiseError, UncentredSlopeWarning
 
 DEMO_DATA, DEMO_FORMULA = "bounce_rates", "bounce_time ~ std_age + (std_age | county)"
 DONE, WRONG_INPUT, NOT_CONVERGED, INTERRUPTED = 0, 1, 3, 130
@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             # What the warning says stands in the findings, in full.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", UncentredSlopeWarning)
             return parsed.run(parsed)
     except (PoolwiseError, ValueError, OSError) as error:
         print(f"poolwise: {error}", file=sys.stderr)

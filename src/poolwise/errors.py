@@ -56,6 +56,10 @@ class ConvergenceWarning(PoolwiseWarning):
     """A fit whose sampler or optimiser did not reach what was asked."""
 
 
+class UncentredSlopeWarning(PoolwiseWarning):
+    """A varying slope on a predictor whose mean is far from zero."""
+
+
 class PartialRunWarning(PoolwiseWarning):
     """A run that was interrupted; the draws made until then are returned."""
 

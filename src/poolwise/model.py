@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from poolwise import names
-from poolwise.errors import ArgumentError, FitError, PartialRunWarning
+from poolwise.errors import ArgumentError, FitError, PartialRunWarning, UncentredSlopeWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import optimise
 from poolwise.priors.resolve import priors_table
@@ -20,6 +20,7 @@ from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_da
 from poolwise.spec.parameters import structure_note
 from poolwise.spec.specification import specify
 from poolwise.spec.sufficient import Sufficient, sufficient
+from poolwise.spec.uncentred import uncentred_slopes, uncentred_text
 
 FORMS = ("auto", "collapsed", "generative")
 
@@ -144,6 +145,7 @@ class Model:
         FitError
             With several grouping factors, or with no more rows than coefficients.
         """
+        self._warn_if_uncentred()
         collapsed = self.sufficient
         if collapsed.stats.n <= collapsed.stats.p + 1:
             raise FitError(
@@ -200,6 +202,7 @@ class Model:
             If the run was interrupted: the draws made until then are returned.
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
+        self._warn_if_uncentred()
         if form not in FORMS:
             raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
         if form == "auto":
@@ -218,6 +221,11 @@ class Model:
             tree = collapsed_tree(self.design, parameters, sampler.effects(parameters, settings), stats, settings)
             said = f"collapsed form ({sampler.door} door), group-specific effects drawn exactly"
         return BayesFit(self.design, tree, self.specification.resolved, settings, said).warn_if_not_converged()
+
+    def _warn_if_uncentred(self) -> None:
+        table = uncentred_slopes(self.design)
+        if not table.empty:
+            warnings.warn(uncentred_text(table), UncentredSlopeWarning, stacklevel=3)
 
     def __repr__(self) -> str:
         design, table = self.design, self.specification.table

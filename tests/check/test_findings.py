@@ -66,3 +66,27 @@ def test_findings_are_ranked_and_escaped():
     assert [one.severity for one in findings] == ["serious", "warning", "note"]
     assert "<script>" not in findings._repr_html_() and "&lt;script&gt;" in findings._repr_html_()
     assert repr(Findings()) == "No findings."
+
+
+def test_a_finding_says_what_it_means_and_what_to_do():
+    finding = Finding("code", "warning", "a title", 1.0, 0.5, "a meaning", "an advice", "a reference")
+    assert str(finding).splitlines() == [
+        "WARNING  code: a title",
+        "  means  a meaning",
+        "  do     an advice",
+        "  see    a reference",
+    ]
+    assert Findings([finding]).codes == ["code"]
+    assert repr(Findings([finding])) == str(finding)
+    assert Findings()._repr_html_() == "<p>No findings.</p>"
+
+
+def test_the_label_of_a_group_is_escaped_in_html():
+    rng = np.random.default_rng(4)
+    # One group of one row, whose regression of its own is not identified: the finding names it.
+    g = [*np.repeat(list("abcd"), 6), "<script>"]
+    data = pd.DataFrame({"g": g, "x": rng.normal(size=25), "y": rng.normal(size=25)})
+    study = pw.compare_pooling("y ~ x + (1 | g)", data, seed=1, progress=False)
+    assert "too_few_rows" in study.findings.codes
+    assert "<script>" in repr(study.findings)
+    assert "<script>" not in study.findings._repr_html_() + study._repr_html_()

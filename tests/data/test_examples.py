@@ -1,5 +1,7 @@
 """The data sets load offline, with R's columns, rows and factor levels, each with source and licence."""
 
+import socket
+
 import pandas as pd
 import pytest
 
@@ -89,3 +91,12 @@ def test_an_unknown_name_lists_the_near_one(name, near):
 def test_the_first_department_is_that_of_r():
     # lme4 orders the departments by hand; the first is the reference of treatment contrasts.
     assert list(load_dataset("insteval")["dept"].cat.categories[:3]) == ["15", "5", "10"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loading_opens_no_connection(name, monkeypatch):
+    def refused(*args, **kwargs):
+        raise AssertionError("a data set asked for the network")
+
+    monkeypatch.setattr(socket, "socket", refused)
+    assert len(load_dataset(name)) > 0

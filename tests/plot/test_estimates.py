@@ -36,3 +36,21 @@ def test_many_groups_with_odd_labels():
     figure = plot_estimates(study)
     assert "30 of 40 groups" in figure.get_suptitle()
     figure.savefig(io.BytesIO(), format="svg")
+
+
+def test_the_columns_and_the_rows_behind_a_group(bounce_study, bounce):
+    frame = estimates_frame(bounce_study)
+    expected = ["fit", "interval", "group", "term", "estimate", "lower", "upper", "n", "position"]
+    assert set(expected) <= set(frame.columns)
+    sizes = bounce["county"].value_counts()
+    assert frame.drop_duplicates("group").set_index("group")["n"].to_dict() == sizes.to_dict()
+    assert sorted(frame["position"].unique()) == list(range(8))
+
+
+def test_a_wider_level_has_wider_intervals_at_the_same_estimates(bounce_study):
+    narrow, wide = estimates_frame(bounce_study, 0.5), estimates_frame(bounce_study, 0.95)
+    keys = ["fit", "interval", "group", "term"]
+    pd.testing.assert_frame_equal(narrow[[*keys, "estimate"]], wide[[*keys, "estimate"]])
+    known = narrow["lower"].notna()
+    assert known.any()
+    assert (wide["upper"] - wide["lower"] > narrow["upper"] - narrow["lower"])[known].all()

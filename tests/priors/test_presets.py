@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from poolwise.data.examples import load_dataset
 from poolwise.errors import PriorError, UnknownNameError
+from poolwise.model import Model
 from poolwise.priors import presets as module
 from poolwise.priors.presets import CATALOGUE, as_preset, load_preset, presets
 from poolwise.priors.prior import Prior, Scaled
@@ -17,6 +19,7 @@ from poolwise.priors.resolve import Parameter, priors_table, resolve
 from poolwise.priors.scale import DataFacts, EffectFacts, column_facts
 
 RTOL = 1e-12  # the same two or three multiplications in another order
+DATA_RTOL = 1e-9  # sums over 180 rows of numbers up to 500, in another order
 
 SHIPPED = ["article_2020_foundations", "article_2020_lmm", "brms", "flat", "weakly_informative"]
 NORMAL, HALF = Prior("Normal", mu=7, sigma=3), Prior("HalfNormal", sigma=3)
@@ -417,3 +420,74 @@ def test_links_have_roles(preset_file):
     path = preset_file(add="\n[link.logit.slop]\ndistribution = 'Flat'\n")
     with pytest.raises(PriorError, match=r"\[link.logit.slop\] is not a role; did you mean 'slope'"):
         load_preset(path)
+
+
+# Resolved on the bundled data.
+
+
+def of_model(formula: str, data: str, priors: str) -> dict:
+    """Priors by parameter, as a model of the bundled data has them."""
+    specification = Model(formula, load_dataset(data), priors=priors).specification
+    return {row.parameter: row.prior for row in specification.resolved}
+
+
+@pytest.mark.parametrize(
+    ("formula", "data", "location", "scale"),
+    [
+        # prior_summary of brms 2.18.0, see tests/reference/README.md
+        ("bounce_time ~ std_age + (std_age | county)", "bounce_rates", 202.6, 14.3),
+        ("Reaction ~ Days + (Days | Subject)", "sleepstudy", 288.7, 59.3),
+        ("log_radon ~ floor + log_uranium + (floor | county)", "radon", 1.3, 2.5),
+        ("Yield ~ 1 + (1 | Batch)", "dyestuff2", 5.4, 4.2),
+    ],
+)
+def test_a_model_has_the_priors_of_brms(formula, data, location, scale):
+    found = of_model(formula, data, "brms")
+    assert found.pop("Intercept") == Prior("StudentT", nu=3, mu=location, sigma=scale)
+    half_t = Prior("HalfStudentT", nu=3, sigma=scale)
+    for parameter, prior in found.items():
+        if parameter.endswith("sigma"):
+            assert prior == half_t
+        else:
+            assert prior == (Prior("LKJ", eta=1) if parameter.startswith("corr|") else Prior("Flat"))
+
+
+def test_a_model_has_the_weakly_informative_priors_of_its_data():
+    data = load_dataset("sleepstudy")
+    found = of_model("Reaction ~ Days + (Days | Subject)", "sleepstudy", "weakly_informative")
+    sd_y, sd_x = data["Reaction"].std(), data["Days"].std()
+    within = (data["Days"] - data.groupby("Subject", observed=True)["Days"].transform("mean")).pow(2).sum()
+    sd_within = np.sqrt(within / (len(data) - data["Subject"].nunique()))
+    expected = {
+        "Intercept": {"mu": data["Reaction"].mean(), "sigma": 2.5 * sd_y},
+        "Days": {"mu": 0, "sigma": 2.5 * sd_y / sd_x},
+        "sigma": {"lam": 1 / sd_y},
+        "1|Subject_sigma": {"sigma": sd_y},
+        "Days|Subject_sigma": {"sigma": sd_y / sd_within},
+        "corr|Subject": {"eta": 2},
+    }
+    assert set(found) == set(expected)
+    for parameter, numbers in expected.items():
+        assert set(found[parameter].params) == set(numbers)
+        for name, value in numbers.items():
+            np.testing.assert_allclose(found[parameter].params[name], value, rtol=DATA_RTOL)
+
+
+@pytest.mark.parametrize("name", ["article_2020_foundations", "article_2020_lmm"])
+def test_a_model_has_the_numbers_of_an_article_as_they_stand(name):
+    found = of_model("bounce_time ~ std_age + (std_age | county)", "bounce_rates", name)
+    roles = load_preset(name).roles
+    assert found == {
+        "Intercept": roles["intercept"],
+        "std_age": roles["slope"],
+        "sigma": roles["residual_sd"],
+        "1|county_sigma": roles["group_sd_intercept"],
+        "std_age|county_sigma": roles["group_sd_slope"],
+        "corr|county": roles["group_correlation"],
+    }
+
+
+def test_a_prior_of_bambi_itself_is_read():
+    bambi = pytest.importorskip("bambi")
+    nested = bambi.Prior("Normal", mu=0, sigma=bambi.Prior("HalfNormal", sigma=3))
+    assert changed({"x": bambi.Prior("Normal", mu=7, sigma=3), "1|g": nested}) == {"x": NORMAL, "1|g_sigma": HALF}

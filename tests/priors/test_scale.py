@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poolwise.data.examples import load_dataset
 from poolwise.errors import PriorError
+from poolwise.model import Model
 from poolwise.priors.scale import (
     RULES,
     ColumnFacts,
@@ -139,3 +141,43 @@ def test_facts_are_plain_values():
     found = facts([1, 2, 4], [0, 1, 0], [0, 0, 1])
     assert replace(found, n=3) == found
     assert isinstance(found.columns["x"], ColumnFacts)
+
+
+def model_priors(data: pd.DataFrame) -> dict:
+    specification = Model("y ~ x + (x | g)", data).specification
+    return {row.parameter: dict(row.prior.params) for row in specification.resolved}
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(5)
+    g = np.repeat(list("abcdef"), [3, 9, 1, 12, 4, 20])
+    return pd.DataFrame({"g": g, "x": rng.normal(3, 1, len(g)), "y": rng.normal(2, 1, len(g))})
+
+
+@pytest.mark.parametrize(("y_unit", "x_unit"), [(60.0, 1.0), (1.0, 1e-6), (1e12, 1e3), (1e-12, 12.0)])
+def test_priors_of_a_model_follow_the_units(table, y_unit, x_unit):
+    before = model_priors(table)
+    after = model_priors(table.assign(y=table["y"] * y_unit, x=table["x"] * x_unit))
+    power = {"Intercept": y_unit, "x": y_unit / x_unit, "sigma": 1 / y_unit}
+    power |= {"1|g_sigma": y_unit, "x|g_sigma": y_unit / x_unit, "corr|g": 1.0}
+    assert set(after) == set(power)
+    for parameter, params in before.items():
+        for name, value in params.items():
+            np.testing.assert_allclose(after[parameter][name], value * power[parameter], rtol=RTOL)
+
+
+def test_a_distant_predictor_has_the_same_priors(table):
+    # The intercept's prior stands at centred predictors, so that it does not move either.
+    before, after = model_priors(table), model_priors(table.assign(x=table["x"] + 2000))
+    assert set(after) == set(before)
+    for parameter, params in before.items():
+        for name, value in params.items():
+            np.testing.assert_allclose(after[parameter][name], value, rtol=RTOL)
+
+
+def test_within_group_sd_is_that_of_pandas(table):
+    codes, labels = pd.factorize(table["g"])
+    squares = table.groupby("g")["x"].agg(lambda x: ((x - x.mean()) ** 2).sum()).sum()
+    expected = np.sqrt(squares / (len(table) - len(labels)))
+    np.testing.assert_allclose(within_group_sd(table["x"].to_numpy(), codes), expected, rtol=RTOL)

@@ -5,6 +5,7 @@ from poolwise.check.finding import Finding, Findings
 from poolwise.check.loo import unreliable_elpd
 from poolwise.check.sampling import not_converged
 from poolwise.check.singular import singular_fit
+from poolwise.check.uncentred import uncentred_slope
 from poolwise.check.vanishing import interval_widths, vanishing_intervals
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "not_converged",
     "singular_fit",
     "too_few_rows",
+    "uncentred_slope",
     "unreliable_elpd",
     "vanishing_intervals",
 ]

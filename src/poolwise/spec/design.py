@@ -221,6 +221,8 @@ def build_design(formula: Formula, table: CheckedTable, weights: Array | None = 
         For collinear columns of X, which are named, and for a response that is not numeric.
     """
     frame = table.frame
+    if formula.response in (names.CHAIN, names.DRAW, names.OBSERVATION):
+        raise DataError(f"the response is called {formula.response!r}, a dimension of the draws; rename the column")
     y = evaluate(f"0 + {formula.response}", frame, trusted=formula.trusted).matrix
     if y.shape[1] != 1:
         raise DataError(f"the response {formula.response!r} must be one numeric column, it evaluates to {y.shape[1]}")
@@ -263,6 +265,7 @@ def _factors(formula: Formula, frame: pd.DataFrame):
         effects: list[str] = []
         for block in blocks:
             columns = evaluate(block.expression, frame, trusted=formula.trusted)
+            _refuse_intercept_column(block, columns)
             parts.append((block, columns))
             for term, where, term_levels in columns.terms:
                 terms.append(GroupTerm(term, slice(width + where.start, width + where.stop), term_levels))
@@ -274,6 +277,16 @@ def _factors(formula: Formula, frame: pd.DataFrame):
         structure = BlockStructure(tuple(sizes))
         yield GroupingFactor(
             name, blocks[0].columns, levels, codes, Z, tuple(effects), tuple(terms), structure, tuple(parts)
+        )
+
+
+def _refuse_intercept_column(block: Block, columns: Columns) -> None:
+    """A column called Intercept inside a block would be taken for the constant, and its effect lost."""
+    constant = 1 if block.terms[0] == "1" else 0
+    if any(term == names.INTERCEPT and where.start >= constant for term, where, _ in columns.terms):
+        raise DataError(
+            f"the block ({block.expression} | {block.factor}) has a column called {names.INTERCEPT!r}, the name of the "
+            "constant; rename the column"
         )
 
 
