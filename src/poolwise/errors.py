@@ -36,10 +36,6 @@ class UnknownNameError(PoolwiseError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-class AlgebraError(PoolwiseError, ValueError):
-    """A matrix or parameter that the algebra cannot work with."""
-
-
 class FitError(PoolwiseError, RuntimeError):
     """A fit that could not be made, and what to do instead."""
 

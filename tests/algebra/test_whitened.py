@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolwise.algebra import dense
-from poolwise.algebra.conditional import conditional_moments, draw_effects
+from poolwise.algebra.conditional import conditional_moments, fill_effects
 from poolwise.algebra.crossproducts import cross_products
 from poolwise.algebra.leave_one_out import leave_one_out
 from poolwise.algebra.profiled import profile
@@ -147,7 +147,8 @@ def test_drawn_effects_have_the_conditional_moments():
     stats = cross_products(X, Z, y, group, 3)
     b, T, s = np.array([0.3, -1.0]), np.array([[1.0, 0.0], [0.5, 0.7]]), 0.8
     draws = 40_000
-    u = draw_effects(stats, np.tile(b, (draws, 1)), np.tile(T, (draws, 1, 1)), np.full(draws, s), rng)
+    u = np.empty((draws, 3, 2))
+    fill_effects(stats, np.tile(b, (draws, 1)), np.tile(T, (draws, 1, 1)), np.full(draws, s), rng, u)
     mean, cov, _ = conditional_moments(stats, b, T, s)
     sd = np.sqrt(np.einsum("jkk->jk", cov))
     # 5 standard errors of a mean, and of a variance (relative sqrt(2 / draws)).

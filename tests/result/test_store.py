@@ -36,6 +36,17 @@ def test_round_trip(fit, tmp_path):
     assert again.settings == fit.settings and again.form == fit.form
 
 
+@pytest.mark.filterwarnings("ignore::poolwise.ConvergenceWarning")
+def test_weights_that_are_a_predictor_too_come_back(tmp_path):
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"w": rng.uniform(0.1, 5, 80), "g": np.repeat(list("abcdefgh"), 10)})
+    data["y"] = data["w"] + rng.normal(size=80) / np.sqrt(data["w"])
+    fit = pw.Model("y ~ w + (1 | g)", data, weights="w").fit(draws=200, seed=1, progress=False)
+    again = pw.load_fit(fit.save(tmp_path / "fit.nc"))
+    assert again.design.weights is not None
+    assert again.loo().elpd == pytest.approx(fit.loo().elpd)
+
+
 def test_the_file_is_plain_netcdf_with_the_posterior(fit, tmp_path):
     with xr.open_datatree(fit.save(tmp_path / "fit.nc"), engine="h5netcdf") as tree:
         assert "sigma" in tree["posterior"].data_vars

@@ -5,7 +5,6 @@ u_j | b, T, s, y  ~  N(T a_j, s T M_j^-1 T')
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.algebra.groups import group_terms
@@ -52,14 +51,7 @@ def effects_from_normals(b, T, s, ZtZ, ZtX, Zty, z):
                 z[d, j, i] = u[i] + root * total
 
 
-def draw_effects(stats: CrossProducts, b: Array, T: Array, s: Array, rng: np.random.Generator) -> NDArray[np.float64]:
-    """One exact draw of all group-specific effects for each draw of b (D, p), T (D, q, q) and s (D,): (D, J, q)."""
-    effects = np.empty((len(s), stats.J, stats.q))
-    fill_effects(stats, b, T, s, rng, effects)
-    return effects
-
-
 def fill_effects(stats: CrossProducts, b: Array, T: Array, s: Array, rng: np.random.Generator, out: Array) -> None:
-    """Draw into ``out`` (D, J, q), so that many draws need no second array."""
+    """Fill ``out`` (D, J, q) with one exact draw of all effects for each draw of b (D, p), T (D, q, q) and s (D,)."""
     rng.standard_normal(out=out)
     effects_from_normals(np.ascontiguousarray(b), np.ascontiguousarray(T), s, stats.ZtZ, stats.ZtX, stats.Zty, out)

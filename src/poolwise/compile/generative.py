@@ -16,11 +16,11 @@ from poolwise import names
 from poolwise.algebra.theta import lkj_shapes
 from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.errors import PriorError
+from poolwise.priors.distributions import IMPROPER
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design, GroupingFactor
 
 CENTRED_INTERCEPT = "Intercept_centred"
-IMPROPER = ("Flat", "HalfFlat", "JeffreysScale")
 
 
 def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:

@@ -56,7 +56,7 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
         "formula": fit.design.formula.text,
         "canonical": fit.design.formula.canonical,
         "columns": columns,
-        "weights": fit.design.weights is not None and not fit.design.frequency,
+        "weights": None if fit.design.frequency else fit.design.weights_column,
         "form": fit.form,
         "settings": fit.settings.__dict__,
         "priors": [
@@ -111,8 +111,7 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     try:
         frame = _decode_rows(tree[ROWS].to_dataset(), recipe["columns"])
         formula = replace(parse_formula(recipe["canonical"], trusted=trusted), text=recipe["formula"])
-        extra = [name for name in frame.columns if name not in formula.columns]
-        weights = extra[0] if recipe["weights"] and extra else None
+        weights = recipe["weights"]
         table = check_table(
             frame,
             response=formula.response_columns,
@@ -121,7 +120,7 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
             weights=weights or formula.weights,
             constant_ok=formula.offset_columns,
         )
-        design = build_design(formula, table, None if weights is None else frame[weights].to_numpy(dtype=float))
+        design = build_design(formula, table, weights)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source)
             for parameter, role, distribution, params, rule, source in recipe["priors"]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from poolwise import names
+from poolwise.priors.distributions import OWN
 from poolwise.priors.prior import Prior
 from poolwise.spec.evaluate import NAMESPACE
 from poolwise.spec.specification import Specification
@@ -29,10 +30,10 @@ def bambi_specification(specification: Specification) -> Any:
     priors: dict[str, Any] = {}
     for term, where, levels in design.common.terms:
         row = [specification.priors[name] for name in design.coefficient_names[where]]
-        if levels is None and row[0].distribution not in ("JeffreysScale", "SqrtInverseGamma"):
+        if levels is None and row[0].distribution not in OWN:
             priors[names.INTERCEPT if term == names.INTERCEPT else term] = _as_bambi(row[0])
     sigma = specification.priors[names.SIGMA]
-    if sigma.distribution not in ("JeffreysScale", "SqrtInverseGamma"):
+    if sigma.distribution not in OWN:
         priors[names.SIGMA] = _as_bambi(sigma)
     formula = specification.formula
     response = (

@@ -131,6 +131,8 @@ class Design:
         Weights of the rows.
     frequency : bool
         Whether a weight w counts as w equal rows (``weighted(y, w)``) or as a precision, variance sigma^2 / w.
+    weights_column : str or None
+        Where the weights come from.
     common : Columns
         Common part, its matrix X and its names.
     factors : tuple of GroupingFactor
@@ -143,6 +145,7 @@ class Design:
     offset: Array
     weights: Array | None
     frequency: bool
+    weights_column: str | None
     common: Columns
     factors: tuple[GroupingFactor, ...]
 
@@ -199,7 +202,7 @@ class Design:
         return _offset(self.formula, frame)
 
 
-def build_design(formula: Formula, table: CheckedTable, weights: Array | None = None) -> Design:
+def build_design(formula: Formula, table: CheckedTable, weights: str | None = None) -> Design:
     """Evaluate a formula on a checked table.
 
     Parameters
@@ -208,8 +211,8 @@ def build_design(formula: Formula, table: CheckedTable, weights: Array | None = 
         The parsed formula.
     table : CheckedTable
         Rows without missing or infinite values.
-    weights : ndarray (n,), optional
-        Precision weights of the kept rows; a formula's own ``weighted(y, w)`` are frequency weights.
+    weights : str, optional
+        Column of precision weights; a formula's own ``weighted(y, w)`` are frequency weights.
 
     Returns
     -------
@@ -226,16 +229,16 @@ def build_design(formula: Formula, table: CheckedTable, weights: Array | None = 
     y = evaluate(f"0 + {formula.response}", frame, trusted=formula.trusted).matrix
     if y.shape[1] != 1:
         raise DataError(f"the response {formula.response!r} must be one numeric column, it evaluates to {y.shape[1]}")
-    if formula.weights is not None:
-        weights = frame[formula.weights].to_numpy(dtype=float)
+    column = weights or formula.weights
     common = evaluate(formula.common, frame, trusted=formula.trusted)
     design = Design(
         formula=formula,
         frame=frame,
         y=y[:, 0],
         offset=_offset(formula, frame),
-        weights=weights,
+        weights=None if column is None else frame[column].to_numpy(dtype=np.float64),
         frequency=formula.weights is not None,
+        weights_column=column,
         common=common,
         factors=tuple(_factors(formula, frame)),
     )

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from poolwise.data.intake import as_frame
 from poolwise.data.validate import CheckedTable, check_table
 from poolwise.errors import DataError, PoolwiseError, near_names
@@ -81,8 +79,7 @@ def specify(
         missing=missing,
         constant_ok=parsed.offset_columns,
     )
-    precision = None if weights is None else table.frame[weights].to_numpy(dtype=np.float64)
-    design = build_design(parsed, table, precision)
+    design = build_design(parsed, table, weights)
     preset, overrides = as_preset(priors)
     resolved = resolve(preset, facts_of(design), parameters_of(design), overrides)
     return Specification(parsed, table, design, family, preset, resolved)
