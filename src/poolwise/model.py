@@ -104,12 +104,19 @@ class Model:
         """The generative :class:`pymc.Model` with explicit group-specific effects, to read and to extend."""
         from poolwise.compile.generative import generative_model
 
-        return generative_model(self.design, self.specification.priors)
+        return generative_model(self.design, self.specification.priors, centred=self.specification.centred)
 
     @cached_property
     def sufficient(self) -> Sufficient:
         """The collapsed rows; only for at most one grouping factor."""
         return sufficient(self.design)
+
+    @cached_property
+    def sampler(self) -> CollapsedSampler:
+        """The collapsed posterior; only for at most one grouping factor."""
+        centred = self.specification.centred
+        rows = self.sufficient if centred else sufficient(self.design, centred=False)
+        return CollapsedSampler(self.design, rows, self.specification.priors)
 
     def prior_predictive(self, draws: int = 500, seed: int | None = None):
         """Draw parameters and responses from the prior.
@@ -145,7 +152,7 @@ class Model:
         FitError
             With several grouping factors, or with no more rows than coefficients.
         """
-        self._warn_if_uncentred()
+        self._warn_if_uncentred(centred=True)
         collapsed = self.sufficient
         if collapsed.stats.n <= collapsed.stats.p + 1:
             raise FitError(
@@ -202,7 +209,7 @@ class Model:
             If the run was interrupted: the draws made until then are returned.
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
-        self._warn_if_uncentred()
+        self._warn_if_uncentred(centred=self.specification.centred)
         if form not in FORMS:
             raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
         if form == "auto":
@@ -214,16 +221,15 @@ class Model:
             tree = data_tree(self.design, posterior, sample_stats_dataset(stats))
             said = "generative form, non-centred effects sampled by NUTS"
         else:
-            priors = self.specification.priors
-            sampler = CollapsedSampler(self.design, self.sufficient, priors)
+            sampler = self.sampler
             parameters, stats = sampler.sample(settings)
             settings = _as_run(settings, stats)
             tree = collapsed_tree(self.design, parameters, sampler.effects(parameters, settings), stats, settings)
             said = f"collapsed form ({sampler.door} door), group-specific effects drawn exactly"
         return BayesFit(self.design, tree, self.specification.resolved, settings, said).warn_if_not_converged()
 
-    def _warn_if_uncentred(self) -> None:
-        table = uncentred_slopes(self.design)
+    def _warn_if_uncentred(self, *, centred: bool) -> None:
+        table = uncentred_slopes(self.design, centred=centred)
         if not table.empty:
             warnings.warn(uncentred_text(table), UncentredSlopeWarning, stacklevel=3)
 

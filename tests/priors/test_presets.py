@@ -289,7 +289,7 @@ def test_the_rule_and_the_source_are_said():
 
 def test_the_table():
     table = priors_table(tuple(resolved("brms").values()))
-    assert list(table.columns) == ["parameter", "role", "distribution", "rule", "source"]
+    assert list(table.columns) == ["parameter", "role", "distribution", "rule", "source", "at"]
     assert list(table["parameter"]) == [parameter.name for parameter in PARAMETERS]
     assert table["distribution"][0] == "StudentT(nu=3, mu=9.3, sigma=3.1)"
 

@@ -32,7 +32,7 @@ from poolwise.compare.crossval import (
 )
 from poolwise.compare.shrinkage import shrinkage_table
 from poolwise.errors import ArgumentError, DataError
-from poolwise.fit.bayes import CollapsedSampler, Sampling
+from poolwise.fit.bayes import Sampling
 from poolwise.fit.reml import optimise
 from poolwise.model import Model
 from poolwise.result.bayes import BayesFit
@@ -84,7 +84,7 @@ class PoolingStudy:
         self.model, self.fits, self.scores, self.folds = model, fits, scores, folds
         reml, bayes, none = self.reml, self.bayes, self.none
         found = [*not_converged(bayes), *singular_fit(reml), *vanishing_intervals(reml, bayes), *too_few_rows(none)]
-        found += uncentred_slope(model.design)
+        found += uncentred_slope(model.design, centred=model.specification.centred)
         self.elpd = float("nan")
         if fits_memory(bayes):
             with warnings.catch_warnings():
@@ -311,8 +311,7 @@ def compare_pooling(
         raise KeyboardInterrupt("the study was interrupted while sampling")
     fits[BAYES] = bayes
     settings = Sampling(REFIT_DRAWS, REFIT_DRAWS, 2, bayes.settings.seed, progress=False)
-    sampler = CollapsedSampler(design, model.sufficient, model.specification.priors)
-    refits[BAYES] = bayes_refit(design, sampler, settings)
+    refits[BAYES] = bayes_refit(design, model.sampler, settings)
     scores, said = _scores(design, factor, refits, folds, new_group_folds, bayes.settings.seed, report)
     return PoolingStudy(model, fits, scores, said)
 

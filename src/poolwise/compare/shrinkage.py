@@ -38,14 +38,16 @@ def pooling_factors(fit: BayesFit, reml: FrequentistFit) -> Array:
     if factor is None:
         raise ValueError("the model has no groups")
     basis, stats = reml.sufficient.basis, reml.sufficient.stats
-    T = fit.factor_draws(factor) / basis.to_effects[:, None]
+    to_effects, own = basis.to_effects, fit.factor_draws(factor)
+    T = np.linalg.solve(to_effects, own)
     s = (fit.sigma_draws / basis.y_scale) ** 2
     chosen = np.unique(np.linspace(0, len(s) - 1, DRAWS).astype(int))
     total = np.zeros((factor.J, len(factor.effects)))
     b = np.zeros(stats.p)
     for d in chosen:
         _, covariance, _ = conditional_moments(stats, b, T[d], s[d])
-        total += np.einsum("jkk->jk", covariance) / (T[d] ** 2).sum(axis=1)
+        variance = np.einsum("kl,jlm,km->jk", to_effects, covariance, to_effects)
+        total += variance / (own[d] ** 2).sum(axis=1)
     return total / len(chosen)
 
 

@@ -18,7 +18,7 @@ from scipy.special import gammaln
 
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
-from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes
+from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes, lower_factor
 from poolwise.algebra.whitened import backward, forward, unwhiten
 from poolwise.priors.density import prior_logpdf
 
@@ -37,7 +37,7 @@ class Reference:
     linear : ndarray (p,)
         The same precision times their prior mean.
     sd : ndarray (q,)
-        Group standard deviations, units of the data.
+        Group standard deviations in the coordinates of the algebra, units of the data.
     sigma : float
         Residual standard deviation, units of the data.
     """
@@ -94,22 +94,24 @@ class Collapsed:
             L[..., start:stop, start:stop] = correlation_factor(np.tanh(c[..., at : at + count]), size)
             at += count
         sigma = self.reference.sigma * np.exp(tau)
-        T = (sd / self.basis.to_effects)[..., None] * L
+        T = (sd / self.basis.sd_scale)[..., None] * L
         s = (sigma / self.basis.y_scale) ** 2
         b = unwhiten(self.stats, self.reference.precision, self.reference.linear, xi, T, s)
-        return Draws(b, T, s, offset + b @ matrix.T, sd, L, sigma)
+        return Draws(b, T, s, offset + b @ matrix.T, lower_factor(self.basis.to_effects @ T), sigma)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of the parameters: b, T, s in the coordinates of the algebra, the rest in the units of the data."""
+    """Draws of the parameters: b, T, s in the coordinates of the algebra, the rest in the units of the data.
+
+    ``group_factor`` (D, q, q) is T with the group intercepts at zero, as Bambi, brms and lme4 report them.
+    """
 
     b: Array
     T: Array
     s: Array
     coefficients: Array
-    sd: Array
-    correlation_factor: Array
+    group_factor: Array
     sigma: Array
 
 
@@ -147,7 +149,7 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
         offset,
         matrix,
         reference.sd,
-        1.0 / basis.to_effects,
+        1.0 / basis.sd_scale,
         np.array(structure.sizes, dtype=float),
         shapes,
         coefficient_priors,

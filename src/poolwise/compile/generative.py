@@ -13,6 +13,7 @@ import pytensor.tensor as pt
 import xarray as xr
 
 from poolwise import names
+from poolwise.algebra.basis import centring
 from poolwise.algebra.theta import lkj_shapes
 from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.errors import PriorError
@@ -20,10 +21,10 @@ from poolwise.priors.distributions import IMPROPER
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design, GroupingFactor
 
-CENTRED_INTERCEPT = "Intercept_centred"
+CENTRED = "_centred"
 
 
-def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:
+def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bool = False) -> pm.Model:
     """PyMC model of a Gaussian design with its priors.
 
     Parameters
@@ -32,12 +33,14 @@ def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:
         The rows.
     priors : mapping of str to Prior
         Resolved, by parameter.
+    centred : bool, default False
+        Whether the priors of group intercepts stand at the means of their block's predictors, or at zero.
 
     Returns
     -------
     pm.Model
-        Variables as :func:`poolwise.names` says; the intercept's prior stands at centred predictors, ``Intercept`` is
-        the one on the scale of the data.
+        Variables as :mod:`poolwise.names` says. Priors at centred predictors are those of ``Intercept_centred`` and
+        ``1|g_sigma_centred``; ``Intercept``, ``1|g_sigma`` and ``corr|g`` follow from them, at predictors of zero.
     """
     coords: dict[str, Any] = {names.OBSERVATION: np.arange(design.n)}
     for factor in design.factors:
@@ -46,7 +49,7 @@ def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:
     with pm.Model(coords=coords) as model:
         mean = pt.as_tensor(design.offset) + _common_part(design, priors, model)
         for factor in design.factors:
-            mean = mean + _group_part(factor, priors, model)
+            mean = mean + _group_part(factor, priors, model, centred=centred)
         sigma = _named(model, names.SIGMA, priors[names.SIGMA])
         scale = sigma if design.weights is None or design.frequency else sigma / np.sqrt(design.weights)
         mean = pm.Deterministic("mu", mean, dims=names.OBSERVATION)
@@ -82,7 +85,7 @@ def _common_part(design: Design, priors: Mapping[str, Prior], model: pm.Model):
         total = total + pt.dot(design.X[:, columns] - centre[columns], b)
         shift = shift + pt.dot(centre[columns], b)
     if design.intercept >= 0:
-        at_centre = _named(model, CENTRED_INTERCEPT, priors[names.INTERCEPT])
+        at_centre = _named(model, names.INTERCEPT + CENTRED, priors[names.INTERCEPT])
         pm.Deterministic(names.INTERCEPT, at_centre - shift)
         total = total + at_centre
     return total
@@ -97,12 +100,16 @@ def _vector(model: pm.Model, name: str, priors: Sequence[Prior], dim: str | None
     return pm.Deterministic(name, pt.stack(columns), dims=dim)
 
 
-def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model):
-    """Contribution of one grouping factor: T z by group, T = diag(sd) L."""
+def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model, *, centred: bool):
+    """Contribution of one grouping factor: C T z by group, T = diag(sd) L, C from centred predictors to zero."""
     q, groups = len(factor.effects), names.group_dim(factor.name)
+    C = centring(factor.Z, factor.structure) if centred else np.eye(q)
+    moved = bool(np.any(np.eye(q) != C))
     sds = []
     for term in factor.terms:
         base = names.group_sd(term.name, factor.name)
+        if moved and term.name == names.INTERCEPT:
+            base += CENTRED
         parts = [priors[name] for name in factor.sd_names[term.columns]]
         dim = None
         if term.levels is not None:
@@ -111,7 +118,15 @@ def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.M
                 dim = f"{dim}_{factor.name}"
         sds.append(_vector(model, base, parts, dim, term.levels))
     sd = pt.concatenate(sds)
-    T = sd[:, None] * _correlation_factor(factor, priors, model)
+    L = _correlation_factor(factor, priors)
+    T = pt.dot(C, sd[:, None] * L)
+    if moved:
+        variance = (T**2).sum(axis=1)
+        intercepts = [k for k, effect in enumerate(factor.effects) if effect == names.INTERCEPT]
+        pm.Deterministic(names.group_sd(names.INTERCEPT, factor.name), pt.sqrt(variance[intercepts[0]]))
+        L = T / pt.sqrt(variance)[:, None]
+    if factor.structure.n_correlations:
+        pm.Deterministic(names.correlation(factor.name), pt.dot(L, L.T), dims=names.correlation_dims(factor.name))
     z = pm.Normal(names.variable(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
     effects = pt.dot(z, T.T)  # (J, q)
     for term in factor.terms:
@@ -130,7 +145,7 @@ def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.M
     return (pt.as_tensor(factor.Z) * effects[factor.codes]).sum(axis=1)
 
 
-def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model):
+def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior]):
     """Cholesky factor (q, q) of the correlations, from one Beta variable a partial correlation."""
     structure = factor.structure
     if not structure.n_correlations:
@@ -149,9 +164,7 @@ def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior], mod
                 left = left * (1 - partial**2)
                 index += 1
             entries[start + row][start + row] = pt.sqrt(left)
-    L = pt.stack([pt.stack(row) for row in entries])
-    pm.Deterministic(names.correlation(factor.name), pt.dot(L, L.T), dims=names.correlation_dims(factor.name))
-    return L
+    return pt.stack([pt.stack(row) for row in entries])
 
 
 def prior_predictive(model: pm.Model, priors: Mapping[str, Prior], draws: int, seed: int | None) -> xr.DataTree:

@@ -93,6 +93,7 @@ class CollapsedSampler:
     """
 
     def __init__(self, design: Design, sufficient: Sufficient, priors: Mapping[str, Prior], door: str = "auto"):
+        self.sufficient = sufficient
         self.model = collapsed_model(design, sufficient, priors)
         self._priors = scalar_priors(design, priors)
         if door == "auto":
@@ -145,7 +146,7 @@ class CollapsedSampler:
             rows = slice(chain * settings.draws, (chain + 1) * settings.draws)
             rng = np.random.default_rng(seeds[chain])
             fill_effects(self.model.stats, draws.b[rows], draws.T[rows], draws.s[rows], rng, effects[rows])
-            effects[rows] *= self.model.basis.to_effects
+            effects[rows] = effects[rows] @ self.model.basis.to_effects.T
 
         with ThreadPoolExecutor(settings.cores) as pool:
             list(pool.map(one, range(settings.chains)))

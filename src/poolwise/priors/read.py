@@ -44,7 +44,7 @@ def read_preset(path: Path) -> dict[str, Any]:
     """
     content = _load(path)
     problems: list[str] = []
-    allowed = [*TEXTS, "references", "version", *ROLES, "overrides", "link", "family"]
+    allowed = [*TEXTS, "references", "version", "group_intercept_at", *ROLES, "overrides", "link", "family"]
     problems += [f"unknown key {key!r}; {near_names(key, allowed, 20)}" for key in content if key not in allowed]
     fields: dict[str, Any] = {"source": str(path)}
     for key in TEXTS:
@@ -57,6 +57,9 @@ def read_preset(path: Path) -> dict[str, Any]:
     version = content.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         problems.append(f"version must be a whole number from 1; found {version!r}")
+    fields["group_intercept_at"] = content.get("group_intercept_at", "mean")
+    if fields["group_intercept_at"] not in ("mean", "zero"):
+        problems.append(f"group_intercept_at must be 'mean' or 'zero'; found {fields['group_intercept_at']!r}")
     references = content.get("references", [])
     if not isinstance(references, list) or not all(isinstance(item, str) for item in references):
         problems.append(f"references must be a list of texts; found {references!r}")

@@ -36,6 +36,8 @@ class ResolvedPrior:
         How its numbers came about; empty where they stood in the preset or the call.
     source : str
         The preset, or the call.
+    at : {"mean", "zero", ""}
+        For an intercept, its group sd and its correlations: the predictors' values at which the prior stands.
     """
 
     parameter: str
@@ -43,6 +45,7 @@ class ResolvedPrior:
     prior: Prior
     rule: str
     source: str
+    at: str = ""
 
 
 def resolve(
@@ -92,8 +95,15 @@ def resolve(
                 f"this parameter is {_said(support)}"
             )
         numbers, rule = _numbers(prior, facts, parameter)
-        found.append(ResolvedPrior(parameter.name, parameter.role, numbers, rule, source))
+        at = _stands_at(parameter.role, preset, facts)
+        found.append(ResolvedPrior(parameter.name, parameter.role, numbers, rule, source, at))
     return tuple(found)
+
+
+def _stands_at(role: str, preset: PriorPreset, facts: DataFacts) -> str:
+    if role == "intercept":
+        return "mean" if facts.intercept else "zero"
+    return preset.group_intercept_at if role in ("group_sd_intercept", "group_correlation") else ""
 
 
 def _said(support: str) -> str:
@@ -183,8 +193,8 @@ def _measure(value: Scaled, facts: DataFacts, parameter: Parameter) -> float:
 
 
 def priors_table(resolved: Sequence[ResolvedPrior]) -> pd.DataFrame:
-    """A row a parameter: parameter, role, distribution, rule, source."""
+    """A row a parameter: parameter, role, distribution, rule, source, and at which predictors it stands."""
     return pd.DataFrame(
-        [(row.parameter, row.role, str(row.prior), row.rule, row.source) for row in resolved],
-        columns=["parameter", "role", "distribution", "rule", "source"],
+        [(row.parameter, row.role, str(row.prior), row.rule, row.source, row.at) for row in resolved],
+        columns=["parameter", "role", "distribution", "rule", "source", "at"],
     )

@@ -48,6 +48,11 @@ class Specification:
         """The priors by parameter."""
         return {row.parameter: row.prior for row in self.resolved}
 
+    @property
+    def centred(self) -> bool:
+        """Whether the priors of group intercepts stand at the means of their block's predictors."""
+        return self.preset.group_intercept_at == "mean"
+
 
 def specify(
     formula: str,
