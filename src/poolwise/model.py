@@ -11,8 +11,9 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.errors import ArgumentError, FitError, PartialRunWarning, UncentredSlopeWarning
-from poolwise.fit.bayes import CollapsedSampler, Sampling
+from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
 from poolwise.fit.reml import optimise
+from poolwise.priors.distributions import JOINT
 from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
@@ -213,7 +214,10 @@ class Model:
         if form not in FORMS:
             raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
         if form == "auto":
-            form = "generative" if len(self.design.factors) > 1 else "collapsed"
+            priors = self.specification.priors
+            joint = any(prior.support == JOINT for prior in priors.values())
+            explicit = len(self.design.factors) > 1 or (joint and not all_closed(priors))
+            form = "generative" if explicit else "collapsed"
         if form == "generative":
             from poolwise.fit.generative import sample_generative
 

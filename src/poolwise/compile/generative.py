@@ -15,9 +15,10 @@ import xarray as xr
 from poolwise import names
 from poolwise.algebra.basis import centring
 from poolwise.algebra.theta import lkj_shapes
+from poolwise.compile.joint import joint_variables
 from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.errors import PriorError
-from poolwise.priors.distributions import IMPROPER
+from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design, GroupingFactor
 
@@ -47,10 +48,15 @@ def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bo
         coords[names.group_dim(factor.name)] = factor.labels
         coords |= {dim: list(factor.effects) for dim in names.correlation_dims(factor.name)}
     with pm.Model(coords=coords) as model:
-        mean = pt.as_tensor(design.offset) + _common_part(design, priors, model)
+        # A joint prior makes sigma itself, or the other parameters in units of sigma.
+        shared = priors[names.SIGMA].support == JOINT
+        sigma = None if shared else _named(model, names.SIGMA, priors[names.SIGMA])
+        given = joint_variables(design, priors, sigma)
+        if shared:
+            sigma = pm.Deterministic(names.SIGMA, given[names.SIGMA])
+        mean = pt.as_tensor(design.offset) + _common_part(design, priors, given, model)
         for factor in design.factors:
-            mean = mean + _group_part(factor, priors, model, centred=centred)
-        sigma = _named(model, names.SIGMA, priors[names.SIGMA])
+            mean = mean + _group_part(factor, priors, given, model, centred=centred)
         scale = sigma if design.weights is None or design.frequency else sigma / np.sqrt(design.weights)
         mean = pm.Deterministic("mu", mean, dims=names.OBSERVATION)
         if design.frequency:
@@ -61,7 +67,10 @@ def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bo
     return model
 
 
-def _named(model: pm.Model, name: str, prior: Prior):
+def _named(model: pm.Model, name: str, prior: Prior, given: Any = None):
+    """A variable under its prior, or under its name what a joint prior has given."""
+    if given is not None:
+        return pm.Deterministic(name, given)
     if prior.distribution == "JeffreysScale":
         # PyMC knows no density 1 / x: a flat positive variable and the density as a potential.
         value = pm.HalfFlat(name)
@@ -70,7 +79,7 @@ def _named(model: pm.Model, name: str, prior: Prior):
     return model.register_rv(pymc_distribution(prior), name)
 
 
-def _common_part(design: Design, priors: Mapping[str, Prior], model: pm.Model):
+def _common_part(design: Design, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model):
     """X b with centred predictors; the terms are registered under their names."""
     centre = design.X.mean(axis=0) if design.intercept >= 0 else np.zeros(design.X.shape[1])
     total: Any = np.zeros(design.n)
@@ -80,7 +89,7 @@ def _common_part(design: Design, priors: Mapping[str, Prior], model: pm.Model):
         if columns == [design.intercept]:
             continue
         name = design.variable(term, where)
-        parts = [priors[design.coefficient_names[k]] for k in columns]
+        parts = [(priors[own], given.get(own)) for own in (design.coefficient_names[k] for k in columns)]
         b = _vector(model, name, parts, None if levels is None else names.term_dim(term), levels)
         total = total + pt.dot(design.X[:, columns] - centre[columns], b)
         shift = shift + pt.dot(centre[columns], b)
@@ -91,16 +100,18 @@ def _common_part(design: Design, priors: Mapping[str, Prior], model: pm.Model):
     return total
 
 
-def _vector(model: pm.Model, name: str, priors: Sequence[Prior], dim: str | None, levels):
+def _vector(model: pm.Model, name: str, parts: Sequence[tuple[Prior, Any]], dim: str | None, levels):
     """Coefficients of one term as a vector; one variable, or one a column where their priors differ in kind."""
     if dim is None:
-        return pt.stack([_named(model, name, priors[0])])
+        return pt.stack([_named(model, name, *parts[0])])
     model.add_coord(dim, list(levels))
-    columns = [_named(model, f"{name}[{level}]", prior) for level, prior in zip(levels, priors, strict=True)]
+    columns = [_named(model, f"{name}[{level}]", *part) for level, part in zip(levels, parts, strict=True)]
     return pm.Deterministic(name, pt.stack(columns), dims=dim)
 
 
-def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model, *, centred: bool):
+def _group_part(
+    factor: GroupingFactor, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model, *, centred: bool
+):
     """Contribution of one grouping factor: C T z by group, T = diag(sd) L, C from centred predictors to zero."""
     q, groups = len(factor.effects), names.group_dim(factor.name)
     C = centring(factor.Z, factor.structure) if centred else np.eye(q)
@@ -110,7 +121,7 @@ def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.M
         base = names.group_sd(term.name, factor.name)
         if moved and term.name == names.INTERCEPT:
             base += CENTRED
-        parts = [priors[name] for name in factor.sd_names[term.columns]]
+        parts = [(priors[name], given.get(name)) for name in factor.sd_names[term.columns]]
         dim = None
         if term.levels is not None:
             dim = names.expression_dim(term.name)
