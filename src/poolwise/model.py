@@ -12,7 +12,7 @@ import xarray as xr
 from poolwise import names
 from poolwise.errors import ArgumentError, FitError, PartialRunWarning, UncentredSlopeWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
-from poolwise.fit.reml import optimise
+from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
 from poolwise.priors.distributions import JOINT
 from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
@@ -136,23 +136,32 @@ class Model:
 
         return prior_predictive(self.pymc, self.specification.priors, draws, seed)
 
-    def fit_frequentist(self, reml: bool = True) -> FrequentistFit:
+    def fit_frequentist(self, reml: bool = True, *, penalty: str | None = None) -> FrequentistFit:
         """Fit by restricted (or ordinary) maximum likelihood, as lme4 does.
 
         Parameters
         ----------
         reml : bool, default True
             Restricted likelihood; False for ordinary maximum likelihood, to compare common effects by likelihood ratio.
+        penalty : {"boundary_avoiding"}, optional
+            Multiply the likelihood by |group covariance / sigma^2|^(3/4), which keeps estimates of group sds about a
+            standard error off zero and correlations off -1 and 1, and hardly moves them elsewhere: blme's default.
 
         Returns
         -------
         FrequentistFit
+
+        References
+        ----------
+        Chung, Rabe-Hesketh, Dorie, Gelman & Liu (2013), Psychometrika 78(4), 685-709.
 
         Raises
         ------
         FitError
             With several grouping factors, or with no more rows than coefficients.
         """
+        if penalty not in (None, "boundary_avoiding"):
+            raise ArgumentError(f"penalty must be None or 'boundary_avoiding'; got {penalty!r}")
         self._warn_if_uncentred(centred=True)
         collapsed = self.sufficient
         if collapsed.stats.n <= collapsed.stats.p + 1:
@@ -160,13 +169,14 @@ class Model:
                 f"{self.design.n} rows cannot estimate {collapsed.stats.p} common effects and a residual variance; "
                 "leave out terms, or use Model.fit(), where the priors identify them"
             )
-        optimum = optimise(collapsed.stats, collapsed.structure, reml=reml)
+        power = 0.0 if penalty is None else BOUNDARY_AVOIDING
+        optimum = optimise(collapsed.stats, collapsed.structure, reml=reml, power=power)
         if not np.isfinite(optimum.at.criterion):
             raise FitError(
                 "the residual variance is zero: the common effects reproduce the response exactly; "
                 "check that the response is not a function of the predictors"
             )
-        return FrequentistFit(self.design, collapsed, optimum, reml=reml)
+        return FrequentistFit(self.design, collapsed, optimum, reml=reml, penalty=penalty)
 
     def fit(
         self,

@@ -11,6 +11,10 @@ from poolwise.algebra.theta import BlockStructure
 
 # A descent smaller than this on the scale of the criterion (minus twice a log-likelihood) is no descent.
 CRITERION_TOLERANCE = 1e-9
+# Power of |Lambda| in the boundary-avoiding penalty, |Lambda Lambda'|^(3/4): the Wishart of q + 2.5 degrees of freedom
+# and infinite scale, for one effect the gamma of shape 2.5 and rate 0 on its sd relative to sigma, as blme has it.
+# Chung, Rabe-Hesketh, Dorie, Gelman & Liu (2013), Psychometrika 78, 685-709; Chung et al. (2015), JEBS 40, 136-157.
+BOUNDARY_AVOIDING = 1.5
 # The largest projected gradient, by theta, that still counts as a stationary point.
 GRADIENT_TOLERANCE = 1e-3
 
@@ -40,7 +44,9 @@ class Optimum:
     evaluations: int
 
 
-def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, start: Array | None = None) -> Optimum:
+def optimise(
+    stats: CrossProducts, structure: BlockStructure, *, reml: bool, start: Array | None = None, power: float = 0.0
+) -> Optimum:
     """Minimise the profiled criterion over theta, its diagonal elements bounded below by 0.
 
     Parameters
@@ -53,6 +59,9 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
         Restricted or ordinary likelihood.
     start : ndarray (q, q), optional
         Lambda to start from; the identity by default.
+    power : float, default 0
+        Of the penalty |Lambda|^power on the likelihood, which keeps an estimate off the boundary; see
+        :data:`BOUNDARY_AVOIDING`.
 
     Returns
     -------
@@ -73,9 +82,16 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
         at = profile(stats, structure.factor(theta), reml=reml)
         if not np.isfinite(at.criterion):
             return 1e300, np.zeros_like(theta)
-        return at.criterion, structure.theta(at.gradient)
+        value, gradient = at.criterion, structure.theta(at.gradient)
+        if power:
+            diagonal = theta[structure.on_diagonal]
+            value -= 2 * power * np.log(diagonal).sum()
+            gradient[structure.on_diagonal] -= 2 * power / diagonal
+        return value, gradient
 
-    bounds = [(0.0 if diagonal else None, None) for diagonal in structure.on_diagonal]
+    # Under a penalty the criterion is infinite at the boundary itself.
+    lowest = 1e-10 if power else 0.0
+    bounds = [(lowest if diagonal else None, None) for diagonal in structure.on_diagonal]
 
     def descend(theta: Array):
         return minimize(

@@ -33,6 +33,8 @@ class FrequentistFit:
         From :func:`poolwise.fit.reml.optimise`.
     reml : bool
         Restricted or ordinary likelihood.
+    penalty : str, optional
+        Penalty on the likelihood; :attr:`criterion` is without it.
 
     Attributes
     ----------
@@ -58,9 +60,12 @@ class FrequentistFit:
 
     intervals = ("total", "conditional")
 
-    def __init__(self, design: Design, sufficient: Sufficient, optimum: Optimum, *, reml: bool):
+    def __init__(
+        self, design: Design, sufficient: Sufficient, optimum: Optimum, *, reml: bool, penalty: str | None = None
+    ):
         basis, stats = sufficient.basis, sufficient.stats
         self.design, self.sufficient, self.optimum, self.reml = design, sufficient, optimum, reml
+        self.penalty = penalty
         self.converged, self.message = optimum.converged, optimum.message
         at = optimum.at
         self.sigma = float(np.sqrt(at.s) * basis.y_scale)
@@ -83,10 +88,11 @@ class FrequentistFit:
 
     @property
     def method(self) -> str:
-        """How it was fitted: REML, ML or least squares."""
+        """How it was fitted: REML, ML or least squares, penalised or not."""
         if self.factor is None:
             return "least squares"
-        return "REML" if self.reml else "ML"
+        likelihood = "REML" if self.reml else "ML"
+        return likelihood if self.penalty is None else f"{likelihood} with the {self.penalty.replace('_', '-')} penalty"
 
     @property
     def fixef(self) -> pd.Series:
