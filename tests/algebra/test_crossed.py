@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossed import crossed_products
-from poolwise.algebra.crossed_conditional import crossed_effects, crossed_moments
+from poolwise.algebra.crossed_conditional import crossed_effects, crossed_moments, crossed_variances
 from poolwise.algebra.crossed_profiled import profile_crossed
 from poolwise.algebra.crossproducts import cross_products
 from poolwise.algebra.profiled import profile
@@ -148,6 +148,29 @@ def test_conditional_moments_are_the_dense_ones(problem):
             q = len(block)
             np.testing.assert_allclose(block, covariance[at : at + q, at : at + q], rtol=1e-7, atol=1e-8)
             at += q
+
+
+@given(problems(), st.data())
+@settings(deadline=None, max_examples=60)
+def test_variance_of_rows_is_the_dense_one(problem, data):
+    """Old rows, pairs of groups that never met, and groups that were not in the data."""
+    s, rng = 0.7, np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    Lambda = problem.structure.factor(problem.theta)
+    groups = [np.concatenate([g, rng.integers(-1, J, 12)]) for g, J in zip(problem.groups, problem.Js, strict=True)]
+    Zs = [np.vstack([Z, rng.normal(size=(12, Z.shape[1]))]) for Z in problem.Zs]
+    ours = crossed_variances(problem.stats, Lambda * np.sqrt(s), s, Zs, groups)
+    _, covariance, _ = problem.dense_moments(np.zeros(problem.X.shape[1]), Lambda, s)
+    rows, new, at = np.zeros((len(ours), len(covariance))), np.zeros(len(ours)), 0
+    for Z, group, J, block in zip(Zs, groups, problem.Js, problem.stats.blocks(Lambda), strict=True):
+        q = Z.shape[1]
+        for i, j in enumerate(group):
+            if j < 0:
+                new[i] += s * np.sum((Z[i] @ block) ** 2)
+            else:
+                rows[i, at + j * q : at + (j + 1) * q] = Z[i]
+        at += J * q
+    expected = new + np.einsum("nk,kl,nl->n", rows, covariance, rows)
+    np.testing.assert_allclose(ours, expected, rtol=1e-7, atol=1e-8)
 
 
 @given(problems((1,)), st.booleans())

@@ -12,11 +12,13 @@ References
 Henderson (1975), Biometrics 31, 423-447; Bates, Maechler, Bolker & Walker (2015), equation 56.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
-from poolwise.algebra.crossed import CrossedProducts
+from poolwise.algebra.crossed import CrossedProducts, Integers
 from poolwise.algebra.crossed_profiled import by_factor
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.elimination import Elimination, eliminate, inverse_and_traces, mix_rows
@@ -83,6 +85,86 @@ def _diagonal_blocks(inverse: Array, where: slice, q: int) -> Array:
     first = np.arange(where.start, where.stop, q)[:, None, None]
     row, column = np.arange(q)[:, None], np.arange(q)
     return inverse[first + np.maximum(row, column), first + np.minimum(row, column)]
+
+
+def crossed_variances(
+    stats: CrossedProducts, T: Array, s: float, Zs: Sequence[Array], groups: Sequence[Integers]
+) -> Array:
+    """Conditional variance of the group-specific part of rows, the common effects and variances known.
+
+    With x = Lambda'z of a row, partitioned as G is, and t = x_r - (E_j C_j)'L_j^-1 x_e, which is as sparse as C_j:
+    x'G^-1 x = |L_j^-1 x_e|^2 + t'S^-1 t.
+
+    Parameters
+    ----------
+    stats : CrossedProducts
+        Sufficient statistics of the data.
+    T, s : ndarray (q, q), float
+        Factor of the group covariances, block diagonal over the factors, and residual variance.
+    Zs, groups : sequences of ndarray (n, q_f), of ndarray of int (n,)
+        The rows, by factor; group -1 was not in the data, so its effects have the covariance T T'.
+
+    Returns
+    -------
+    ndarray (n,)
+    """
+    at = eliminate(stats, T / np.sqrt(s))
+    inverse, *_ = inverse_and_traces(stats, at)
+    x = [Z @ Lambda for Z, Lambda in zip(Zs, at.Lambdas, strict=True)]  # (n, q_f) by factor
+    total = np.zeros(len(x[0]))
+    for group, own in zip(groups, x, strict=True):
+        total += np.where(group < 0, (own**2).sum(axis=1), 0.0)
+    others, columns, e = stats.others, stats.columns, stats.eliminated
+    first = np.full((len(total), len(others)), -1)  # first column of each row's group, by factor
+    for place, f in enumerate(others):
+        start = columns.slices[place].start
+        first[:, place] = np.where(groups[f] < 0, -1, start + groups[f] * stats.factors[f].q)
+    widths = np.array([stats.factors[f].q for f in others], dtype=np.int64)
+    x_own = np.einsum("nkl,nl->nk", at.L_inverse[groups[e]], x[e])
+    x_others = np.column_stack([np.zeros((len(total), 0)), *(x[f] for f in others)])
+    half = at.half
+    _add_variances(
+        groups[e], x_own, half.indptr, half.indices, half.data[:, :, 0], first, widths, x_others, inverse, total
+    )
+    return s * total
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_variances(group, own, indptr, indices, half, first, widths, others, inverse, total):
+    """Add |own|^2 + t'S^-1 t to total, over the groups that were in the data."""
+    Q, q = len(inverse), own.shape[1]
+    t, marked, touched = np.zeros(Q), np.zeros(Q, np.bool_), np.empty(Q, np.int64)
+    for i in range(len(group)):
+        size, z, j = 0, 0, group[i]
+        if j >= 0:
+            for k in range(q):
+                total[i] += own[i, k] ** 2
+            for entry in range(indptr[j], indptr[j + 1]):
+                c = indices[entry]
+                marked[c] = True
+                touched[size] = c
+                size += 1
+                for k in range(q):
+                    t[c] -= half[entry, k] * own[i, k]
+        for r in range(len(widths)):
+            for k in range(widths[r]):
+                c = first[i, r] + k
+                if first[i, r] >= 0:
+                    if not marked[c]:
+                        marked[c] = True
+                        touched[size] = c
+                        size += 1
+                    t[c] += others[i, z]
+                z += 1
+        for x in range(size):
+            a = touched[x]
+            for y in range(x):
+                b = touched[y]
+                total[i] += 2 * t[a] * t[b] * inverse[max(a, b), min(a, b)]
+            total[i] += t[a] ** 2 * inverse[a, a]
+        for x in range(size):
+            t[touched[x]] = 0.0
+            marked[touched[x]] = False
 
 
 def crossed_effects(stats: CrossedProducts, b: Array, T: Array, s: Array, rng: np.random.Generator) -> list[Array]:

@@ -80,7 +80,7 @@ def _gradients(stats: CrossedProducts, at: Elimination, weights: Array) -> list[
         else:
             where = stats.columns.slices[stats.others.index(f)]
             total = others[where, : factor.q].reshape(factor.J, factor.q, factor.q).sum(axis=0)
-        found.append(2 * total - 2 * np.einsum("jka,ab,jlb->kl", left[f], weights, spherical[f], optimize=True))
+        found.append(2 * total - 2 * np.tensordot(left[f] @ weights, spherical[f], axes=([0, 2], [0, 2])))
     return found
 
 
