@@ -212,7 +212,7 @@ def test_the_order_of_factors_does_not_matter(problem, order):
 @pytest.mark.parametrize("kind", ["crossed", "nested", "partly"])
 def test_drawn_effects_have_the_conditional_moments(kind):
     problem = Problem(np.random.default_rng(8), kind, 3, [(2,), (1,), (1, 1)], 20, 2, True)
-    b, s, draws = np.array([0.3, -1.0]), 0.8, 20_000
+    b, s, draws = np.array([0.3, -1.0]), 0.8, 8_000
     T = problem.structure.factor(problem.theta)
     drawn = crossed_effects(
         problem.stats,
