@@ -12,12 +12,15 @@ import xarray as xr
 from poolwise import names
 from poolwise.errors import ArgumentError, FitError, PartialRunWarning, UncentredSlopeWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
-from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
+from poolwise.fit.reml import BOUNDARY_AVOIDING, Optimum, optimise
+from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.priors.distributions import JOINT
 from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
+from poolwise.result.crossed import CrossedFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_dataset
+from poolwise.spec.crossed import crossed_sufficient
 from poolwise.spec.parameters import structure_note
 from poolwise.spec.specification import specify
 from poolwise.spec.sufficient import Sufficient, sufficient
@@ -150,6 +153,8 @@ class Model:
         Returns
         -------
         FrequentistFit
+            With several grouping factors a :class:`~poolwise.result.crossed.CrossedFit`, whose ``ranef`` is a dict of
+            frames by factor.
 
         References
         ----------
@@ -158,25 +163,28 @@ class Model:
         Raises
         ------
         FitError
-            With several grouping factors, or with no more rows than coefficients.
+            With no more rows than coefficients, or with too many effects in the factors beside the largest.
         """
         if penalty not in (None, "boundary_avoiding"):
             raise ArgumentError(f"penalty must be None or 'boundary_avoiding'; got {penalty!r}")
+        power = 0.0 if penalty is None else BOUNDARY_AVOIDING
         self._warn_if_uncentred(centred=True)
+        if len(self.design.factors) > 1:
+            several = crossed_sufficient(self.design)
+            self._refuse_few_rows(several.stats.n, several.stats.p)
+            optimum = _refuse_exact(optimise_crossed(several.stats, several.structure, reml=reml, power=power))
+            return CrossedFit(self.design, several, optimum, reml=reml, penalty=penalty)
         collapsed = self.sufficient
-        if collapsed.stats.n <= collapsed.stats.p + 1:
+        self._refuse_few_rows(collapsed.stats.n, collapsed.stats.p)
+        optimum = _refuse_exact(optimise(collapsed.stats, collapsed.structure, reml=reml, power=power))
+        return FrequentistFit(self.design, collapsed, optimum, reml=reml, penalty=penalty)
+
+    def _refuse_few_rows(self, n: float, p: int) -> None:
+        if n <= p + 1:
             raise FitError(
-                f"{self.design.n} rows cannot estimate {collapsed.stats.p} common effects and a residual variance; "
+                f"{self.design.n} rows cannot estimate {p} common effects and a residual variance; "
                 "leave out terms, or use Model.fit(), where the priors identify them"
             )
-        power = 0.0 if penalty is None else BOUNDARY_AVOIDING
-        optimum = optimise(collapsed.stats, collapsed.structure, reml=reml, power=power)
-        if not np.isfinite(optimum.at.criterion):
-            raise FitError(
-                "the residual variance is zero: the common effects reproduce the response exactly; "
-                "check that the response is not a function of the predictors"
-            )
-        return FrequentistFit(self.design, collapsed, optimum, reml=reml, penalty=penalty)
 
     def fit(
         self,
@@ -272,6 +280,15 @@ class Model:
     def _repr_html_(self) -> str:
         head = escape(repr(self).split("\n  priors\n")[0])
         return f"<pre>{head}</pre>{self.priors.to_html(index=False)}"
+
+
+def _refuse_exact(optimum: Optimum) -> Optimum:
+    if not np.isfinite(optimum.at.criterion):
+        raise FitError(
+            "the residual variance is zero: the common effects reproduce the response exactly; "
+            "check that the response is not a function of the predictors"
+        )
+    return optimum
 
 
 def _as_run(settings: Sampling, stats: xr.Dataset) -> Sampling:

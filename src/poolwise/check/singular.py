@@ -23,9 +23,11 @@ def singular_fit(fit: FrequentistFit) -> list[Finding]:
     structure = fit.sufficient.structure
     smallest = float(fit.theta[structure.on_diagonal].min())
     sds, correlation = sds_and_correlations(structure.factor(fit.theta) * fit.sigma)
-    said = [f"sd({effect}) = 0" for effect, sd in zip(fit.factor.effects, sds, strict=True) if sd < 1e-4 * fit.sigma]
+    several = len(fit.design.factors) > 1
+    effects = [f"{e} | {f.name}" if several else e for f in fit.design.factors for e in f.effects]
+    said = [f"sd({effect}) = 0" for effect, sd in zip(effects, sds, strict=True) if sd < 1e-4 * fit.sigma]
     said += [
-        f"correlation({fit.factor.effects[c]}, {fit.factor.effects[r]}) = {correlation[r, c]:+.2f}"
+        f"correlation({effects[c]}, {effects[r]}) = {correlation[r, c]:+.2f}"
         for r, c in structure.positions
         if r != c and abs(correlation[r, c]) > 1 - 1e-4
     ]

@@ -15,6 +15,8 @@ CRITERION_TOLERANCE = 1e-9
 # and infinite scale, for one effect the gamma of shape 2.5 and rate 0 on its sd relative to sigma, as blme has it.
 # Chung, Rabe-Hesketh, Dorie, Gelman & Liu (2013), Psychometrika 78, 685-709; Chung et al. (2015), JEBS 40, 136-157.
 BOUNDARY_AVOIDING = 1.5
+# Under a penalty the criterion is infinite at the boundary itself.
+LOWEST = 1e-10
 # The largest projected gradient, by theta, that still counts as a stationary point.
 GRADIENT_TOLERANCE = 1e-3
 
@@ -82,16 +84,9 @@ def optimise(
         at = profile(stats, structure.factor(theta), reml=reml)
         if not np.isfinite(at.criterion):
             return 1e300, np.zeros_like(theta)
-        value, gradient = at.criterion, structure.theta(at.gradient)
-        if power:
-            diagonal = theta[structure.on_diagonal]
-            value -= 2 * power * np.log(diagonal).sum()
-            gradient[structure.on_diagonal] -= 2 * power / diagonal
-        return value, gradient
+        return penalised(at.criterion, structure.theta(at.gradient), theta, structure, power)
 
-    # Under a penalty the criterion is infinite at the boundary itself.
-    lowest = 1e-10 if power else 0.0
-    bounds = [(lowest if diagonal else None, None) for diagonal in structure.on_diagonal]
+    bounds = [(LOWEST if power else 0.0, None) if diagonal else (None, None) for diagonal in structure.on_diagonal]
 
     def descend(theta: Array):
         return minimize(
@@ -117,6 +112,17 @@ def optimise(
     converged = bool(np.isfinite(at.criterion)) and largest < GRADIENT_TOLERANCE
     message = f"largest projected gradient {largest:.1e} after {evaluations} evaluations"
     return Optimum(structure.factor(theta), at, converged, message, evaluations)
+
+
+def penalised(
+    value: float, gradient: Array, theta: Array, structure: BlockStructure, power: float
+) -> tuple[float, Array]:
+    """The criterion and its gradient by theta with the likelihood multiplied by |Lambda|^power."""
+    if not power:
+        return value, gradient
+    diagonal, gradient = theta[structure.on_diagonal], gradient.copy()
+    gradient[structure.on_diagonal] -= 2 * power / diagonal
+    return value - 2 * power * float(np.log(diagonal).sum()), gradient
 
 
 def _inside(theta: Array, value: float, structure: BlockStructure, criterion) -> Array | None:

@@ -1,0 +1,84 @@
+"""The sufficient statistics of a design with several grouping factors."""
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from poolwise.algebra.basis import Basis, centring, make_basis
+from poolwise.algebra.crossed import CrossedProducts, crossed_products
+from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.theta import BlockStructure
+from poolwise.errors import FitError
+from poolwise.spec.design import Design
+
+# The Schur complement of the factors that are not eliminated is a dense matrix: 3.2 GB at this many columns.
+MOST_COLUMNS = 20_000
+
+
+@dataclass(frozen=True)
+class CrossedSufficient:
+    """What is left of a design once its rows are collapsed; the effects of all factors stand one after the other.
+
+    Parameters
+    ----------
+    basis : Basis
+        Coordinates of the algebra, Z being the columns of all factors.
+    stats : CrossedProducts
+        Sums over the rows, in those coordinates.
+    structure : BlockStructure
+        Blocks of the group covariances.
+    """
+
+    basis: Basis
+    stats: CrossedProducts
+    structure: BlockStructure
+
+
+def crossed_sufficient(design: Design) -> CrossedSufficient:
+    """Collapse a design with grouping factors that are crossed, nested or anything between.
+
+    Parameters
+    ----------
+    design : Design
+        With at least one grouping factor.
+
+    Returns
+    -------
+    CrossedSufficient
+
+    Raises
+    ------
+    FitError
+        If the factors other than the largest have too many effects for a dense matrix.
+    """
+    sizes = sorted((factor.J * factor.structure.q, factor.name) for factor in design.factors)[:-1]
+    columns = sum(size for size, _ in sizes)
+    if columns > MOST_COLUMNS:
+        listed = ", ".join(f"{name} with {size}" for size, name in reversed(sizes))
+        raise FitError(
+            f"the grouping factors beside the largest have {columns} effects ({listed}), and the algebra keeps a dense "
+            f"matrix of their square, {8e-9 * columns**2:.0f} GB; at most {MOST_COLUMNS} effects are served. "
+            "Use fewer or coarser factors, or lme4 or MixedModels.jl, whose factorisation is sparse"
+        )
+    structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
+    Z = np.column_stack([factor.Z for factor in design.factors])
+    y = design.y - design.offset
+    basis = make_basis(design.X, Z, y, design.intercept, centring(Z, structure))
+    X, Z, y = basis.rows(design.X, Z, y)
+    stats = crossed_products(
+        X,
+        split(Z, design),
+        y,
+        [factor.codes for factor in design.factors],
+        [factor.J for factor in design.factors],
+        design.weights,
+        frequency=design.frequency,
+    )
+    return CrossedSufficient(basis, stats, structure)
+
+
+def split(columns: Array, design: Design) -> list[Array]:
+    """The last axis, all factors' effects one after the other, split by factor."""
+    ends = list(accumulate(factor.structure.q for factor in design.factors))
+    return np.split(columns, ends[:-1], axis=-1)
