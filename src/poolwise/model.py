@@ -19,6 +19,7 @@ from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
 from poolwise.result.crossed import CrossedFit
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.implications import PriorImplications, prior_implications
 from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_dataset
 from poolwise.spec.crossed import crossed_sufficient
 from poolwise.spec.parameters import structure_note
@@ -91,6 +92,24 @@ class Model:
         )
         self.design = self.specification.design
 
+    def with_priors(self, priors) -> "Model":
+        """The same model under other priors; nothing is read, checked or collapsed again.
+
+        Parameters
+        ----------
+        priors : str, path, PriorPreset or dict
+            As the model itself takes them.
+
+        Returns
+        -------
+        Model
+        """
+        other = object.__new__(Model)
+        other.specification, other.design = self.specification.with_priors(priors), self.design
+        if len(self.design.factors) <= 1:
+            other.__dict__["sufficient"] = self.sufficient
+        return other
+
     @property
     def priors(self) -> pd.DataFrame:
         """The resolved priors, a row a parameter: distribution, rule behind its numbers, source."""
@@ -138,6 +157,29 @@ class Model:
         from poolwise.compile.generative import prior_predictive
 
         return prior_predictive(self.pymc, self.specification.priors, draws, seed)
+
+    def prior_implies(self, draws: int = 4000, seed: int | None = None, level: float = 0.9) -> PriorImplications:
+        """What the priors imply before the data: pooling by group size, intraclass correlation, R2, spreads.
+
+        Parameters
+        ----------
+        draws : int, default 4000
+            Draws from the prior.
+        seed : int, optional
+        level : float, default 0.9
+            Probability of the equal-tailed intervals.
+
+        Returns
+        -------
+        PriorImplications
+            Its ``table`` has the columns quantity, about, estimate (median), lower, upper.
+
+        Raises
+        ------
+        PriorError
+            If a prior is improper.
+        """
+        return prior_implications(self.specification, draws, seed, level)
 
     def fit_frequentist(self, reml: bool = True, *, penalty: str | None = None) -> FrequentistFit:
         """Fit by restricted (or ordinary) maximum likelihood, as lme4 does.

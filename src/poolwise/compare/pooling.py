@@ -15,9 +15,9 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Findings
 from poolwise.check.loo import unreliable_elpd
+from poolwise.check.priors import prior_findings
 from poolwise.check.sampling import not_converged
 from poolwise.check.singular import singular_fit
-from poolwise.check.uncentred import uncentred_slope
 from poolwise.check.vanishing import vanishing_intervals
 from poolwise.compare.crossval import (
     Refit,
@@ -84,7 +84,7 @@ class PoolingStudy:
         self.model, self.fits, self.scores, self.folds = model, fits, scores, folds
         reml, bayes, none = self.reml, self.bayes, self.none
         found = [*not_converged(bayes), *singular_fit(reml), *vanishing_intervals(reml, bayes), *too_few_rows(none)]
-        found += uncentred_slope(model.design, centred=model.specification.centred)
+        found += prior_findings(model.specification, self.reml)
         self.elpd = float("nan")
         if fits_memory(bayes):
             with warnings.catch_warnings():
