@@ -52,7 +52,7 @@ def test_every_proper_preset_has_implications(preset):
 
 def test_improper_priors_imply_nothing():
     model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), priors="flat")
-    with pytest.raises(pw.PoolwiseError, match="it is improper"):
+    with pytest.raises(pw.PoolwiseError, match="are improper \\(flat\\)"):
         model.prior_implies()
 
 

@@ -1,6 +1,6 @@
 """Draws of all parameters of a model from its priors."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,8 @@ from poolwise import names
 from poolwise.algebra.basis import centring
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import correlation_factor, lkj_shapes
-from poolwise.priors.distributions import JOINT
+from poolwise.errors import PriorError
+from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.draw import draw_joint, draw_prior
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design, GroupingFactor
@@ -28,15 +29,24 @@ class PriorDraws:
         A factor of the covariance of each grouping factor's effects, intercepts at zero, in the units of the data.
     sigma : ndarray (D,)
         Residual standard deviation.
+    parameters : mapping of str to ndarray (D,)
+        Each single parameter as its prior has it: a group intercepts' sd stands where the preset puts its prior.
     """
 
     coefficients: Array
     group_factors: tuple[Array, ...]
     sigma: Array
+    parameters: Mapping[str, Array]
 
 
 def prior_draws(
-    design: Design, priors: Mapping[str, Prior], draws: int, rng: np.random.Generator, *, centred: bool
+    design: Design,
+    priors: Mapping[str, Prior],
+    draws: int,
+    rng: np.random.Generator,
+    *,
+    centred: bool,
+    without: Collection[str] = (),
 ) -> PriorDraws:
     """Draw all parameters.
 
@@ -51,6 +61,8 @@ def prior_draws(
     rng : numpy.random.Generator
     centred : bool
         Whether the priors of group intercepts stand at the means of their block's predictors.
+    without : collection of str, optional
+        Parameters that are not drawn and stand as NaN, such as those whose priors are improper.
 
     Returns
     -------
@@ -59,15 +71,9 @@ def prior_draws(
     Raises
     ------
     PriorError
-        If a prior is improper.
+        If a prior is improper; names the parameters.
     """
-    made = {name: draw_prior(prior, draws, rng) for name, prior in priors.items() if _alone(prior)}
-    sd_names = [name for factor in design.factors for name in factor.sd_names]
-    for one in joint_sets(design, priors):
-        coefficients, sds, sigma = draw_joint(one, made.get(names.SIGMA), rng, draws)
-        made |= {design.coefficient_names[at]: coefficients[:, i] for i, (at, _) in enumerate(one.coefficients)}
-        made |= {sd_names[at]: sds[:, i] for i, (at, _) in enumerate(one.sds)}
-        made[names.SIGMA] = sigma
+    made = parameter_draws(design, priors, draws, rng, without=without)
     own = [made[name] for name in design.coefficient_names]
     stacked = np.stack(own, axis=1) if own else np.zeros((draws, 0))
     factors = []
@@ -75,7 +81,36 @@ def prior_draws(
         sd = np.stack([made[name] for name in factor.sd_names], axis=1)
         T = sd[:, :, None] * _correlations(factor, priors, draws, rng)
         factors.append((centring(factor.Z, factor.structure) if centred else np.eye(len(factor.effects))) @ T)
-    return PriorDraws(stacked, tuple(factors), made[names.SIGMA])
+    return PriorDraws(stacked, tuple(factors), made[names.SIGMA], made)
+
+
+def parameter_draws(
+    design: Design, priors: Mapping[str, Prior], draws: int, rng: np.random.Generator, *, without: Collection[str] = ()
+) -> dict[str, Array]:
+    """Draws (D,) of every parameter but the correlations, by name; parameters as in :func:`prior_draws`."""
+    improper = [name for name in improper_of(priors) if name not in without]
+    if improper:
+        raise PriorError(
+            f"the priors of {', '.join(map(repr, improper))} are improper (flat), so nothing can be drawn from them; "
+            "choose a proper preset such as 'weakly_informative', or override those priors"
+        )
+    made = {
+        name: np.full(draws, np.nan) if name in without else draw_prior(prior, draws, rng)
+        for name, prior in priors.items()
+        if _alone(prior)
+    }
+    sd_names = [name for factor in design.factors for name in factor.sd_names]
+    for one in joint_sets(design, priors):
+        coefficients, sds, sigma = draw_joint(one, made.get(names.SIGMA), rng, draws)
+        made |= {design.coefficient_names[at]: coefficients[:, i] for i, (at, _) in enumerate(one.coefficients)}
+        made |= {sd_names[at]: sds[:, i] for i, (at, _) in enumerate(one.sds)}
+        made[names.SIGMA] = sigma
+    return made
+
+
+def improper_of(priors: Mapping[str, Prior]) -> list[str]:
+    """The parameters whose priors are improper."""
+    return [name for name, prior in priors.items() if prior.distribution in IMPROPER]
 
 
 def _alone(prior: Prior) -> bool:

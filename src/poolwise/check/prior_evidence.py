@@ -1,0 +1,116 @@
+"""What the data say of each parameter without its prior: the REML estimate where the prior stands."""
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from scipy.special import stdtrit
+from scipy.stats import chi2
+
+from poolwise import names
+from poolwise.algebra.basis import centring
+from poolwise.algebra.crossproducts import Array
+from poolwise.priors.scale import within_group_sd
+from poolwise.result.frequentist import FrequentistFit
+from poolwise.spec.design import Design, GroupingFactor
+
+# What is this likely is not called a conflict.
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A REML estimate beside which a prior can be held.
+
+    Parameters
+    ----------
+    estimate : float
+        Where the prior stands: an intercept at the predictors' means.
+    se : float
+        Standard error of a common effect, widened for few groups; NaN for an sd.
+    least : float
+        The smallest value that the data allow; for an sd only, else minus infinity.
+    """
+
+    estimate: float
+    se: float
+    least: float = -np.inf
+
+
+def evidence(design: Design, reml: FrequentistFit, *, centred: bool) -> dict[str, Evidence]:
+    """Estimates of common effects, group sds and sigma.
+
+    Parameters
+    ----------
+    design : Design
+    reml : FrequentistFit
+        Of this design.
+    centred : bool
+        Whether the priors of group intercepts stand at the means of their block's predictors.
+
+    Returns
+    -------
+    dict of str to Evidence
+        By parameter.
+
+    Notes
+    -----
+    The error of a common effect whose predictor varies or is constant by group comes from the J groups: its standard
+    error is multiplied by t / 1.96, t the 97.5 % quantile of Student's distribution with J - 1 degrees of freedom. The
+    smallest group sd that the data allow: the means of J groups have the variance sd^2 + noise, the noise being
+    sigma^2 / n for an intercept and sigma^2 / (n v) for a slope (n the harmonic mean of the group sizes), which is
+    estimated with chi-square error; its lower 97.5 % limit less the noise is the limit of sd^2. Exact for a balanced
+    one-way layout of normal data, a guide elsewhere.
+    """
+    found = _common(design, reml)
+    T = reml.sufficient.structure.factor(reml.theta) * reml.sigma
+    ends = list(accumulate(factor.structure.q for factor in design.factors))
+    for factor, end in zip(design.factors, ends, strict=True):
+        own = slice(end - factor.structure.q, end)
+        found |= _group_sds(factor, T[own, own], reml.sigma, centred=centred)
+    degrees = max(design.n - design.X.shape[1] - sum(factor.J for factor in design.factors), 1)
+    least = reml.sigma * float(np.sqrt(degrees / chi2.ppf((1 + LEVEL) / 2, degrees)))
+    return {**found, names.SIGMA: Evidence(reml.sigma, np.nan, least)}
+
+
+def _common(design: Design, reml: FrequentistFit) -> dict[str, Evidence]:
+    estimate, covariance = reml.fixef.to_numpy(), reml.vcov.to_numpy()
+    found = {}
+    for k, name in enumerate(design.coefficient_names):
+        row = np.zeros(design.X.shape[1])
+        row[k] = 1.0
+        if k == design.intercept:
+            # The intercept's prior stands at the predictors' means.
+            row = design.X.mean(axis=0)
+        groups = [factor.J for factor in design.factors if _by_group(design.X[:, k], name, factor)]
+        widened = float(stdtrit(max(min(groups) - 1, 1), (1 + LEVEL) / 2)) / 1.959964 if groups else 1.0
+        found[name] = Evidence(float(row @ estimate), float(np.sqrt(row @ covariance @ row)) * widened)
+    return found
+
+
+def _by_group(column: Array, name: str, factor: GroupingFactor) -> bool:
+    """Whether an effect varies between the groups, or its column is constant within them."""
+    if name in factor.effects:
+        return True
+    means = np.bincount(factor.codes, weights=column) / np.bincount(factor.codes)
+    return bool(np.allclose(column, means[factor.codes], rtol=1e-8, atol=1e-8 * float(np.abs(column).max())))
+
+
+def _group_sds(factor: GroupingFactor, T: Array, sigma: float, *, centred: bool) -> dict[str, Evidence]:
+    if centred:
+        T = np.linalg.solve(centring(factor.Z, factor.structure), T)
+    sds = np.sqrt((T**2).sum(axis=1))
+    harmonic = 1 / float(np.mean(1 / np.maximum(factor.sizes, 1)))
+    slopes = [k for k, effect in enumerate(factor.effects) if effect != names.INTERCEPT]
+    within = {k: within_group_sd(factor.Z[:, k], factor.codes) for k in slopes}
+    # An intercept at zero is as uncertain as the predictors' means are far from it.
+    far = sum((float(factor.Z[:, k].mean()) / sd) ** 2 for k, sd in within.items()) if not centred else 0.0
+    found = {}
+    for k, (parameter, sd) in enumerate(zip(factor.sd_names, sds, strict=True)):
+        noise = sigma**2 / harmonic * (1 / within[k] ** 2 if k in within else 1 + far)
+        least = 0.0
+        if factor.J > 1:
+            limit = (sd**2 + noise) * (factor.J - 1) / float(chi2.ppf((1 + LEVEL) / 2, factor.J - 1)) - noise
+            least = float(np.sqrt(max(limit, 0.0)))
+        found[parameter] = Evidence(float(sd), np.nan, least)
+    return found
