@@ -17,6 +17,7 @@ _HOME = {
     "PoolingStudy": "compare.pooling",
     "compare_pooling": "compare.pooling",
     "PriorComparison": "compare.priors",
+    "PriorImplications": "result.implications",
     "compare_priors": "compare.priors",
     "Finding": "check.finding",
     "Prior": "priors.prior",
@@ -32,7 +33,7 @@ _HOME = {
     "PartialRunWarning": "errors",
     "UncentredSlopeWarning": "errors",
 }
-_MODULES = {"checks": "check.public", "plots": "plot.estimates"}
+_MODULES = {"checks": "check.public", "plots": "plot.public"}
 
 __all__ = [
     "BayesFit",
@@ -47,6 +48,7 @@ __all__ = [
     "PoolwiseWarning",
     "Prior",
     "PriorComparison",
+    "PriorImplications",
     "PriorPreset",
     "UncentredSlopeWarning",
     "__version__",
@@ -75,11 +77,12 @@ if TYPE_CHECKING:
         UncentredSlopeWarning,
     )
     from poolwise.model import Model
-    from poolwise.plot import estimates as plots
+    from poolwise.plot import public as plots
     from poolwise.priors.presets import PriorPreset, load_preset, presets
     from poolwise.priors.prior import Prior
     from poolwise.result.bayes import BayesFit
     from poolwise.result.frequentist import FrequentistFit
+    from poolwise.result.implications import PriorImplications
     from poolwise.result.no_pooling import NoPoolingFit
     from poolwise.result.store import load_fit
 

@@ -63,6 +63,9 @@ IMPLIED = {
     "PC .05": (Prior("PC", u=1, alpha=0.05), 0.26, 0.23, 1.0, 0.0),
     "PC .01": (Prior("PC", u=1, alpha=0.01), 0.37, 0.15, 0.65, 0.0),
     "gamma": (Prior("Gamma", alpha=2, beta=2), 0.02, 0.84, 2.4, 0.09),
+    "gamma for modes": (Prior("Gamma", alpha=2, beta=0.1), 0.0, 16.8, 47, 0.98),
+    "half-normal of Bambi": (Prior("HalfNormal", sigma=2.5), 0.03, 1.69, 4.9, 0.42),
+    "exponential of rstanarm": (Prior("Exponential", lam=1), 0.10, 0.69, 3.0, 0.14),
 }
 
 
@@ -70,9 +73,9 @@ IMPLIED = {
 def test_what_group_sd_priors_imply(name):
     prior, small, median, high, large = IMPLIED[name]
     drawn = draw_prior(prior, 200_000, np.random.default_rng(3))
-    # The published figures have two digits, the draws an error of 0.001 in probability.
+    # The published figures have two digits, the draws an error of 0.001 in probability and of 0.4 % in a median.
     assert np.mean(drawn < 0.1) == pytest.approx(small, abs=0.0065)
-    assert np.median(drawn) == pytest.approx(median, abs=0.0065)
+    assert np.median(drawn) == pytest.approx(median, abs=0.0065, rel=0.02)
     assert np.quantile(drawn, 0.95) == pytest.approx(high, rel=0.03)
     assert np.mean(drawn > 2) == pytest.approx(large, abs=0.0065)
 

@@ -91,6 +91,11 @@ class PriorImplications:
     correlation: Mapping[str, Array] = field(default_factory=dict, repr=False)
     left_out: tuple[str, ...] = ()
 
+    @property
+    def sd_y(self) -> float:
+        """The data's own sd of the response, offset taken off."""
+        return _sd_y(self.design)
+
     def pooling(self, sizes: Iterable[float]) -> pd.DataFrame:
         """Pooling factors for group sizes of your own.
 
@@ -221,11 +226,8 @@ def prior_implications(specification: Specification, draws: int, seed: int | Non
         total = common + groups + residual
         if design.X.shape[1] > (design.intercept >= 0):
             add("R2 of the common part", "share of the variance", common / total)
-        y = design.y - design.offset
-        squares = float(counts @ (y - np.average(y, weights=counts)) ** 2)
-        sd_y = float(np.sqrt(squares / (counts.sum() - 1)))
         add("sd of the response", f"units of {design.response}", np.sqrt(total))
-        add("sd of the response", "over the data's", np.sqrt(total) / sd_y)
+        add("sd of the response", "over the data's", np.sqrt(total) / _sd_y(design))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return PriorImplications(frame, level, design, drawn, tuple(effects), correlation, flat)
 
@@ -236,6 +238,12 @@ def _weights(design: Design) -> tuple[Array, Array]:
     if design.weights is None:
         return ones, ones
     return (design.weights, ones) if design.frequency else (ones, design.weights)
+
+
+def _sd_y(design: Design) -> float:
+    counts, _ = _weights(design)
+    y = design.y - design.offset
+    return float(np.sqrt(counts @ (y - np.average(y, weights=counts)) ** 2 / (counts.sum() - 1)))
 
 
 def _varying_effects(

@@ -1,0 +1,6 @@
+"""The plots, for use one by one."""
+
+from poolwise.plot.estimates import estimates_frame, plot_estimates
+from poolwise.plot.prior import plot_prior, prior_frame
+
+__all__ = ["estimates_frame", "plot_estimates", "plot_prior", "prior_frame"]
