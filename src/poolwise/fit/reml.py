@@ -8,9 +8,8 @@ from scipy.optimize import minimize
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.algebra.profiled import Profiled, profile
 from poolwise.algebra.theta import BlockStructure
+from poolwise.fit.boundary import leave_boundary
 
-# A descent smaller than this on the scale of the criterion (minus twice a log-likelihood) is no descent.
-CRITERION_TOLERANCE = 1e-9
 # The largest projected gradient, by theta, that still counts as a stationary point.
 GRADIENT_TOLERANCE = 1e-3
 
@@ -90,7 +89,7 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
     theta = structure.theta(np.eye(structure.q) if start is None else start)
     best = descend(theta)
     for _ in range(2 * structure.q):
-        inside = _inside(best.x, best.fun, structure, criterion)
+        inside = leave_boundary(best.x, best.fun, structure, criterion)
         if inside is None:
             break
         best = descend(inside)
@@ -101,17 +100,6 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
     converged = bool(np.isfinite(at.criterion)) and largest < GRADIENT_TOLERANCE
     message = f"largest projected gradient {largest:.1e} after {evaluations} evaluations"
     return Optimum(structure.factor(theta), at, converged, message, evaluations)
-
-
-def _inside(theta: Array, value: float, structure: BlockStructure, criterion) -> Array | None:
-    """A point with a smaller criterion, a step away from a bound that was reached; None if there is none."""
-    for k in np.flatnonzero(structure.on_diagonal & (theta < 1e-4)):
-        for step in (1e-3, 1e-2, 0.1, 0.5):
-            moved = theta.copy()
-            moved[k] = step
-            if criterion(moved)[0] < value - CRITERION_TOLERANCE * max(1.0, abs(value)):
-                return moved
-    return None
 
 
 def _polish(theta: Array, structure: BlockStructure, criterion) -> tuple[Array, Array]:
