@@ -50,9 +50,9 @@ def ours(case: str, started: float) -> dict:
     built = time.perf_counter()
     fit = model.fit(DRAWS, TUNE, CHAINS, seed=1, progress=False, cores=2)
     done = time.perf_counter()
-    from poolwise.fit.bayes import CollapsedSampler, Sampling
+    from poolwise.fit.bayes import Sampling
 
-    sampler = CollapsedSampler(model.design, model.sufficient, model.specification.priors)
+    sampler = model.sampler
     settings = Sampling(DRAWS, TUNE, CHAINS, 1, 2, progress=False)
     at = time.perf_counter()
     draws, _ = sampler.sample(settings)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 import poolwise as pw
 from poolwise.compile.collapsed import log_posterior
-from poolwise.fit.bayes import CollapsedSampler
 
 # The optimiser stops at a gradient, not at a point: parameters agree to about the root of the criterion's precision.
 RTOL = 2e-5
@@ -27,7 +26,7 @@ def table(seed: int) -> pd.DataFrame:
 
 def density(model: pw.Model) -> float:
     """Log posterior at the sampler's origin, which moves with the data."""
-    sampler = CollapsedSampler(model.design, model.sufficient, model.specification.priors)
+    sampler = model.sampler
     return log_posterior(np.zeros(sampler.model.size), sampler.pack(sampler.model), np.zeros(sampler.model.size))
 
 

@@ -9,6 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "poolwise"
 # From the top down. A module may import its own layer and those below.
 LAYERS = [
     "cli",
+    "cli_priors",
     "plot",
     "compare",
     "check",

@@ -16,6 +16,8 @@ _HOME = {
     "NoPoolingFit": "result.no_pooling",
     "PoolingStudy": "compare.pooling",
     "compare_pooling": "compare.pooling",
+    "PriorComparison": "compare.priors",
+    "compare_priors": "compare.priors",
     "Finding": "check.finding",
     "Prior": "priors.prior",
     "PriorPreset": "priors.presets",
@@ -44,11 +46,13 @@ __all__ = [
     "PoolwiseError",
     "PoolwiseWarning",
     "Prior",
+    "PriorComparison",
     "PriorPreset",
     "UncentredSlopeWarning",
     "__version__",
     "checks",
     "compare_pooling",
+    "compare_priors",
     "datasets",
     "load_dataset",
     "load_fit",
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
     from poolwise.check import public as checks
     from poolwise.check.finding import Finding
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
+    from poolwise.compare.priors import PriorComparison, compare_priors
     from poolwise.data.examples import datasets, load_dataset
     from poolwise.errors import (
         ConvergenceWarning,

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 from poolwise import __version__
+from poolwise.cli_priors import add_priors_commands
 from poolwise.errors import ConvergenceWarning, PoolwiseError, UncentredSlopeWarning
 
 DEMO_DATA, DEMO_FORMULA = "bounce_rates", "bounce_time ~ std_age + (std_age | county)"
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--draws", type=int, default=1000, help="kept draws of each chain (1000)")
         command.add_argument("--chains", type=int, default=4, help="chains (4)")
         command.add_argument("--quiet", action="store_true", help="no progress")
+    add_priors_commands(commands)
     return parser
 
 

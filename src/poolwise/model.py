@@ -11,13 +11,15 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.errors import ArgumentError, FitError, PartialRunWarning, UncentredSlopeWarning
-from poolwise.fit.bayes import CollapsedSampler, Sampling
-from poolwise.fit.reml import Optimum, optimise
+from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
+from poolwise.fit.reml import BOUNDARY_AVOIDING, Optimum, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
+from poolwise.priors.distributions import JOINT
 from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
 from poolwise.result.crossed import CrossedFit
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.implications import PriorImplications, prior_implications
 from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_dataset
 from poolwise.spec.crossed import crossed_sufficient
 from poolwise.spec.parameters import structure_note
@@ -90,6 +92,24 @@ class Model:
         )
         self.design = self.specification.design
 
+    def with_priors(self, priors) -> "Model":
+        """The same model under other priors; nothing is read, checked or collapsed again.
+
+        Parameters
+        ----------
+        priors : str, path, PriorPreset or dict
+            As the model itself takes them.
+
+        Returns
+        -------
+        Model
+        """
+        other = object.__new__(Model)
+        other.specification, other.design = self.specification.with_priors(priors), self.design
+        if len(self.design.factors) <= 1:
+            other.__dict__["sufficient"] = self.sufficient
+        return other
+
     @property
     def priors(self) -> pd.DataFrame:
         """The resolved priors, a row a parameter: distribution, rule behind its numbers, source."""
@@ -107,12 +127,19 @@ class Model:
         """The generative :class:`pymc.Model` with explicit group-specific effects, to read and to extend."""
         from poolwise.compile.generative import generative_model
 
-        return generative_model(self.design, self.specification.priors)
+        return generative_model(self.design, self.specification.priors, centred=self.specification.centred)
 
     @cached_property
     def sufficient(self) -> Sufficient:
         """The collapsed rows; only for at most one grouping factor."""
         return sufficient(self.design)
+
+    @cached_property
+    def sampler(self) -> CollapsedSampler:
+        """The collapsed posterior; only for at most one grouping factor."""
+        centred = self.specification.centred
+        rows = self.sufficient if centred else sufficient(self.design, centred=False)
+        return CollapsedSampler(self.design, rows, self.specification.priors)
 
     def prior_predictive(self, draws: int = 500, seed: int | None = None):
         """Draw parameters and responses from the prior.
@@ -131,13 +158,39 @@ class Model:
 
         return prior_predictive(self.pymc, self.specification.priors, draws, seed)
 
-    def fit_frequentist(self, reml: bool = True) -> FrequentistFit:
+    def prior_implies(self, draws: int = 4000, seed: int | None = None, level: float = 0.9) -> PriorImplications:
+        """What the priors imply before the data: pooling by group size, intraclass correlation, R2, spreads.
+
+        Parameters
+        ----------
+        draws : int, default 4000
+            Draws from the prior.
+        seed : int, optional
+        level : float, default 0.9
+            Probability of the equal-tailed intervals.
+
+        Returns
+        -------
+        PriorImplications
+            Its ``table`` has the columns quantity, about, estimate (median), lower, upper.
+
+        Raises
+        ------
+        PriorError
+            If a prior is improper.
+        """
+        return prior_implications(self.specification, draws, seed, level)
+
+    def fit_frequentist(self, reml: bool = True, *, penalty: str | None = None) -> FrequentistFit:
         """Fit by restricted (or ordinary) maximum likelihood, as lme4 does.
 
         Parameters
         ----------
         reml : bool, default True
             Restricted likelihood; False for ordinary maximum likelihood, to compare common effects by likelihood ratio.
+        penalty : {"boundary_avoiding"}, optional
+            Multiply the likelihood by |group covariance / sigma^2|^(3/4), which keeps estimates of group sds about a
+            standard error off zero and correlations off -1 and 1, and hardly moves them elsewhere: blme's default.
 
         Returns
         -------
@@ -145,21 +198,28 @@ class Model:
             With several grouping factors a :class:`~poolwise.result.crossed.CrossedFit`, whose ``ranef`` is a dict of
             frames by factor.
 
+        References
+        ----------
+        Chung, Rabe-Hesketh, Dorie, Gelman & Liu (2013), Psychometrika 78(4), 685-709.
+
         Raises
         ------
         FitError
             With no more rows than coefficients, or with too many effects in the factors beside the largest.
         """
-        self._warn_if_uncentred()
+        if penalty not in (None, "boundary_avoiding"):
+            raise ArgumentError(f"penalty must be None or 'boundary_avoiding'; got {penalty!r}")
+        power = 0.0 if penalty is None else BOUNDARY_AVOIDING
+        self._warn_if_uncentred(centred=True)
         if len(self.design.factors) > 1:
             several = crossed_sufficient(self.design)
             self._refuse_few_rows(several.stats.n, several.stats.p)
-            optimum = _refuse_exact(optimise_crossed(several.stats, several.structure, reml=reml))
-            return CrossedFit(self.design, several, optimum, reml=reml)
+            optimum = _refuse_exact(optimise_crossed(several.stats, several.structure, reml=reml, power=power))
+            return CrossedFit(self.design, several, optimum, reml=reml, penalty=penalty)
         collapsed = self.sufficient
         self._refuse_few_rows(collapsed.stats.n, collapsed.stats.p)
-        optimum = _refuse_exact(optimise(collapsed.stats, collapsed.structure, reml=reml))
-        return FrequentistFit(self.design, collapsed, optimum, reml=reml)
+        optimum = _refuse_exact(optimise(collapsed.stats, collapsed.structure, reml=reml, power=power))
+        return FrequentistFit(self.design, collapsed, optimum, reml=reml, penalty=penalty)
 
     def _refuse_few_rows(self, n: float, p: int) -> None:
         if n <= p + 1:
@@ -210,11 +270,14 @@ class Model:
             If the run was interrupted: the draws made until then are returned.
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
-        self._warn_if_uncentred()
+        self._warn_if_uncentred(centred=self.specification.centred)
         if form not in FORMS:
             raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
         if form == "auto":
-            form = "generative" if len(self.design.factors) > 1 else "collapsed"
+            priors = self.specification.priors
+            joint = any(prior.support == JOINT for prior in priors.values())
+            explicit = len(self.design.factors) > 1 or (joint and not all_closed(priors))
+            form = "generative" if explicit else "collapsed"
         if form == "generative":
             from poolwise.fit.generative import sample_generative
 
@@ -222,16 +285,15 @@ class Model:
             tree = data_tree(self.design, posterior, sample_stats_dataset(stats))
             said = "generative form, non-centred effects sampled by NUTS"
         else:
-            priors = self.specification.priors
-            sampler = CollapsedSampler(self.design, self.sufficient, priors)
+            sampler = self.sampler
             parameters, stats = sampler.sample(settings)
             settings = _as_run(settings, stats)
             tree = collapsed_tree(self.design, parameters, sampler.effects(parameters, settings), stats, settings)
             said = f"collapsed form ({sampler.door} door), group-specific effects drawn exactly"
         return BayesFit(self.design, tree, self.specification.resolved, settings, said).warn_if_not_converged()
 
-    def _warn_if_uncentred(self) -> None:
-        table = uncentred_slopes(self.design)
+    def _warn_if_uncentred(self, *, centred: bool) -> None:
+        table = uncentred_slopes(self.design, centred=centred)
         if not table.empty:
             warnings.warn(uncentred_text(table), UncentredSlopeWarning, stacklevel=3)
 

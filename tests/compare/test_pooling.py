@@ -7,7 +7,7 @@ import pytest
 import poolwise as pw
 from conftest import reference
 from poolwise.compare.crossval import bayes_refit, complete_refit, cross_validate, reml_refit, row_folds
-from poolwise.fit.bayes import CollapsedSampler, Sampling
+from poolwise.fit.bayes import Sampling
 
 # The references are printed to five significant digits.
 PRINTED = 1e-4
@@ -102,7 +102,7 @@ def test_a_bayesian_refit_is_the_fit_of_the_other_rows(bounce, held_out):
     design = model.design
     codes = design.factors[0].codes
     held = row_folds(codes, 5, seed=0) == 2 if held_out == "rows" else codes == 5
-    sampler = CollapsedSampler(design, model.sufficient, model.specification.priors)
+    sampler = model.sampler
     ours = bayes_refit(design, sampler, Sampling(2000, 1000, 4, seed=1, progress=False))(held)
     # The priors of this preset are plain numbers, so a fit of the other rows has the same ones.
     rest = bounce[~held].assign(county=bounce.loc[~held, "county"].cat.remove_unused_categories())

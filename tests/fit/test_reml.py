@@ -5,6 +5,9 @@ import pytest
 
 import poolwise as pw
 from conftest import reference
+from poolwise.algebra.profiled import profile
+from poolwise.algebra.theta import lower_factor
+from poolwise.fit.reml import BOUNDARY_AVOIDING
 
 # lme4's printed optimum is a minimum: the criterion is flat there, and agrees far better than the parameters.
 CRITERION_RTOL = 1e-6
@@ -98,3 +101,46 @@ def test_fitted_values(pair):
     np.testing.assert_allclose(fit.fitted[:10], lme4["fitted_first10"], rtol=rtol(fit))
     assert fit.rmse() == pytest.approx(lme4["rmse_conditional"], rel=rtol(fit))
     np.testing.assert_allclose(fit.residuals, fit.design.y - fit.fitted)
+
+
+def test_the_boundary_avoiding_penalty_is_that_of_blme():
+    blme = reference("Dyestuff2__rint.blme")["fits"]["default"]
+    model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff2"))
+    fit = model.fit_frequentist(penalty="boundary_avoiding")
+    assert model.fit_frequentist().is_singular
+    assert not fit.is_singular
+    assert fit.converged
+    assert fit.theta[0] == pytest.approx(blme["theta"]["Batch.(Intercept)"], rel=PARAMETER_RTOL)
+    assert fit.sigma == pytest.approx(blme["sigma"], rel=PARAMETER_RTOL)
+    assert fit.se["Intercept"] == pytest.approx(blme["se"]["(Intercept)"], rel=PARAMETER_RTOL)
+    np.testing.assert_allclose(fit.ranef["Intercept"], blme["ranef"]["Batch"]["(Intercept)"], rtol=PARAMETER_RTOL)
+    assert "penalty" in repr(fit)
+
+
+def test_the_penalised_optimum_of_the_bounce_data_is_below_that_of_blme():
+    """blme's optimiser stopped with a gradient of 5 there; ours must find a smaller penalised criterion."""
+    blme = reference("bounce__slope.blme")["fits"]["default"]
+    model = pw.Model("bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"))
+    fit = model.fit_frequentist(penalty="boundary_avoiding")
+    structure, scale = model.sufficient.structure, model.sufficient.basis.z_scale
+
+    def penalised(at_zero) -> float:
+        to_algebra = np.linalg.solve(model.sufficient.basis.to_effects / model.sufficient.basis.y_scale, at_zero)
+        Lambda = lower_factor(to_algebra)
+        criterion = profile(model.sufficient.stats, Lambda, reml=True).criterion
+        return criterion - 2 * BOUNDARY_AVOIDING * np.log(np.diag(Lambda) / scale).sum()
+
+    ours = penalised(structure.factor(fit.theta))
+    theirs = penalised(structure.factor(np.array(list(blme["theta"].values()))))
+    assert ours < theirs
+    # A saddle or a wrong gradient would leave a better point nearby.
+    for step in np.eye(3) * 0.01:
+        assert penalised(structure.factor(fit.theta + step)) > ours
+        assert penalised(structure.factor(fit.theta - step)) > ours
+    assert not fit.is_singular
+
+
+def test_an_unknown_penalty_is_refused():
+    model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff2"))
+    with pytest.raises(pw.PoolwiseError, match="penalty must be None or 'boundary_avoiding'; got 'ridge'"):
+        model.fit_frequentist(penalty="ridge")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from poolwise.priors.density import prior_code, prior_logpdf
-from poolwise.priors.distributions import DISTRIBUTIONS
+from poolwise.priors.distributions import CORRELATION, DISTRIBUTIONS, JOINT
 
 # Two evaluations of one formula in double precision, with lgamma and log1p of large arguments.
 RTOL = ATOL = 1e-9
@@ -24,12 +24,13 @@ SCIPY = {
     "HalfNormal": lambda sigma: stats.halfnorm(0, sigma),
     "HalfCauchy": lambda beta: stats.halfcauchy(0, beta),
     "Exponential": lambda lam: stats.expon(0, 1 / lam),
+    "PC": lambda u, alpha: stats.expon(0, -u / math.log(alpha)),
     "Gamma": lambda alpha, beta: stats.gamma(alpha, scale=1 / beta),
     "InverseGamma": lambda alpha, beta: stats.invgamma(alpha, scale=beta),
     "LogNormal": lambda mu, sigma: stats.lognorm(sigma, scale=math.exp(mu)),
     "Uniform": lambda lower, upper: stats.uniform(lower, upper - lower),
 }
-CLOSED = [name for name, known in DISTRIBUTIONS.items() if known.closed and name != "LKJ"]
+CLOSED = [name for name, known in DISTRIBUTIONS.items() if known.closed and known.support not in (CORRELATION, JOINT)]
 PROPER = [name for name in CLOSED if name not in ("Flat", "HalfFlat", "JeffreysScale")]
 
 # The first call loads or compiles the kernel, which no example should be timed by.
@@ -47,7 +48,8 @@ def priors(draw, names=tuple(CLOSED)):
         lower = draw(real)
         return name, {"lower": lower, "upper": lower + draw(positive)}
     domains = DISTRIBUTIONS[name].arguments
-    return name, {key: draw(positive if domain == "positive" else real) for key, domain in domains.items()}
+    values = {"positive": positive, "share": st.floats(0.01, 0.99), "real": real}
+    return name, {key: draw(values[domain]) for key, domain in domains.items()}
 
 
 def logpdf(name, params, x):
@@ -128,7 +130,7 @@ def test_proper_densities_integrate_to_one(name):
 
 def test_every_closed_distribution_has_a_code():
     for name in CLOSED:
-        params = dict.fromkeys(DISTRIBUTIONS[name].arguments, 1.0) | ({"upper": 2.0} if name == "Uniform" else {})
+        params = dict.fromkeys(DISTRIBUTIONS[name].arguments, 0.9) | ({"upper": 2.0} if name == "Uniform" else {})
         assert math.isfinite(logpdf(name, params, 1.5)[0])
 
 

@@ -12,6 +12,7 @@ from poolwise.data.examples import load_dataset
 from poolwise.errors import PriorError, UnknownNameError
 from poolwise.model import Model
 from poolwise.priors import presets as module
+from poolwise.priors.distributions import JOINT_ROLES
 from poolwise.priors.presets import CATALOGUE, as_preset, load_preset, presets
 from poolwise.priors.prior import Prior, Scaled
 from poolwise.priors.read import ROLES
@@ -21,7 +22,23 @@ from poolwise.priors.scale import DataFacts, EffectFacts, column_facts
 RTOL = 1e-12  # the same two or three multiplications in another order
 DATA_RTOL = 1e-9  # sums over 180 rows of numbers up to 500, in another order
 
-SHIPPED = ["article_2020_foundations", "article_2020_lmm", "brms", "flat", "weakly_informative"]
+SHIPPED = [
+    "article_2020_diffuse",
+    "article_2020_foundations",
+    "article_2020_lmm",
+    "bambi_0_21",
+    "boundary_avoiding",
+    "brms",
+    "few_groups",
+    "flat",
+    "gelman_half_t",
+    "horseshoe",
+    "icc_beta",
+    "pc",
+    "r2d2m2",
+    "rstanarm",
+    "weakly_informative",
+]
 NORMAL, HALF = Prior("Normal", mu=7, sigma=3), Prior("HalfNormal", sigma=3)
 
 FACTS = DataFacts(
@@ -35,7 +52,7 @@ FACTS = DataFacts(
         "f[b]": column_facts(np.array([0.0, 1.0, 0.0])),
         "f[c]": column_facts(np.array([0.0, 0.0, 1.0])),
     },
-    effects={"1|g_sigma": EffectFacts(0.0, True), "x|g_sigma": EffectFacts(0.5, False)},
+    effects={"1|g_sigma": EffectFacts(0.0, 0.0, True), "x|g_sigma": EffectFacts(0.5, 1.0, False)},
     groups={"g": 8},
     intercept=True,
 )
@@ -89,7 +106,8 @@ def test_the_catalogue():
 def test_every_shipped_preset_is_complete(name):
     preset = load_preset(name)
     assert set(preset.roles) == set(ROLES)
-    assert all(prior.fits(ROLES[role]) for role, prior in preset.roles.items())
+    for role, prior in preset.roles.items():
+        assert prior.fits(ROLES[role]) or role in JOINT_ROLES[prior.distribution]
     assert preset.references
     assert preset.title in repr(preset)
 
@@ -289,7 +307,7 @@ def test_the_rule_and_the_source_are_said():
 
 def test_the_table():
     table = priors_table(tuple(resolved("brms").values()))
-    assert list(table.columns) == ["parameter", "role", "distribution", "rule", "source"]
+    assert list(table.columns) == ["parameter", "role", "distribution", "rule", "source", "at"]
     assert list(table["parameter"]) == [parameter.name for parameter in PARAMETERS]
     assert table["distribution"][0] == "StudentT(nu=3, mu=9.3, sigma=3.1)"
 

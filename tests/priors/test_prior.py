@@ -11,7 +11,7 @@ from poolwise.errors import PriorError
 from poolwise.priors.distributions import DISTRIBUTIONS, IMPROPER, OWN
 from poolwise.priors.prior import Prior, Scaled
 
-ARGUMENTS = {"real": 0.5, "positive": 2.0}
+ARGUMENTS = {"real": 0.5, "positive": 2.0, "share": 0.25}
 
 
 def example(name: str) -> Prior:

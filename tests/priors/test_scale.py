@@ -37,7 +37,7 @@ def facts(y, x, codes) -> DataFacts:
         median_y=median,
         mad_y=float(1.4826 * np.median(np.abs(y - median))),
         columns={"x": column_facts(x)},
-        effects={"x|g_sigma": EffectFacts(within_group_sd(x, codes), False)},
+        effects={"x|g_sigma": EffectFacts(within_group_sd(x, codes), float(x.std(ddof=1)), False)},
         groups={"g": len(set(codes.tolist()))},
         intercept=True,
     )
@@ -68,6 +68,11 @@ UNITS = {
     "one_over_sd_y": (-1, 0),
     "sd_y_over_sd_x": (1, -1),
     "sd_y_over_sd_x_within": (1, -1),
+    "sd_x_within_over_sd_y": (-1, 1),
+    "sd_y_over_sd_x_sample": (1, -1),
+    "sd_y_over_sd_x_population": (1, -1),
+    "sd_y_population": (1, 0),
+    "bambi_intercept_sd": (1, 0),
 }
 
 
@@ -88,7 +93,7 @@ def test_rules_follow_the_units(rule, y_unit, x_unit, seed, binary):
     codes = rng.integers(0, 4, 40)
     x = (np.arange(40) % 7 == 0) * 1.0 if binary else rng.normal(3, 1, 40)
     y = rng.normal(2, 1, 40)
-    column = "x|g_sigma" if rule.endswith("within") else "x"
+    column = "x|g_sigma" if "within" in rule else "x"
     before = RULES[rule](facts(y, x, codes), column)
     after = RULES[rule](facts(y * y_unit, x * x_unit, codes), column)
     y_power, x_power = UNITS[rule]
@@ -115,7 +120,7 @@ def test_a_constant_column_needs_its_own_prior():
         PriorError, match="scale of 'x' cannot follow the data: the column is constant; give it a prior"
     ):
         sd_y_over_sd_x(found, "x")
-    with pytest.raises(PriorError, match="the predictor is constant"):
+    with pytest.raises(PriorError, match=r"scale of 'x\|g_sigma' cannot follow"):
         sd_y_over_sd_x_within(found, "x|g_sigma")
 
 

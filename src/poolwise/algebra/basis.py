@@ -1,7 +1,8 @@
 """Coordinates in which the algebra is well conditioned, and the way back to the units of the data.
 
 The response is shifted and scaled, the columns of X are centred and made orthogonal (X_centred = Q R with Q'Q = n I),
-the columns of Z are scaled. All of it is linear, so nothing but rounding changes.
+the columns of Z are centred where a correlated block has an intercept, and scaled. All of it is linear, so nothing but
+rounding changes.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.theta import BlockStructure
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,10 @@ class Basis:
         Means subtracted from the columns of X; 0 for the intercept, and everywhere without an intercept.
     R : ndarray (p, p)
         Upper triangular, X_centred = Q R.
+    z_centre : ndarray (q, q)
+        The algebra works on Z z_centre / z_scale: the identity, but for -mean in the row of a block's intercept.
     z_scale : ndarray (q,)
-        The algebra works on Z / z_scale.
+        Root mean squares of the columns of Z z_centre.
     intercept : int
         Position of the intercept in X, or -1.
     """
@@ -34,6 +38,7 @@ class Basis:
     y_scale: float
     centre: Array
     R: Array
+    z_centre: Array
     z_scale: Array
     intercept: int
 
@@ -56,17 +61,22 @@ class Basis:
         return offset, matrix
 
     @property
-    def to_effects(self) -> Array:
-        """Factors (q,) that bring group-specific effects, or the rows of T, to the scale of the data."""
+    def sd_scale(self) -> Array:
+        """Factors (q,) that bring group sds at centred predictors, or the rows of T there, to the scale of the data."""
         return self.y_scale / self.z_scale
+
+    @property
+    def to_effects(self) -> Array:
+        """Matrix (q, q) that brings group-specific effects, or T, to the scale of the data, intercepts at zero."""
+        return self.z_centre * self.sd_scale
 
     def rows(self, X: Array, Z: Array, y: Array) -> tuple[Array, Array, Array]:
         """X, Z and y in the coordinates of the algebra."""
         Q = scipy.linalg.solve_triangular(self.R, (X - self.centre).T, trans="T").T
-        return Q, Z / self.z_scale, (y - self.y_shift) / self.y_scale
+        return Q, Z @ self.z_centre / self.z_scale, (y - self.y_shift) / self.y_scale
 
 
-def make_basis(X: Array, Z: Array, y: Array, intercept: int) -> Basis:
+def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | None = None) -> Basis:
     """Choose the basis for these data.
 
     Parameters
@@ -77,6 +87,8 @@ def make_basis(X: Array, Z: Array, y: Array, intercept: int) -> Basis:
         Response.
     intercept : int
         Position of the column of ones in X, or -1.
+    z_centre : ndarray (q, q), optional
+        As :func:`centring` makes it; the identity by default.
 
     Returns
     -------
@@ -92,7 +104,24 @@ def make_basis(X: Array, Z: Array, y: Array, intercept: int) -> Basis:
     scale = _column_scale(X - centre)
     R = np.linalg.qr((X - centre) / scale, mode="r") / np.sqrt(n) * scale
     R *= np.where(np.diag(R) < 0, -1.0, 1.0)[:, None]
-    return Basis(y_shift, y_scale, centre, R, _column_scale(Z), intercept)
+    z_centre = np.eye(Z.shape[1]) if z_centre is None else z_centre
+    return Basis(y_shift, y_scale, centre, R, z_centre, _column_scale(Z @ z_centre), intercept)
+
+
+def centring(Z: Array, structure: BlockStructure) -> Array:
+    """Matrix (q, q) that subtracts the means of the columns of Z in each block that has a column of ones.
+
+    With u = C v and C this matrix, Z u = (Z C) v: v are the effects of a group at the mean of its block's predictors.
+    Uncorrelated effects stay as they are: independent at zero, they would not be independent elsewhere.
+    """
+    C = np.eye(structure.q)
+    for start, size in zip(structure.starts, structure.sizes, strict=True):
+        block = np.arange(start, start + size)
+        ones = block[np.all(Z[:, block] == 1.0, axis=0)]
+        if len(ones) and size > 1:
+            C[ones[0], block] -= Z[:, block].mean(axis=0)
+            C[ones[0], ones[0]] = 1.0
+    return C
 
 
 def dependent_columns(X: Array, intercept: int, tolerance: float = 1e-9) -> list[int]:

@@ -43,6 +43,11 @@ class BlockStructure:
         return tuple(int(start) for start in np.cumsum((0, *self.sizes[:-1]))) if self.sizes else ()
 
     @property
+    def block_of(self) -> tuple[int, ...]:
+        """Block of each effect."""
+        return tuple(block for block, size in enumerate(self.sizes) for _ in range(size))
+
+    @property
     def n_correlations(self) -> int:
         """Free correlations in all blocks."""
         return sum(size * (size - 1) // 2 for size in self.sizes)
@@ -74,8 +79,21 @@ class BlockStructure:
         return np.array([T[row, column] for row, column in self.positions])
 
 
+def lower_factor(A: Array) -> Array:
+    """Lower-triangular T (..., q, q) with a non-negative diagonal and T T' = A A'; A may be singular.
+
+    Examples
+    --------
+    >>> lower_factor(np.array([[0.0, 2.0], [1.0, 0.0]])).round(12).tolist()
+    [[2.0, 0.0], [0.0, 1.0]]
+    """
+    R = np.linalg.qr(A.swapaxes(-1, -2), mode="r")
+    signs = np.where(np.einsum("...kk->...k", R) < 0, -1.0, 1.0)
+    return np.tril((R * signs[..., None]).swapaxes(-1, -2))
+
+
 def sds_and_correlations(T: Array) -> tuple[Array, Array]:
-    """Standard deviations (q,) and correlation matrix (q, q) of T T'; the correlation with a zero sd is NaN.
+    """Standard deviations (..., q) and correlations (..., q, q) of T T'; the correlation with a zero sd is NaN.
 
     Examples
     --------
@@ -83,11 +101,12 @@ def sds_and_correlations(T: Array) -> tuple[Array, Array]:
     >>> sds.tolist(), correlation[0, 1].item()
     ([2.0, 5.0], 0.6)
     """
-    sds = np.sqrt((T**2).sum(axis=1))
+    sds = np.sqrt((T**2).sum(axis=-1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        rows = T / sds[:, None]
-    correlation = rows @ rows.T
-    np.fill_diagonal(correlation, 1.0)
+        rows = T / sds[..., None]
+    correlation = rows @ rows.swapaxes(-1, -2)
+    diagonal = np.arange(T.shape[-1])
+    correlation[..., diagonal, diagonal] = 1.0
     return sds, correlation
 
 

@@ -3,6 +3,7 @@
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Finding, Findings
 from poolwise.check.loo import unreliable_elpd
+from poolwise.check.priors import prior_findings
 from poolwise.check.sampling import not_converged
 from poolwise.check.singular import singular_fit
 from poolwise.check.uncentred import uncentred_slope
@@ -13,6 +14,7 @@ __all__ = [
     "Findings",
     "interval_widths",
     "not_converged",
+    "prior_findings",
     "singular_fit",
     "too_few_rows",
     "uncentred_slope",

@@ -5,19 +5,21 @@ from poolwise.spec.design import Design
 from poolwise.spec.uncentred import DISTANCE, uncentred_slopes, uncentred_text
 
 
-def uncentred_slope(design: Design) -> list[Finding]:
+def uncentred_slope(design: Design, *, centred: bool = True) -> list[Finding]:
     """One finding where varying intercepts stand far outside the data.
 
     Parameters
     ----------
     design : Design
+    centred : bool, default True
+        Whether the preset's priors of group intercepts stand at the means of their block's predictors.
 
     Returns
     -------
     list of Finding
         Empty or one, code ``uncentred_slope``.
     """
-    table = uncentred_slopes(design)
+    table = uncentred_slopes(design, centred=centred)
     if table.empty:
         return []
     return [

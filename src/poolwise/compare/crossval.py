@@ -13,7 +13,7 @@ from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import Optimum, optimise
 from poolwise.result.no_pooling import plain_basis, predict_rows, regressions
 from poolwise.spec.design import Design, GroupingFactor
-from poolwise.spec.sufficient import sufficient
+from poolwise.spec.sufficient import Sufficient, sufficient
 
 Rows = NDArray[np.bool_]
 # From held-out rows to their predictions by a fit on all other rows; NaN where the fit can say nothing.
@@ -97,14 +97,15 @@ def rows_of_known_groups(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> 
     return counts.sum(axis=1)[codes] > counts[codes, folds]
 
 
-def collapsed_refit(design: Design, solve: Solve, prior_precision: Array | None = None) -> Refit:
+def collapsed_refit(
+    design: Design, everything: Sufficient, solve: Solve, prior_precision: Array | None = None
+) -> Refit:
     """Refit by subtracting the held-out rows' statistics.
 
     A group without training rows has empty statistics, so its effects are solved as 0, their mean in the population.
     Where the training rows (and the priors, of precision (p, p) in the coordinates of the algebra) do not identify
     every coefficient, such as that of a level only held-out rows have, the predictions are NaN.
     """
-    everything = sufficient(design)
     basis = everything.basis
 
     def refit(held: Rows) -> Array:
@@ -128,7 +129,10 @@ def collapsed_refit(design: Design, solve: Solve, prior_precision: Array | None 
 def complete_refit(design: Design) -> Refit:
     """Complete pooling: least squares without groups."""
     alone = replace(design, factors=())
-    return collapsed_refit(alone, lambda stats: (profile(stats, np.zeros((0, 0)), reml=True).b, np.zeros((0, 0))))
+    everything = sufficient(alone)
+    return collapsed_refit(
+        alone, everything, lambda stats: (profile(stats, np.zeros((0, 0)), reml=True).b, np.zeros((0, 0)))
+    )
 
 
 def no_pooling_refit(design: Design, factor: GroupingFactor) -> Refit:
@@ -144,7 +148,8 @@ def no_pooling_refit(design: Design, factor: GroupingFactor) -> Refit:
 
 def reml_refit(design: Design, start: Optimum) -> Refit:
     """Partial pooling by REML, started at the optimum of all rows."""
-    structure = sufficient(design).structure
+    everything = sufficient(design)
+    structure = everything.structure
     # A start on the boundary would stay there: the criterion is stationary at 0.
     inside = np.where(np.eye(structure.q, dtype=bool), np.maximum(start.Lambda, 0.05), start.Lambda)
 
@@ -153,7 +158,7 @@ def reml_refit(design: Design, start: Optimum) -> Refit:
         at = optimum.at
         return at.b, conditional_moments(stats, at.b, optimum.Lambda * np.sqrt(at.s), at.s)[0]
 
-    return collapsed_refit(design, solve)
+    return collapsed_refit(design, everything, solve)
 
 
 def bayes_refit(design: Design, sampler: CollapsedSampler, settings: Sampling) -> Refit:
@@ -168,4 +173,4 @@ def bayes_refit(design: Design, sampler: CollapsedSampler, settings: Sampling) -
         effects_from_normals(b, T, draws.s, stats.ZtZ, stats.ZtX, stats.Zty, means)
         return draws.b.mean(axis=0), means.mean(axis=0)
 
-    return collapsed_refit(design, solve, model.reference.precision)
+    return collapsed_refit(design, sampler.sufficient, solve, model.reference.precision)

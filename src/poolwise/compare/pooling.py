@@ -15,9 +15,9 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Findings
 from poolwise.check.loo import unreliable_elpd
+from poolwise.check.priors import prior_findings
 from poolwise.check.sampling import not_converged
 from poolwise.check.singular import singular_fit
-from poolwise.check.uncentred import uncentred_slope
 from poolwise.check.vanishing import vanishing_intervals
 from poolwise.compare.crossval import (
     Refit,
@@ -32,7 +32,7 @@ from poolwise.compare.crossval import (
 )
 from poolwise.compare.shrinkage import shrinkage_table
 from poolwise.errors import ArgumentError, DataError
-from poolwise.fit.bayes import CollapsedSampler, Sampling
+from poolwise.fit.bayes import Sampling
 from poolwise.fit.reml import optimise
 from poolwise.model import Model
 from poolwise.result.bayes import BayesFit
@@ -84,7 +84,7 @@ class PoolingStudy:
         self.model, self.fits, self.scores, self.folds = model, fits, scores, folds
         reml, bayes, none = self.reml, self.bayes, self.none
         found = [*not_converged(bayes), *singular_fit(reml), *vanishing_intervals(reml, bayes), *too_few_rows(none)]
-        found += uncentred_slope(model.design)
+        found += prior_findings(model.specification, self.reml)
         self.elpd = float("nan")
         if fits_memory(bayes):
             with warnings.catch_warnings():
@@ -311,8 +311,7 @@ def compare_pooling(
         raise KeyboardInterrupt("the study was interrupted while sampling")
     fits[BAYES] = bayes
     settings = Sampling(REFIT_DRAWS, REFIT_DRAWS, 2, bayes.settings.seed, progress=False)
-    sampler = CollapsedSampler(design, model.sufficient, model.specification.priors)
-    refits[BAYES] = bayes_refit(design, sampler, settings)
+    refits[BAYES] = bayes_refit(design, model.sampler, settings)
     scores, said = _scores(design, factor, refits, folds, new_group_folds, bayes.settings.seed, report)
     return PoolingStudy(model, fits, scores, said)
 

@@ -3,50 +3,19 @@
 import numpy as np
 import pandas as pd
 
-from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
 from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.pooling_factor import pooling_factor_draws
 
 # Posterior draws over which the pooling factor is averaged; its Monte Carlo error is then below 0.02.
 DRAWS = 400
 
 
-def pooling_factors(fit: BayesFit, reml: FrequentistFit) -> Array:
-    """Posterior mean of each group's pooling factor, (J, q).
-
-    The share of a group-specific effect's variance in the population that the group's data leave unexplained,
-    Var(u_jk | T, sigma, y) / (T T')_kk: 1 is complete pooling, 0 is none. For a single intercept this is
-    (sigma^2 / n_j) / (sigma^2 / n_j + tau^2).
-
-    Parameters
-    ----------
-    fit : BayesFit
-        For the draws of T and sigma.
-    reml : FrequentistFit
-        Of the same model, for its sufficient statistics.
-
-    Returns
-    -------
-    ndarray
-
-    References
-    ----------
-    Gelman & Pardoe (2006), Technometrics 48, 241-251.
-    """
-    factor = reml.factor
-    if factor is None:
-        raise ValueError("the model has no groups")
-    basis, stats = reml.sufficient.basis, reml.sufficient.stats
-    T = fit.factor_draws(factor) / basis.to_effects[:, None]
-    s = (fit.sigma_draws / basis.y_scale) ** 2
-    chosen = np.unique(np.linspace(0, len(s) - 1, DRAWS).astype(int))
-    total = np.zeros((factor.J, len(factor.effects)))
-    b = np.zeros(stats.p)
-    for d in chosen:
-        _, covariance, _ = conditional_moments(stats, b, T[d], s[d])
-        total += np.einsum("jkk->jk", covariance) / (T[d] ** 2).sum(axis=1)
-    return total / len(chosen)
+def pooling_factors(fit: BayesFit) -> Array:
+    """Posterior mean of each group's pooling factor, (J, q)."""
+    D = len(fit.sigma_draws)
+    return pooling_factor_draws(fit, np.unique(np.linspace(0, D - 1, DRAWS).astype(int))).mean(axis=0)
 
 
 def shrinkage_table(none: pd.DataFrame, complete: pd.Series, reml: FrequentistFit, bayes: BayesFit) -> pd.DataFrame:
@@ -78,7 +47,7 @@ def shrinkage_table(none: pd.DataFrame, complete: pd.Series, reml: FrequentistFi
     own = none[[*keys, "estimate"]].rename(columns={"estimate": "no_pooling"})
     table = table.merge(own, on=keys, how="left")
     table["complete_pooling"] = table["term"].map(complete)
-    factors = pd.DataFrame(pooling_factors(bayes, reml), index=factor.labels, columns=list(factor.effects))
+    factors = pd.DataFrame(pooling_factors(bayes), index=factor.labels, columns=list(factor.effects))
     long = factors.rename_axis("group").reset_index().melt("group", var_name="term", value_name="pooling_factor")
     columns = [*keys, "n", "no_pooling", "complete_pooling", "partial_reml", "partial_bayes", "lower", "upper"]
     return table.merge(long, on=keys)[[*columns, "pooling_factor"]]

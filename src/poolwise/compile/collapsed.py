@@ -1,6 +1,7 @@
 """The collapsed log posterior over (b, sds, correlations, sigma) as one numba kernel, data and priors as numbers.
 
-The unconstrained vector is ``[xi (p) | log sd ratios (q) | atanh of partial correlations | log sigma ratio]``:
+The unconstrained vector is ``[xi (p) | log sd ratios (q) | atanh partial correlations | log sigma ratio | latents]``;
+latents are what a joint prior has beside the parameters (priors/joint.py).
 
     b     = its conditional mean given (T, sigma) + L^-T xi     see algebra/whitened.py
     sd_k  = reference_k exp(zeta_k)   and T = diag(sd) L, L from the canonical partial correlations tanh(c)
@@ -18,9 +19,10 @@ from scipy.special import gammaln
 
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
-from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes
+from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes, lower_factor
 from poolwise.algebra.whitened import backward, forward, unwhiten
 from poolwise.priors.density import prior_logpdf
+from poolwise.priors.joint import JointSet, encode, joint_logpdf
 
 HEADER = 16  # numbers at the start of the packed array: sizes first, then scalars
 LENGTH = 11  # where the header holds the length of the whole
@@ -37,7 +39,7 @@ class Reference:
     linear : ndarray (p,)
         The same precision times their prior mean.
     sd : ndarray (q,)
-        Group standard deviations, units of the data.
+        Group standard deviations in the coordinates of the algebra, units of the data.
     sigma : float
         Residual standard deviation, units of the data.
     """
@@ -64,6 +66,8 @@ class Collapsed:
         LKJ parameter of each block.
     reference : Reference
         Centre and scale of the unconstrained coordinates.
+    joint : tuple of JointSet
+        Parameters that share a joint prior.
     """
 
     stats: CrossProducts
@@ -71,16 +75,18 @@ class Collapsed:
     structure: BlockStructure
     eta: tuple[float, ...]
     reference: Reference
+    joint: tuple[JointSet, ...] = ()
 
     @property
     def size(self) -> int:
         """Length of the unconstrained vector."""
-        return self.stats.p + self.structure.q + self.structure.n_correlations + 1
+        latents = sum(len(one.centres) for one in self.joint)
+        return self.stats.p + self.structure.q + self.structure.n_correlations + 1 + latents
 
     def split(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """The parts xi, zeta, c and tau of unconstrained vectors (..., size)."""
         p, q, r = self.stats.p, self.structure.q, self.structure.n_correlations
-        return x[..., :p], x[..., p : p + q], x[..., p + q : p + q + r], x[..., -1]
+        return x[..., :p], x[..., p : p + q], x[..., p + q : p + q + r], x[..., p + q + r]
 
     def constrain(self, x: Array) -> "Draws":
         """Parameters in the units of the data, and what the algebra needs, for unconstrained vectors (D, size)."""
@@ -94,22 +100,24 @@ class Collapsed:
             L[..., start:stop, start:stop] = correlation_factor(np.tanh(c[..., at : at + count]), size)
             at += count
         sigma = self.reference.sigma * np.exp(tau)
-        T = (sd / self.basis.to_effects)[..., None] * L
+        T = (sd / self.basis.sd_scale)[..., None] * L
         s = (sigma / self.basis.y_scale) ** 2
         b = unwhiten(self.stats, self.reference.precision, self.reference.linear, xi, T, s)
-        return Draws(b, T, s, offset + b @ matrix.T, sd, L, sigma)
+        return Draws(b, T, s, offset + b @ matrix.T, lower_factor(self.basis.to_effects @ T), sigma)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of the parameters: b, T, s in the coordinates of the algebra, the rest in the units of the data."""
+    """Draws of the parameters: b, T, s in the coordinates of the algebra, the rest in the units of the data.
+
+    ``group_factor`` (D, q, q) is T with the group intercepts at zero, as Bambi, brms and lme4 report them.
+    """
 
     b: Array
     T: Array
     s: Array
     coefficients: Array
-    sd: Array
-    correlation_factor: Array
+    group_factor: Array
     sigma: Array
 
 
@@ -147,12 +155,13 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
         offset,
         matrix,
         reference.sd,
-        1.0 / basis.to_effects,
+        1.0 / basis.sd_scale,
         np.array(structure.sizes, dtype=float),
         shapes,
         coefficient_priors,
         sd_priors,
         sigma_prior,
+        encode(model.joint),
     ]
     packed = np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
     packed[LENGTH] = len(packed)
@@ -211,6 +220,7 @@ def log_posterior(x, packed, grad):
     sd_priors = packed[at : at + 4 * q].reshape(q, 4)
     at += 4 * q
     sigma_prior = packed[at : at + 4]
+    joint = packed[at + 4 :]
 
     value = packed[10]
     grad[:] = 0.0
@@ -287,15 +297,24 @@ def log_posterior(x, packed, grad):
     )
 
     # Priors of the coefficients at centred predictors.
+    tau = p + q + n_corr
+    coefficient, coefficient_bar, sd_bar, sigma_bar = np.empty(p), np.empty(p), np.zeros(q), 0.0
     for i in range(p):
-        coefficient = offset[i]
+        total = offset[i]
         for k in range(p):
-            coefficient += matrix[i, k] * b[k]
+            total += matrix[i, k] * b[k]
+        coefficient[i] = total
         row = coefficient_priors[i]
-        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], coefficient)
+        logp, coefficient_bar[i] = prior_logpdf(int(row[0]), row[1], row[2], row[3], total)
         value += logp
+    if joint[0] > 0:
+        logp, sigma_bar = joint_logpdf(
+            joint, coefficient, sd, sigma, x[tau + 1 :], coefficient_bar, sd_bar, grad[tau + 1 :]
+        )
+        value += logp
+    for i in range(p):
         for k in range(p):
-            b_bar[k] += slope * matrix[i, k]
+            b_bar[k] += coefficient_bar[i] * matrix[i, k]
     grad_s = backward(1.0, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T)
 
     # Group standard deviations; the log transform adds zeta to the density.
@@ -303,7 +322,7 @@ def log_posterior(x, packed, grad):
         row = sd_priors[k]
         logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], sd[k])
         value += logp + x[p + k]
-        total = slope * sd[k] + 1.0
+        total = (slope + sd_bar[k]) * sd[k] + 1.0
         for m in range(k + 1):
             total += grad_T[k, m] * T[k, m]
         grad[p + k] = total
@@ -325,7 +344,6 @@ def log_posterior(x, packed, grad):
 
     # Residual standard deviation.
     logp, slope = prior_logpdf(int(sigma_prior[0]), sigma_prior[1], sigma_prior[2], sigma_prior[3], sigma)
-    tau = p + q + n_corr
     value += logp + x[tau]
-    grad[tau] = grad_s * 2.0 * s + slope * sigma + 1.0
+    grad[tau] = grad_s * 2.0 * s + (slope + sigma_bar) * sigma + 1.0
     return value

@@ -49,7 +49,7 @@ def general_model(model: Collapsed, coefficients: Sequence[Prior], sds: Sequence
             terms += [pm.logp(pymc_distribution(prior), sd[k]) + pt.log(sd[k]) for k, prior in enumerate(sds)]
             L, jacobian = _correlation_graph(model, free.get("atanh_partial"))
             terms.append(jacobian)
-            T = (sd / basis.to_effects)[:, None] * L
+            T = (sd / basis.sd_scale)[:, None] * L
         s = (residual_sd / basis.y_scale) ** 2
         data = [pm.Data(f"statistic_{k}", value) for k, value in enumerate(statistics_inputs(stats))]
         xi = free["xi"] if stats.p else pt.zeros(0)

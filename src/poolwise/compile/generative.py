@@ -13,17 +13,19 @@ import pytensor.tensor as pt
 import xarray as xr
 
 from poolwise import names
+from poolwise.algebra.basis import centring
 from poolwise.algebra.theta import lkj_shapes
+from poolwise.compile.joint import joint_variables
 from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.errors import PriorError
-from poolwise.priors.distributions import IMPROPER
+from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design, GroupingFactor
 
-CENTRED_INTERCEPT = "Intercept_centred"
+CENTRED = "_centred"
 
 
-def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:
+def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bool = False) -> pm.Model:
     """PyMC model of a Gaussian design with its priors.
 
     Parameters
@@ -32,22 +34,29 @@ def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:
         The rows.
     priors : mapping of str to Prior
         Resolved, by parameter.
+    centred : bool, default False
+        Whether the priors of group intercepts stand at the means of their block's predictors, or at zero.
 
     Returns
     -------
     pm.Model
-        Variables as :func:`poolwise.names` says; the intercept's prior stands at centred predictors, ``Intercept`` is
-        the one on the scale of the data.
+        Variables as :mod:`poolwise.names` says. Priors at centred predictors are those of ``Intercept_centred`` and
+        ``1|g_sigma_centred``; ``Intercept``, ``1|g_sigma`` and ``corr|g`` follow from them, at predictors of zero.
     """
     coords: dict[str, Any] = {names.OBSERVATION: np.arange(design.n)}
     for factor in design.factors:
         coords[names.group_dim(factor.name)] = factor.labels
         coords |= {dim: list(factor.effects) for dim in names.correlation_dims(factor.name)}
     with pm.Model(coords=coords) as model:
-        mean = pt.as_tensor(design.offset) + _common_part(design, priors, model)
+        # A joint prior makes sigma itself, or the other parameters in units of sigma.
+        shared = priors[names.SIGMA].support == JOINT
+        sigma = None if shared else _named(model, names.SIGMA, priors[names.SIGMA])
+        given = joint_variables(design, priors, sigma)
+        if shared:
+            sigma = pm.Deterministic(names.SIGMA, given[names.SIGMA])
+        mean = pt.as_tensor(design.offset) + _common_part(design, priors, given, model)
         for factor in design.factors:
-            mean = mean + _group_part(factor, priors, model)
-        sigma = _named(model, names.SIGMA, priors[names.SIGMA])
+            mean = mean + _group_part(factor, priors, given, model, centred=centred)
         scale = sigma if design.weights is None or design.frequency else sigma / np.sqrt(design.weights)
         mean = pm.Deterministic("mu", mean, dims=names.OBSERVATION)
         if design.frequency:
@@ -58,7 +67,10 @@ def generative_model(design: Design, priors: Mapping[str, Prior]) -> pm.Model:
     return model
 
 
-def _named(model: pm.Model, name: str, prior: Prior):
+def _named(model: pm.Model, name: str, prior: Prior, given: Any = None):
+    """A variable under its prior, or under its name what a joint prior has given."""
+    if given is not None:
+        return pm.Deterministic(name, given)
     if prior.distribution == "JeffreysScale":
         # PyMC knows no density 1 / x: a flat positive variable and the density as a potential.
         value = pm.HalfFlat(name)
@@ -67,7 +79,7 @@ def _named(model: pm.Model, name: str, prior: Prior):
     return model.register_rv(pymc_distribution(prior), name)
 
 
-def _common_part(design: Design, priors: Mapping[str, Prior], model: pm.Model):
+def _common_part(design: Design, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model):
     """X b with centred predictors; the terms are registered under their names."""
     centre = design.X.mean(axis=0) if design.intercept >= 0 else np.zeros(design.X.shape[1])
     total: Any = np.zeros(design.n)
@@ -77,33 +89,39 @@ def _common_part(design: Design, priors: Mapping[str, Prior], model: pm.Model):
         if columns == [design.intercept]:
             continue
         name = design.variable(term, where)
-        parts = [priors[design.coefficient_names[k]] for k in columns]
+        parts = [(priors[own], given.get(own)) for own in (design.coefficient_names[k] for k in columns)]
         b = _vector(model, name, parts, None if levels is None else names.term_dim(term), levels)
         total = total + pt.dot(design.X[:, columns] - centre[columns], b)
         shift = shift + pt.dot(centre[columns], b)
     if design.intercept >= 0:
-        at_centre = _named(model, CENTRED_INTERCEPT, priors[names.INTERCEPT])
+        at_centre = _named(model, names.INTERCEPT + CENTRED, priors[names.INTERCEPT])
         pm.Deterministic(names.INTERCEPT, at_centre - shift)
         total = total + at_centre
     return total
 
 
-def _vector(model: pm.Model, name: str, priors: Sequence[Prior], dim: str | None, levels):
+def _vector(model: pm.Model, name: str, parts: Sequence[tuple[Prior, Any]], dim: str | None, levels):
     """Coefficients of one term as a vector; one variable, or one a column where their priors differ in kind."""
     if dim is None:
-        return pt.stack([_named(model, name, priors[0])])
+        return pt.stack([_named(model, name, *parts[0])])
     model.add_coord(dim, list(levels))
-    columns = [_named(model, f"{name}[{level}]", prior) for level, prior in zip(levels, priors, strict=True)]
+    columns = [_named(model, f"{name}[{level}]", *part) for level, part in zip(levels, parts, strict=True)]
     return pm.Deterministic(name, pt.stack(columns), dims=dim)
 
 
-def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model):
-    """Contribution of one grouping factor: T z by group, T = diag(sd) L."""
+def _group_part(
+    factor: GroupingFactor, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model, *, centred: bool
+):
+    """Contribution of one grouping factor: C T z by group, T = diag(sd) L, C from centred predictors to zero."""
     q, groups = len(factor.effects), names.group_dim(factor.name)
+    C = centring(factor.Z, factor.structure) if centred else np.eye(q)
+    moved = bool(np.any(np.eye(q) != C))
     sds = []
     for term in factor.terms:
         base = names.group_sd(term.name, factor.name)
-        parts = [priors[name] for name in factor.sd_names[term.columns]]
+        if moved and term.name == names.INTERCEPT:
+            base += CENTRED
+        parts = [(priors[name], given.get(name)) for name in factor.sd_names[term.columns]]
         dim = None
         if term.levels is not None:
             dim = names.expression_dim(term.name)
@@ -111,7 +129,15 @@ def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.M
                 dim = f"{dim}_{factor.name}"
         sds.append(_vector(model, base, parts, dim, term.levels))
     sd = pt.concatenate(sds)
-    T = sd[:, None] * _correlation_factor(factor, priors, model)
+    L = _correlation_factor(factor, priors)
+    T = pt.dot(C, sd[:, None] * L)
+    if moved:
+        variance = (T**2).sum(axis=1)
+        intercepts = [k for k, effect in enumerate(factor.effects) if effect == names.INTERCEPT]
+        pm.Deterministic(names.group_sd(names.INTERCEPT, factor.name), pt.sqrt(variance[intercepts[0]]))
+        L = T / pt.sqrt(variance)[:, None]
+    if factor.structure.n_correlations:
+        pm.Deterministic(names.correlation(factor.name), pt.dot(L, L.T), dims=names.correlation_dims(factor.name))
     z = pm.Normal(names.variable(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
     effects = pt.dot(z, T.T)  # (J, q)
     for term in factor.terms:
@@ -130,7 +156,7 @@ def _group_part(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.M
     return (pt.as_tensor(factor.Z) * effects[factor.codes]).sum(axis=1)
 
 
-def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model):
+def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior]):
     """Cholesky factor (q, q) of the correlations, from one Beta variable a partial correlation."""
     structure = factor.structure
     if not structure.n_correlations:
@@ -149,9 +175,7 @@ def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior], mod
                 left = left * (1 - partial**2)
                 index += 1
             entries[start + row][start + row] = pt.sqrt(left)
-    L = pt.stack([pt.stack(row) for row in entries])
-    pm.Deterministic(names.correlation(factor.name), pt.dot(L, L.T), dims=names.correlation_dims(factor.name))
-    return L
+    return pt.stack([pt.stack(row) for row in entries])
 
 
 def prior_predictive(model: pm.Model, priors: Mapping[str, Prior], draws: int, seed: int | None) -> xr.DataTree:

@@ -23,6 +23,8 @@ def pymc_distribution(prior: Prior) -> Any:
     """
     # PyTensor would take a Python float such as 2.0 for a float32, whose logarithm has seven digits.
     params = {name: np.asarray(value, dtype=np.float64) for name, value in prior.params.items()}
+    if prior.distribution == "PC":
+        return pm.Exponential.dist(-np.log(params["alpha"]) / params["u"])
     if prior.distribution == "SqrtInverseGamma":
         return pm.CustomDist.dist(params["alpha"], params["beta"], logp=_sqrt_inverse_gamma)
     if prior.distribution == "JeffreysScale":

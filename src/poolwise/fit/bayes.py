@@ -12,12 +12,14 @@ from poolwise import names
 from poolwise.algebra.conditional import fill_effects
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.compile.collapsed import Collapsed, Draws, pack
+from poolwise.errors import PriorError
 from poolwise.fit.nuts import run, sample_packed
 from poolwise.fit.reference import make_reference
 from poolwise.priors.density import prior_code
 from poolwise.priors.distributions import in_closed_set
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
+from poolwise.spec.joint import joint_sets
 from poolwise.spec.sufficient import Sufficient
 
 
@@ -68,13 +70,19 @@ def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str,
         correlation = priors.get(names.correlation(factor.name))
         eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes)
     reference = make_reference(sufficient, mean, precision)
-    return Collapsed(sufficient.stats, sufficient.basis, sufficient.structure, tuple(eta), reference)
+    joint = joint_sets(design, priors)
+    return Collapsed(sufficient.stats, sufficient.basis, sufficient.structure, tuple(eta), reference, joint)
 
 
 def scalar_priors(design: Design, priors: Mapping[str, Prior]) -> tuple[list[Prior], list[Prior], Prior]:
     """Priors of the coefficients, of the group sds and of sigma, in the order of the unconstrained vector."""
     sds = [priors[name] for factor in design.factors for name in factor.sd_names]
     return [priors[name] for name in design.coefficient_names], sds, priors[names.SIGMA]
+
+
+def all_closed(priors: Mapping[str, Prior]) -> bool:
+    """Whether poolwise's own kernel evaluates every prior."""
+    return all(in_closed_set(prior.distribution) for prior in priors.values())
 
 
 class CollapsedSampler:
@@ -93,12 +101,17 @@ class CollapsedSampler:
     """
 
     def __init__(self, design: Design, sufficient: Sufficient, priors: Mapping[str, Prior], door: str = "auto"):
+        self.sufficient = sufficient
         self.model = collapsed_model(design, sufficient, priors)
         self._priors = scalar_priors(design, priors)
         if door == "auto":
-            coefficients, sds, sigma = self._priors
-            closed = all(in_closed_set(prior.distribution) for prior in (*coefficients, *sds, sigma))
-            door = "direct" if closed else "general"
+            door = "direct" if all_closed(priors) else "general"
+        if door == "general" and self.model.joint:
+            others = sorted({prior.distribution for prior in priors.values() if not in_closed_set(prior.distribution)})
+            raise PriorError(
+                f"the collapsed form knows no joint prior beside {', '.join(others) or 'the general door'}; choose "
+                "another distribution, or Model.fit(form='generative')"
+            )
         self.door = door
 
     @cached_property
@@ -145,7 +158,7 @@ class CollapsedSampler:
             rows = slice(chain * settings.draws, (chain + 1) * settings.draws)
             rng = np.random.default_rng(seeds[chain])
             fill_effects(self.model.stats, draws.b[rows], draws.T[rows], draws.s[rows], rng, effects[rows])
-            effects[rows] *= self.model.basis.to_effects
+            effects[rows] = effects[rows] @ self.model.basis.to_effects.T
 
         with ThreadPoolExecutor(settings.cores) as pool:
             list(pool.map(one, range(settings.chains)))

@@ -45,4 +45,4 @@ def make_reference(sufficient: Sufficient, prior_mean: Array, prior_precision: A
     precision = matrix.T @ (prior_precision[:, None] * matrix)
     linear = matrix.T @ (prior_precision * (prior_mean - offset))
     sigma = float(np.sqrt(s)) * basis.y_scale
-    return Reference(precision, linear, relative_sd * np.sqrt(s) * basis.to_effects, sigma)
+    return Reference(precision, linear, relative_sd * np.sqrt(s) * basis.sd_scale, sigma)

@@ -10,6 +10,12 @@ from poolwise.algebra.profiled import Profiled, profile
 from poolwise.algebra.theta import BlockStructure
 from poolwise.fit.boundary import leave_boundary
 
+# Power of |Lambda| in the boundary-avoiding penalty, |Lambda Lambda'|^(3/4): the Wishart of q + 2.5 degrees of freedom
+# and infinite scale, for one effect the gamma of shape 2.5 and rate 0 on its sd relative to sigma, as blme has it.
+# Chung, Rabe-Hesketh, Dorie, Gelman & Liu (2013), Psychometrika 78, 685-709; Chung et al. (2015), JEBS 40, 136-157.
+BOUNDARY_AVOIDING = 1.5
+# Under a penalty the criterion is infinite at the boundary itself.
+LOWEST = 1e-10
 # The largest projected gradient, by theta, that still counts as a stationary point.
 GRADIENT_TOLERANCE = 1e-3
 
@@ -39,7 +45,9 @@ class Optimum:
     evaluations: int
 
 
-def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, start: Array | None = None) -> Optimum:
+def optimise(
+    stats: CrossProducts, structure: BlockStructure, *, reml: bool, start: Array | None = None, power: float = 0.0
+) -> Optimum:
     """Minimise the profiled criterion over theta, its diagonal elements bounded below by 0.
 
     Parameters
@@ -52,6 +60,9 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
         Restricted or ordinary likelihood.
     start : ndarray (q, q), optional
         Lambda to start from; the identity by default.
+    power : float, default 0
+        Of the penalty |Lambda|^power on the likelihood, which keeps an estimate off the boundary; see
+        :data:`BOUNDARY_AVOIDING`.
 
     Returns
     -------
@@ -60,7 +71,8 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
     Notes
     -----
     The criterion is even in a diagonal element, so 0 is always stationary there: an optimiser that steps onto the
-    bound stays. From every bound it reaches, steps back inside are therefore tried before the optimum is believed.
+    bound stays. From every bound it reaches, a way back inside is looked for before the optimum is believed, see
+    :mod:`poolwise.fit.boundary`.
     """
     if structure.q == 0:
         return Optimum(np.zeros((0, 0)), profile(stats, np.zeros((0, 0)), reml=reml), True, "closed form", 1)
@@ -72,9 +84,9 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
         at = profile(stats, structure.factor(theta), reml=reml)
         if not np.isfinite(at.criterion):
             return 1e300, np.zeros_like(theta)
-        return at.criterion, structure.theta(at.gradient)
+        return penalised(at.criterion, structure.theta(at.gradient), theta, structure, power)
 
-    bounds = [(0.0 if diagonal else None, None) for diagonal in structure.on_diagonal]
+    bounds = [(LOWEST if power else 0.0, None) if diagonal else (None, None) for diagonal in structure.on_diagonal]
 
     def descend(theta: Array):
         return minimize(
@@ -89,7 +101,8 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
     theta = structure.theta(np.eye(structure.q) if start is None else start)
     best = descend(theta)
     for _ in range(2 * structure.q):
-        inside = leave_boundary(best.x, best.fun, structure, criterion)
+        # A penalty is infinite at the boundary: nothing stops there.
+        inside = None if power else leave_boundary(best.x, best.fun, structure, criterion)
         if inside is None:
             break
         best = descend(inside)
@@ -100,6 +113,17 @@ def optimise(stats: CrossProducts, structure: BlockStructure, *, reml: bool, sta
     converged = bool(np.isfinite(at.criterion)) and largest < GRADIENT_TOLERANCE
     message = f"largest projected gradient {largest:.1e} after {evaluations} evaluations"
     return Optimum(structure.factor(theta), at, converged, message, evaluations)
+
+
+def penalised(
+    value: float, gradient: Array, theta: Array, structure: BlockStructure, power: float
+) -> tuple[float, Array]:
+    """The criterion and its gradient by theta with the likelihood multiplied by |Lambda|^power."""
+    if not power:
+        return value, gradient
+    diagonal, gradient = theta[structure.on_diagonal], gradient.copy()
+    gradient[structure.on_diagonal] -= 2 * power / diagonal
+    return value - 2 * power * float(np.log(diagonal).sum()), gradient
 
 
 def _polish(theta: Array, structure: BlockStructure, criterion) -> tuple[Array, Array]:

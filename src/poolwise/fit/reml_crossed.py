@@ -12,7 +12,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.profiled import Profiled
 from poolwise.algebra.theta import BlockStructure
 from poolwise.fit.boundary import leave_boundary
-from poolwise.fit.reml import GRADIENT_TOLERANCE, Optimum, _polish, optimise
+from poolwise.fit.reml import GRADIENT_TOLERANCE, LOWEST, Optimum, _polish, optimise, penalised
 
 # A start on the boundary would stay there, where the criterion is stationary; one far out is not worth its way back.
 LEAST_START, LARGEST_START = 0.05, 10.0
@@ -24,7 +24,7 @@ SINGLE_THREAD = 4000
 
 
 def optimise_crossed(
-    stats: CrossedProducts, structure: BlockStructure, *, reml: bool, start: Array | None = None
+    stats: CrossedProducts, structure: BlockStructure, *, reml: bool, start: Array | None = None, power: float = 0.0
 ) -> Optimum:
     """Minimise the profiled criterion over theta of all factors, its diagonal elements bounded below by 0.
 
@@ -38,6 +38,8 @@ def optimise_crossed(
         Restricted or ordinary likelihood.
     start : ndarray (q, q), optional
         Lambda to start from; the optimum of each factor alone by default.
+    power : float, default 0
+        Of the penalty |Lambda|^power, as in :func:`poolwise.fit.reml.optimise`.
 
     Returns
     -------
@@ -49,11 +51,12 @@ def optimise_crossed(
     From every bound that is reached a way back inside is looked for, see :mod:`poolwise.fit.boundary`.
     """
     with threadpool_limits(1 if stats.columns.Q < SINGLE_THREAD else None):
-        criterion = _Criterion(stats, structure, reml=reml)
+        criterion = _Criterion(stats, structure, reml=reml, power=power)
         theta = structure.theta(_start(stats, structure, reml=reml) if start is None else start)
         theta, promised = _descend(theta, structure, criterion)
         for _ in range(2 * structure.q):
-            inside = leave_boundary(theta, criterion(theta)[0], structure, criterion)
+            # A penalty is infinite at the boundary: nothing stops there.
+            inside = None if power else leave_boundary(theta, criterion(theta)[0], structure, criterion)
             if inside is None:
                 break
             theta, promised = _descend(inside, structure, criterion)
@@ -68,8 +71,8 @@ def optimise_crossed(
 class _Criterion:
     """The criterion and its gradient as functions of theta; the last evaluation is kept, each is dear."""
 
-    def __init__(self, stats: CrossedProducts, structure: BlockStructure, *, reml: bool):
-        self.stats, self.structure, self.reml = stats, structure, reml
+    def __init__(self, stats: CrossedProducts, structure: BlockStructure, *, reml: bool, power: float):
+        self.stats, self.structure, self.reml, self.power = stats, structure, reml, power
         self.evaluations = 0
         self._last: tuple[Array, Profiled] | None = None
 
@@ -84,7 +87,7 @@ class _Criterion:
         at = self.profiled(theta)
         if not np.isfinite(at.criterion):
             return 1e300, np.zeros_like(theta)
-        return at.criterion, self.structure.theta(at.gradient)
+        return penalised(at.criterion, self.structure.theta(at.gradient), theta, self.structure, self.power)
 
     def scale(self, theta: Array) -> Array:
         """A step of each element that changes the criterion by about one, were its factor the only one.
@@ -110,7 +113,7 @@ class _Criterion:
 
 def _descend(theta: Array, structure: BlockStructure, criterion: _Criterion) -> tuple[Array, float]:
     """Where L-BFGS-B stops, and the further descent that a Newton step with its Hessian promises."""
-    scale = criterion.scale(theta)
+    scale, lowest = criterion.scale(theta), LOWEST if criterion.power else 0.0
 
     def scaled(x: Array) -> tuple[float, Array]:
         value, gradient = criterion(x * scale)
@@ -121,7 +124,7 @@ def _descend(theta: Array, structure: BlockStructure, criterion: _Criterion) -> 
         theta / scale,
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0.0 if diagonal else None, None) for diagonal in structure.on_diagonal],
+        bounds=[(lowest if diagonal else None, None) for diagonal in structure.on_diagonal],
         options={"ftol": 1e-15, "gtol": 1e-5, "maxiter": 500, "maxls": 50},
     )
     slope = np.where(structure.on_diagonal & (found.x <= 0), 0.0, found.jac)

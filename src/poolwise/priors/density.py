@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numba
 
+from poolwise.priors.distributions import DISTRIBUTIONS, JOINT
+
 # Codes of the kernel; a half distribution is its parent at mu = 0 with twice the density.
 FLAT, NORMAL, STUDENT, LAPLACE, EXPONENTIAL, GAMMA, INVERSE_GAMMA, LOG_NORMAL, UNIFORM, JEFFREYS, SQRT_INVERSE_GAMMA = (
     range(11)
@@ -50,6 +52,9 @@ def prior_code(distribution: str, params: Mapping[str, float]) -> tuple[float, f
             return (LAPLACE, p["mu"], p["b"], 0.0)
         case "Exponential":
             return (EXPONENTIAL, p["lam"], 0.0, 0.0)
+        case "PC":
+            # P(sd > u) = alpha, Simpson et al. (2017), Statistical Science 32, section 3.3.
+            return (EXPONENTIAL, -math.log(p["alpha"]) / p["u"], 0.0, 0.0)
         case "Gamma":
             return (GAMMA, p["alpha"], p["beta"], 0.0)
         case "InverseGamma":
@@ -62,6 +67,9 @@ def prior_code(distribution: str, params: Mapping[str, float]) -> tuple[float, f
             return (UNIFORM, p["lower"], p["upper"], 0.0)
         case "JeffreysScale":
             return (JEFFREYS, 0.0, 0.0, 0.0)
+    if DISTRIBUTIONS[distribution].support == JOINT:
+        # A factor of 1: the density of the set stands in priors/joint.py.
+        return (FLAT, 0.0, 0.0, 0.0)
     raise ValueError(f"{distribution} is not of the closed set")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-REAL, POSITIVE, INTERVAL, CORRELATION = "real", "positive", "interval", "correlation"
+REAL, POSITIVE, INTERVAL, CORRELATION, JOINT = "real", "positive", "interval", "correlation", "joint"
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,9 @@ class Distribution:
     Parameters
     ----------
     arguments : dict of str to str
-        Name of each argument, as PyMC names it, and its domain: ``real`` or ``positive``.
+        Name of each argument, as PyMC names it, and its domain: ``real``, ``positive`` or ``share`` (between 0 and 1).
     support : str
-        real, positive, interval (between its arguments) or correlation (matrices).
+        real, positive, interval (between its arguments), correlation (matrices) or joint (several parameters).
     closed : bool
         Whether poolwise's own kernel evaluates its density; otherwise PyMC does.
     """
@@ -47,13 +47,28 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     "Weibull": Distribution({"alpha": "positive", "beta": "positive"}, POSITIVE, closed=False),
     "ChiSquared": Distribution({"nu": "positive"}, POSITIVE, closed=False),
     "Uniform": Distribution({"lower": "real", "upper": "real"}, INTERVAL),
+    "PC": Distribution({"u": "positive", "alpha": "share"}, POSITIVE),
     "LKJ": Distribution({"eta": "positive"}, CORRELATION),
+    "Decov": Distribution({"concentration": "positive", "shape": "positive", "scale": "positive"}, JOINT),
+    "ICCBeta": Distribution({"alpha": "positive", "beta": "positive", "nu": "positive", "sigma": "positive"}, JOINT),
+    "R2D2M2": Distribution({"mean_R2": "share", "prec_R2": "positive", "concentration": "positive"}, JOINT),
+    "Horseshoe": Distribution(
+        {"df": "positive", "expected_effects": "positive", "slab_scale": "positive", "slab_df": "positive"}, JOINT
+    ),
+}
+
+# The roles whose parameters share a joint prior.
+JOINT_ROLES = {
+    "Decov": ("group_sd_intercept", "group_sd_slope"),
+    "ICCBeta": ("group_sd_intercept", "residual_sd"),
+    "R2D2M2": ("slope", "group_sd_intercept", "group_sd_slope"),
+    "Horseshoe": ("slope",),
 }
 
 # Improper: nothing can be drawn from them.
 IMPROPER = ("Flat", "HalfFlat", "JeffreysScale")
 # Not of PyMC, so models handed to PyMC or Bambi must write them out.
-OWN = ("JeffreysScale", "SqrtInverseGamma", "LKJ")
+OWN = ("JeffreysScale", "SqrtInverseGamma", "PC", "LKJ", *JOINT_ROLES)
 
 
 def in_closed_set(name: str) -> bool:

@@ -37,6 +37,9 @@ class PriorPreset:
         intercept (at centred predictors), slope, group_sd_intercept, group_sd_slope, group_correlation, residual_sd.
     overrides : dict of str to Prior
         By parameter, in place of the role's prior.
+    group_intercept_at : {"mean", "zero"}
+        Where the priors of the sd of group intercepts and of their correlations stand: at the means of the predictors
+        of their block, as the intercept's own prior does, or at zero, as in brms and Bambi.
     """
 
     name: str
@@ -49,6 +52,7 @@ class PriorPreset:
     roles: Mapping[str, Prior]
     overrides: Mapping[str, Prior] = field(default_factory=dict)
     extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    group_intercept_at: str = "mean"
 
     def override(self, priors: Mapping[str, Any]) -> "PriorPreset":
         """The same preset with other priors for some parameters.

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from poolwise.errors import PriorError, near_names
-from poolwise.priors.distributions import CORRELATION, DISTRIBUTIONS, INTERVAL, POSITIVE, REAL
+from poolwise.priors.distributions import CORRELATION, DISTRIBUTIONS, INTERVAL, JOINT, POSITIVE, REAL
 from poolwise.priors.scale import RULES
 
 
@@ -99,7 +99,7 @@ class Prior:
 
     @property
     def support(self) -> str:
-        """The values it allows: real, positive, interval or correlation."""
+        """The values it allows: real, positive, interval, correlation or joint."""
         return DISTRIBUTIONS[self.distribution].support
 
     def fits(self, support: str) -> bool:
@@ -109,6 +109,8 @@ class Prior:
         if support == POSITIVE:
             lower = self.params.get("lower")
             return self.support == POSITIVE or (self.support == INTERVAL and isinstance(lower, float) and lower >= 0)
+        if support == JOINT:
+            return self.support == JOINT
         return self.support in (REAL, INTERVAL, POSITIVE)
 
     def __eq__(self, other: object) -> bool:
@@ -173,6 +175,8 @@ def _value(distribution: str, name: str, value: Any, domain: str) -> float | Sca
     number = _number(where, _scalar(value))
     if domain == "positive" and not number > 0:
         raise PriorError(f"{where} must be positive; got {number:g}")
+    if domain == "share" and not 0 < number < 1:
+        raise PriorError(f"{where} must lie between 0 and 1; got {number:g}")
     return number
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from poolwise.errors import PriorError, near_names
-from poolwise.priors.distributions import CORRELATION, POSITIVE, REAL
+from poolwise.priors.distributions import CORRELATION, JOINT, JOINT_ROLES, POSITIVE, REAL
 from poolwise.priors.prior import Prior, Scaled
 
 # What each role's prior must allow.
@@ -20,8 +20,14 @@ ROLES = {
 }
 TEXTS = ("name", "title", "description", "when", "when_not")
 LARGEST = 64_000
-# Rules that look at a predictor, and the only role whose parameters have one.
-RULE_ROLES = {"sd_y_over_sd_x": "slope", "sd_y_over_sd_x_within": "group_sd_slope"}
+# Rules that look at a predictor, and the only roles whose parameters have one.
+RULE_ROLES = {
+    "sd_y_over_sd_x": ("slope",),
+    "sd_y_over_sd_x_sample": ("slope",),
+    "sd_y_over_sd_x_population": ("slope", "group_sd_slope"),
+    "sd_y_over_sd_x_within": ("group_sd_slope",),
+    "sd_x_within_over_sd_y": ("group_sd_slope",),
+}
 
 
 def read_preset(path: Path) -> dict[str, Any]:
@@ -44,7 +50,7 @@ def read_preset(path: Path) -> dict[str, Any]:
     """
     content = _load(path)
     problems: list[str] = []
-    allowed = [*TEXTS, "references", "version", *ROLES, "overrides", "link", "family"]
+    allowed = [*TEXTS, "references", "version", "group_intercept_at", *ROLES, "joint", "overrides", "link", "family"]
     problems += [f"unknown key {key!r}; {near_names(key, allowed, 20)}" for key in content if key not in allowed]
     fields: dict[str, Any] = {"source": str(path)}
     for key in TEXTS:
@@ -57,23 +63,35 @@ def read_preset(path: Path) -> dict[str, Any]:
     version = content.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         problems.append(f"version must be a whole number from 1; found {version!r}")
+    fields["group_intercept_at"] = content.get("group_intercept_at", "mean")
+    if fields["group_intercept_at"] not in ("mean", "zero"):
+        problems.append(f"group_intercept_at must be 'mean' or 'zero'; found {fields['group_intercept_at']!r}")
     references = content.get("references", [])
     if not isinstance(references, list) or not all(isinstance(item, str) for item in references):
         problems.append(f"references must be a list of texts; found {references!r}")
     else:
         fields["references"] = tuple(references)
+    joint = _prior("[joint]", content["joint"], JOINT, problems) if "joint" in content else None
+    covered = JOINT_ROLES[joint.distribution] if joint else ()
+    problems += [
+        f"[{role}] is covered by [joint], {joint.distribution}; leave one of the two out"  # type: ignore[union-attr]
+        for role in covered
+        if role in content
+    ]
     fields["roles"] = {
-        role: _prior(f"[{role}]", content.get(role), support, problems) for role, support in ROLES.items()
+        role: joint if role in covered else _prior(f"[{role}]", content.get(role), support, problems)
+        for role, support in ROLES.items()
     }
     overrides = content.get("overrides", {})
     if not isinstance(overrides, Mapping):
         problems.append(f"overrides must be tables by parameter; found {overrides!r}")
         overrides = {}
     problems += [
-        f"[{role}] {name}: the rule {value.rule!r} looks at a predictor; it is for [{RULE_ROLES[value.rule]}]"
+        f"[{role}] {name}: the rule {value.rule!r} looks at a predictor; it is for "
+        + " and ".join(f"[{own}]" for own in RULE_ROLES[value.rule])
         for role, prior in fields["roles"].items()
         for name, value in (prior.params.items() if prior else ())
-        if isinstance(value, Scaled) and RULE_ROLES.get(value.rule, role) != role
+        if isinstance(value, Scaled) and role not in RULE_ROLES.get(value.rule, (role,))
     ]
     fields["overrides"] = {
         name: _prior(f'[overrides."{name}"]', entry, support_of(name), problems) for name, entry in overrides.items()

@@ -1,12 +1,13 @@
 """From preset, overrides and data to one prior of plain numbers for each parameter."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from poolwise.errors import PriorError, near_names
+from poolwise.priors.distributions import JOINT
 from poolwise.priors.presets import PriorPreset
 from poolwise.priors.prior import Prior, Scaled
 from poolwise.priors.read import ROLES
@@ -36,6 +37,8 @@ class ResolvedPrior:
         How its numbers came about; empty where they stood in the preset or the call.
     source : str
         The preset, or the call.
+    at : {"mean", "zero", ""}
+        For an intercept, its group sd and its correlations: the predictors' values at which the prior stands.
     """
 
     parameter: str
@@ -43,6 +46,7 @@ class ResolvedPrior:
     prior: Prior
     rule: str
     source: str
+    at: str = ""
 
 
 def resolve(
@@ -86,14 +90,43 @@ def resolve(
         else:
             prior, source = preset.roles[parameter.role], f"preset {preset.name!r}"
         support = ROLES[parameter.role]
-        if not prior.fits(support):
+        if prior.support == JOINT:
+            if parameter.name in from_call or parameter.name in from_preset:
+                raise PriorError(
+                    f"{prior.distribution} is a prior of several parameters together, not of {parameter.name!r} alone; "
+                    "write it as the table [joint] of a preset"
+                )
+        elif not prior.fits(support):
             raise PriorError(
                 f"the prior of {parameter.name!r} is {prior}, with {prior.support} support; "
                 f"this parameter is {_said(support)}"
             )
         numbers, rule = _numbers(prior, facts, parameter)
-        found.append(ResolvedPrior(parameter.name, parameter.role, numbers, rule, source))
-    return tuple(found)
+        at = _stands_at(parameter.role, preset, facts)
+        found.append(ResolvedPrior(parameter.name, parameter.role, numbers, rule, source, at))
+    return _whole(found)
+
+
+def _whole(resolved: list[ResolvedPrior]) -> tuple[ResolvedPrior, ...]:
+    """The same, checked that no joint prior of group sds and sigma has lost one side of what it divides."""
+    shared = {row.role for row in resolved if row.prior.distribution == "ICCBeta"}
+    if shared == {"group_sd_intercept"}:
+        raise PriorError("ICCBeta divides one variance between groups and residuals; an override took 'sigma' from it")
+    if shared != {"residual_sd"}:
+        return tuple(resolved)
+    # Without group intercepts all of the variance is the residuals'.
+    return tuple(
+        replace(row, prior=Prior("HalfStudentT", nu=row.prior.params["nu"], sigma=row.prior.params["sigma"]))
+        if row.prior.distribution == "ICCBeta"
+        else row
+        for row in resolved
+    )
+
+
+def _stands_at(role: str, preset: PriorPreset, facts: DataFacts) -> str:
+    if role == "intercept":
+        return "mean" if facts.intercept else "zero"
+    return preset.group_intercept_at if role in ("group_sd_intercept", "group_correlation") else ""
 
 
 def _said(support: str) -> str:
@@ -183,8 +216,8 @@ def _measure(value: Scaled, facts: DataFacts, parameter: Parameter) -> float:
 
 
 def priors_table(resolved: Sequence[ResolvedPrior]) -> pd.DataFrame:
-    """A row a parameter: parameter, role, distribution, rule, source."""
+    """A row a parameter: parameter, role, distribution, rule, source, and at which predictors it stands."""
     return pd.DataFrame(
-        [(row.parameter, row.role, str(row.prior), row.rule, row.source) for row in resolved],
-        columns=["parameter", "role", "distribution", "rule", "source"],
+        [(row.parameter, row.role, str(row.prior), row.rule, row.source, row.at) for row in resolved],
+        columns=["parameter", "role", "distribution", "rule", "source", "at"],
     )

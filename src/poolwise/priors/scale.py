@@ -24,9 +24,10 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class EffectFacts:
-    """A group-specific effect: sd of its column within groups, and whether it is the intercept."""
+    """A group-specific effect: sds of its column within groups and over all rows, and whether it is the intercept."""
 
     sd_within: float
+    sd: float
     intercept: bool
 
 
@@ -99,17 +100,57 @@ def sd_y_over_sd_x(facts: DataFacts, column: str) -> float:
     """
     found = facts.columns[column]
     sd = max(found.sd, (found.high - found.low) / 4) if found.binary else found.sd
-    if not sd > 0:
-        raise PriorError(f"the scale of {column!r} cannot follow the data: the column is constant; give it a prior")
-    return facts.sd_y / sd
+    return facts.sd_y / _positive(sd, column)
 
 
 def sd_y_over_sd_x_within(facts: DataFacts, column: str) -> float:
     """Response sd over the predictor's sd within groups."""
-    sd = facts.effects[column].sd_within
+    return facts.sd_y / _positive(facts.effects[column].sd_within, column)
+
+
+def sd_x_within_over_sd_y(facts: DataFacts, column: str) -> float:
+    """The reciprocal, the rate of an exponential or gamma prior of a group sd of slopes."""
+    return 1.0 / sd_y_over_sd_x_within(facts, column)
+
+
+def sd_y_over_sd_x_sample(facts: DataFacts, column: str) -> float:
+    """Response sd over predictor sd (n - 1) without a floor for rare indicators, as rstanarm has it."""
+    return facts.sd_y / _positive(facts.columns[column].sd, column)
+
+
+def sd_y_population(facts: DataFacts, column: str) -> float:
+    """Standard deviation of the response with divisor n, as Bambi has it."""
+    return facts.sd_y * _population(facts)
+
+
+def sd_y_over_sd_x_population(facts: DataFacts, column: str) -> float:
+    """Response sd over predictor sd over all rows, for common and group-specific slopes alike, as Bambi has it."""
+    known = facts.columns[column] if column in facts.columns else facts.effects[column]
+    return facts.sd_y / _positive(known.sd, column)
+
+
+def bambi_intercept_sd(facts: DataFacts, column: str) -> float:
+    """Bambi's sd of an intercept: 2.5 sd_y, inflated by the slopes' prior sds times the predictors' distance from zero.
+
+    sqrt((2.5 sd_y)^2 + sum (2.5 sd_y / sd_x)^2 mean_x^2), although the predictors are centred: it grows without bound
+    with the distance of a predictor from zero.
+    """
+    distance = sum((found.mean / _population_sd(facts, found)) ** 2 for found in facts.columns.values())
+    return 2.5 * sd_y_population(facts, column) * float(np.sqrt(1 + distance))
+
+
+def _population(facts: DataFacts) -> float:
+    return float(np.sqrt((facts.n - 1) / facts.n))
+
+
+def _population_sd(facts: DataFacts, column: ColumnFacts) -> float:
+    return column.sd * _population(facts)
+
+
+def _positive(sd: float, column: str) -> float:
     if not sd > 0:
-        raise PriorError(f"the scale of {column!r} cannot follow the data: the predictor is constant; give it a prior")
-    return facts.sd_y / sd
+        raise PriorError(f"the scale of {column!r} cannot follow the data: the column is constant; give it a prior")
+    return sd
 
 
 def median_y_rounded(facts: DataFacts, column: str) -> float:
@@ -130,6 +171,11 @@ RULES: dict[str, Callable[[DataFacts, str], float]] = {
         one_over_sd_y,
         sd_y_over_sd_x,
         sd_y_over_sd_x_within,
+        sd_x_within_over_sd_y,
+        sd_y_over_sd_x_sample,
+        sd_y_population,
+        sd_y_over_sd_x_population,
+        bambi_intercept_sd,
         median_y_rounded,
         mad_y_floored,
     )

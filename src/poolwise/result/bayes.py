@@ -359,6 +359,12 @@ class BayesFit:
         value = pointwise.rowwise(self, pointwise.log_density_of_left_out_rows(self))
         return az.loo(xr.DataTree.from_dict({"posterior": self.posterior, "log_likelihood": value}), **options)
 
+    def sensitivity(self) -> pd.DataFrame:
+        """Power-scaling sensitivity to each group of priors and to the likelihood, see :func:`.sensitivity`."""
+        from poolwise.result.sensitivity import sensitivity
+
+        return sensitivity(self)
+
     def save(self, path: str | Path) -> Path:
         """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""
         from poolwise.result.store import save_fit

@@ -29,6 +29,8 @@ class CrossedFit(FrequentistFit):
         From :func:`poolwise.fit.reml_crossed.optimise_crossed`.
     reml : bool
         Restricted or ordinary likelihood.
+    penalty : str, optional
+        Penalty on the likelihood.
 
     Notes
     -----
@@ -36,12 +38,14 @@ class CrossedFit(FrequentistFit):
     frames by factor, and ``theta`` has the elements of all factors in the order of the formula.
     """
 
-    def __init__(self, design: Design, collapsed: CrossedSufficient, optimum: Optimum, *, reml: bool):
+    def __init__(
+        self, design: Design, collapsed: CrossedSufficient, optimum: Optimum, *, reml: bool, penalty: str | None = None
+    ):
         # The parent reads from the collapsed form what both kinds have: basis, structure, and the numbers n and p.
-        super().__init__(design, collapsed, optimum, reml=reml)  # type: ignore[arg-type]
+        super().__init__(design, collapsed, optimum, reml=reml, penalty=penalty)  # type: ignore[arg-type]
         self.collapsed = collapsed
         # From the effects of the algebra to those in the units of the data, by factor.
-        self._to_effects = collapsed.stats.blocks(np.diag(collapsed.basis.to_effects))
+        self._to_effects = collapsed.stats.blocks(collapsed.basis.to_effects)
 
     @property
     def _T(self) -> Array:

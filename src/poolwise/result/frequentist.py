@@ -8,7 +8,7 @@ from scipy.special import ndtri, stdtrit
 
 from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.theta import sds_and_correlations
+from poolwise.algebra.theta import lower_factor, sds_and_correlations
 from poolwise.data.intake import as_frame
 from poolwise.errors import ArgumentError
 from poolwise.fit.reml import Optimum
@@ -33,6 +33,8 @@ class FrequentistFit:
         From :func:`poolwise.fit.reml.optimise`.
     reml : bool
         Restricted or ordinary likelihood.
+    penalty : str, optional
+        Penalty on the likelihood; :attr:`criterion` is without it.
 
     Attributes
     ----------
@@ -58,13 +60,18 @@ class FrequentistFit:
 
     intervals = ("total", "conditional")
 
-    def __init__(self, design: Design, sufficient: Sufficient, optimum: Optimum, *, reml: bool):
+    def __init__(
+        self, design: Design, sufficient: Sufficient, optimum: Optimum, *, reml: bool, penalty: str | None = None
+    ):
         basis, stats = sufficient.basis, sufficient.stats
         self.design, self.sufficient, self.optimum, self.reml = design, sufficient, optimum, reml
+        self.penalty = penalty
         self.converged, self.message = optimum.converged, optimum.message
         at = optimum.at
         self.sigma = float(np.sqrt(at.s) * basis.y_scale)
-        self.theta = sufficient.structure.theta(optimum.Lambda / basis.z_scale[:, None])
+        # Intercepts at zero, as lme4 reports them.
+        to_zero = lower_factor(basis.to_effects @ optimum.Lambda) / basis.y_scale
+        self.theta = sufficient.structure.theta(to_zero)
         degrees = stats.n - stats.p if reml else stats.n
         # Back to the units of the data: each degree of freedom brings log(y_scale^2), log|X'V^-1 X| brings log|R|^2.
         units = 2 * degrees * np.log(basis.y_scale)
@@ -81,10 +88,11 @@ class FrequentistFit:
 
     @property
     def method(self) -> str:
-        """How it was fitted: REML, ML or least squares."""
+        """How it was fitted: REML, ML or least squares, penalised or not."""
         if self.factor is None:
             return "least squares"
-        return "REML" if self.reml else "ML"
+        likelihood = "REML" if self.reml else "ML"
+        return likelihood if self.penalty is None else f"{likelihood} with the {self.penalty.replace('_', '-')} penalty"
 
     @property
     def fixef(self) -> pd.Series:
@@ -104,8 +112,16 @@ class FrequentistFit:
 
     @cached_property
     def _moments(self) -> tuple[Array, Array, Array]:
-        at = self.optimum.at
-        return conditional_moments(self.sufficient.stats, at.b, self.optimum.Lambda * np.sqrt(at.s), at.s)
+        """Conditional mean, covariance and slope on the algebra's b of the effects, in the units of the data."""
+        at, to_effects = self.optimum.at, self.sufficient.basis.to_effects
+        T = self.optimum.Lambda * np.sqrt(at.s)
+        mean, covariance, slope = conditional_moments(self.sufficient.stats, at.b, T, at.s)
+        return mean @ to_effects.T, to_effects @ covariance @ to_effects.T, to_effects @ slope
+
+    @property
+    def _group_factor(self) -> Array:
+        """T (q, q) in the units of the data."""
+        return self.sufficient.structure.factor(self.theta) * self.sigma
 
     def _effects_frame(self, values: Array) -> pd.DataFrame:
         factor = self._need_factor()
@@ -119,20 +135,19 @@ class FrequentistFit:
     @property
     def ranef(self) -> pd.DataFrame:
         """Conditional modes of the group-specific effects, groups by effects."""
-        return self._effects_frame(self._moments[0] * self.sufficient.basis.to_effects)
+        return self._effects_frame(self._moments[0])
 
     @property
     def ranef_sd(self) -> pd.DataFrame:
         """Conditional sds of the group-specific effects, common effects and variances taken as known."""
-        variances = np.einsum("jkk->jk", self._moments[1])
-        return self._effects_frame(np.sqrt(variances) * self.sufficient.basis.to_effects)
+        return self._effects_frame(np.sqrt(np.einsum("jkk->jk", self._moments[1])))
 
     @property
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances and residual variance; columns factor, var1, var2, vcov, sdcor, as lme4's table."""
         rows: list[tuple[str, str | None, str | None, float, float]] = []
         if self.factor is not None:
-            T = self.sufficient.structure.factor(self.theta) * self.sigma
+            T = self._group_factor
             sds, correlation = sds_and_correlations(T)
             effects = self.factor.effects
             rows += [(self.factor.name, e, None, sd**2, sd) for e, sd in zip(effects, sds, strict=True)]
@@ -166,8 +181,12 @@ class FrequentistFit:
 
     @property
     def is_singular(self) -> bool:
-        """Whether a diagonal element of theta is on its boundary 0 (lme4's definition, tolerance 1e-4)."""
-        return bool(np.any(self.theta[self.sufficient.structure.on_diagonal] < SINGULAR_TOLERANCE))
+        """Whether a diagonal element of theta is on its boundary 0 (lme4's definition, tolerance 1e-4).
+
+        Judged with the intercepts at the means of their block's predictors, so that a distant mean feigns nothing.
+        """
+        theta = np.diag(self.optimum.Lambda) / self.sufficient.basis.z_scale
+        return bool(np.any(theta < SINGULAR_TOLERANCE))
 
     @property
     def fitted(self) -> Array:
@@ -216,14 +235,13 @@ class FrequentistFit:
         if self.factor is not None:
             codes, Z = self.factor.codes_of(frame), self.factor.Z_of(frame)
             known = codes >= 0
-            scaled = Z * self.sufficient.basis.to_effects
             _, cov, slope = self._moments
-            T = self.optimum.Lambda * np.sqrt(self.optimum.at.s)
+            T = self._group_factor
             # A new group stands in the last place: no data, so the population's covariance and no slope on b.
             cov = np.concatenate([cov, (T @ T.T)[None]])
             slope = np.concatenate([slope, np.zeros_like(slope[:1])])
-            h = h + np.einsum("nk,nkp->np", scaled, slope[codes])
-            variance = np.einsum("nk,nkl,nl->n", scaled, cov[codes], scaled)
+            h = h + np.einsum("nk,nkp->np", Z, slope[codes])
+            variance = np.einsum("nk,nkl,nl->n", Z, cov[codes], Z)
         mean = self._mean(X, offset, codes, Z)
         half = self._quantile(tables.check_level(level)) * np.sqrt(
             variance + np.einsum("np,pr,nr->n", h, self._cov_b, h)
@@ -262,7 +280,7 @@ class FrequentistFit:
         if self.factor is None:
             se = np.zeros(len(common)) if conditional else self.se.to_numpy()
             return self.fixef.to_numpy()[None], se[None], common
-        factor, scale = self.factor, self.sufficient.basis.to_effects
+        factor = self.factor
         mean, cov, slope = self._moments
         terms = tables.coefficient_terms(self.design, factor)
         estimate, variance = np.zeros((factor.J, len(terms))), np.zeros((factor.J, len(terms)))
@@ -272,9 +290,9 @@ class FrequentistFit:
         h[:, : len(common)] = self._matrix
         for k, effect in enumerate(factor.effects):
             at = terms.index(effect)
-            estimate[:, at] += scale[k] * mean[:, k]
-            h[:, at] += scale[k] * slope[:, k]
-            variance[:, at] = scale[k] ** 2 * cov[:, k, k]
+            estimate[:, at] += mean[:, k]
+            h[:, at] += slope[:, k]
+            variance[:, at] = cov[:, k, k]
         if not conditional:
             variance += np.einsum("jta,ab,jtb->jt", h, self._cov_b, h)
         return estimate, np.sqrt(variance), terms

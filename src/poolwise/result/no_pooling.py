@@ -142,7 +142,9 @@ def plain_basis(design: Design) -> Basis:
     y = design.y - design.offset
     basis = make_basis(design.X, np.zeros((design.n, 0)), y, design.intercept)
     scale = np.sqrt(((design.X - basis.centre) ** 2).mean(axis=0))
-    return Basis(basis.y_shift, basis.y_scale, basis.centre, np.diag(scale), basis.z_scale, basis.intercept)
+    return Basis(
+        basis.y_shift, basis.y_scale, basis.centre, np.diag(scale), basis.z_centre, basis.z_scale, basis.intercept
+    )
 
 
 def regressions(

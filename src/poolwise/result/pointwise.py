@@ -8,6 +8,7 @@ import xarray as xr
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.leave_one_out import leave_one_out
+from poolwise.algebra.theta import lower_factor
 from poolwise.errors import FitError
 from poolwise.result import tables
 from poolwise.spec.sufficient import sufficient
@@ -63,7 +64,9 @@ def log_density_of_left_out_rows(fit: "BayesFit") -> Array:
     b = np.linalg.solve(matrix, (fit.coefficients - offset).T).T
     Z = np.zeros((design.n, 0)) if factor is None else factor.Z
     codes = np.zeros(design.n, dtype=np.int64) if factor is None else factor.codes
-    T = np.zeros((len(b), 0, 0)) if factor is None else fit.factor_draws(factor) / basis.to_effects[:, None]
+    T = np.zeros((len(b), 0, 0))
+    if factor is not None:
+        T = lower_factor(np.linalg.solve(basis.to_effects, fit.factor_draws(factor)))
     s = (fit.sigma_draws / basis.y_scale) ** 2
     X, Z, y = basis.rows(design.X, Z, design.y - design.offset)
     return leave_one_out(rows.stats, b, T, s, X, Z, y, codes, design.weights) - np.log(basis.y_scale)

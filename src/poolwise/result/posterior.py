@@ -7,6 +7,7 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.theta import sds_and_correlations
 from poolwise.compile.collapsed import Draws
 from poolwise.fit.bayes import Sampling
 from poolwise.spec.design import Design
@@ -137,11 +138,11 @@ def collapsed_tree(design: Design, draws: Draws, effects: Array, stats: xr.Datas
     def by_chain(value: Array) -> Array:
         return value.reshape(*shape, *value.shape[1:])
 
-    L = draws.correlation_factor
     sds, correlations, by_factor = {}, {}, {}
     for factor in design.factors:
-        sds[factor.name], by_factor[factor.name] = by_chain(draws.sd), by_chain(effects)
-        correlations[factor.name] = by_chain(L @ L.swapaxes(-1, -2))
+        sd, correlation = sds_and_correlations(draws.group_factor)
+        sds[factor.name], by_factor[factor.name] = by_chain(sd), by_chain(effects)
+        correlations[factor.name] = by_chain(correlation)
     posterior = posterior_dataset(
         design, by_chain(draws.coefficients), sds, correlations, by_chain(draws.sigma), by_factor
     )

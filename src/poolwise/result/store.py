@@ -21,7 +21,7 @@ from poolwise.result.bayes import BayesFit
 from poolwise.spec.design import build_design
 from poolwise.spec.formula import parse_formula
 
-FORMAT = 1
+FORMAT = 2
 RECIPE = "poolwise_recipe"
 CHECKSUMS = "poolwise_checksums"
 ROWS = "rows"
@@ -60,7 +60,7 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
         "form": fit.form,
         "settings": fit.settings.__dict__,
         "priors": [
-            [r.parameter, r.role, r.prior.distribution, dict(r.prior.params), r.rule, r.source]
+            [r.parameter, r.role, r.prior.distribution, dict(r.prior.params), r.rule, r.source, r.at]
             for r in fit.resolved_priors
         ],
     }
@@ -122,8 +122,8 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
         )
         design = build_design(formula, table, weights)
         priors = [
-            ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source)
-            for parameter, role, distribution, params, rule, source in recipe["priors"]
+            ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
+            for parameter, role, distribution, params, rule, source, at in recipe["priors"]
         ]
         del tree[ROWS]
         tree.attrs = {}

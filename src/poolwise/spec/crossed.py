@@ -5,7 +5,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from poolwise.algebra.basis import Basis, make_basis
+from poolwise.algebra.basis import Basis, centring, make_basis
 from poolwise.algebra.crossed import CrossedProducts, crossed_products
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import BlockStructure
@@ -64,7 +64,7 @@ def crossed_sufficient(design: Design) -> CrossedSufficient:
     structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
     Z = np.column_stack([factor.Z for factor in design.factors])
     y = design.y - design.offset
-    basis = make_basis(design.X, Z, y, design.intercept)
+    basis = make_basis(design.X, Z, y, design.intercept, centring(Z, structure))
     X, Z, y = basis.rows(design.X, Z, y)
     stats = crossed_products(
         X,

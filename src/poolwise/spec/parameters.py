@@ -42,6 +42,7 @@ def facts_of(design: Design) -> DataFacts:
         effects={
             sd_name: EffectFacts(
                 sd_within=0.0 if effect == names.INTERCEPT else within_group_sd(factor.Z[:, k], factor.codes),
+                sd=float(factor.Z[:, k].std(ddof=1)) if design.n > 1 else 0.0,
                 intercept=effect == names.INTERCEPT,
             )
             for factor in design.factors

@@ -48,6 +48,17 @@ class Specification:
         """The priors by parameter."""
         return {row.parameter: row.prior for row in self.resolved}
 
+    @property
+    def centred(self) -> bool:
+        """Whether the priors of group intercepts stand at the means of their block's predictors."""
+        return self.preset.group_intercept_at == "mean"
+
+    def with_priors(self, priors) -> "Specification":
+        """The same question under other priors."""
+        preset, overrides = as_preset(priors)
+        resolved = resolve(preset, facts_of(self.design), parameters_of(self.design), overrides)
+        return replace(self, preset=preset, resolved=resolved)
+
 
 def specify(
     formula: str,

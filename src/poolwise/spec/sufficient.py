@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from poolwise.algebra.basis import Basis, make_basis
+from poolwise.algebra.basis import Basis, centring, make_basis
 from poolwise.algebra.crossproducts import CrossProducts, cross_products
 from poolwise.algebra.theta import BlockStructure
 from poolwise.errors import FitError
@@ -31,7 +31,9 @@ class Sufficient:
     structure: BlockStructure
 
 
-def sufficient(design: Design, rows: NDArray[np.bool_] | None = None, basis: Basis | None = None) -> Sufficient:
+def sufficient(
+    design: Design, rows: NDArray[np.bool_] | None = None, basis: Basis | None = None, *, centred: bool = True
+) -> Sufficient:
     """Collapse a design.
 
     Parameters
@@ -42,6 +44,8 @@ def sufficient(design: Design, rows: NDArray[np.bool_] | None = None, basis: Bas
         Only these rows.
     basis : Basis, optional
         Coordinates to use, so that statistics of different rows subtract; chosen for the design by default.
+    centred : bool, default True
+        Whether the algebra's group intercepts stand at the means of their block's predictors, or at zero.
 
     Returns
     -------
@@ -62,10 +66,11 @@ def sufficient(design: Design, rows: NDArray[np.bool_] | None = None, basis: Bas
     Z = factor.Z if factor else np.zeros((design.n, 0))
     codes = factor.codes if factor else np.zeros(design.n, dtype=np.int64)
     y = design.y - design.offset
-    basis = basis or make_basis(design.X, Z, y, design.intercept)
+    structure = factor.structure if factor else BlockStructure(())
+    basis = basis or make_basis(design.X, Z, y, design.intercept, centring(Z, structure) if centred else None)
     chosen = slice(None) if rows is None else rows
     X, Z, y = basis.rows(design.X[chosen], Z[chosen], y[chosen])
     weights = None if design.weights is None else design.weights[chosen]
     J = factor.J if factor else 0
     stats = cross_products(X, Z, y, codes[chosen], J, weights, frequency=design.frequency)
-    return Sufficient(basis, stats, factor.structure if factor else BlockStructure(()))
+    return Sufficient(basis, stats, structure)

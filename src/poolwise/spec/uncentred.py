@@ -1,4 +1,8 @@
-"""Varying slopes on a predictor far from zero: the group intercepts then stand far outside the data."""
+"""Varying slopes on a predictor far from zero, where the group intercepts stand far outside the data.
+
+Correlated effects are centred by the algebra, and their priors by the preset unless it puts them at zero; uncorrelated
+effects are uncorrelated at zero only, so that the formula itself has to be centred.
+"""
 
 import numpy as np
 import pandas as pd
@@ -11,12 +15,14 @@ from poolwise.spec.design import Design
 DISTANCE = 5.0
 
 
-def uncentred_slopes(design: Design) -> pd.DataFrame:
+def uncentred_slopes(design: Design, *, centred: bool) -> pd.DataFrame:
     """Numeric predictors with varying slopes, beside varying intercepts, whose mean is far from zero.
 
     Parameters
     ----------
     design : Design
+    centred : bool
+        Whether the intercepts of correlated effects stand at the means of their predictors.
 
     Returns
     -------
@@ -27,7 +33,10 @@ def uncentred_slopes(design: Design) -> pd.DataFrame:
     for factor in design.factors:
         if names.INTERCEPT not in factor.effects:
             continue
+        beside = factor.structure.block_of[factor.effects.index(names.INTERCEPT)]
         for k, effect in enumerate(factor.effects):
+            if centred and factor.structure.block_of[k] == beside:
+                continue
             mean, sd = float(factor.Z[:, k].mean()), float(factor.Z[:, k].std())
             if effect != names.INTERCEPT and sd > 0 and abs(mean) > DISTANCE * sd:
                 rows.append((factor.name, effect, mean, sd, abs(mean) / sd))

@@ -1,0 +1,82 @@
+"""Joint priors: the posterior agrees with rstanarm's, and the collapsed with the generative form."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from arviz_stats.base import array_stats
+
+import poolwise as pw
+from conftest import reference
+
+MCSE_LIMIT = 4.0
+
+
+def effective(draws) -> float:
+    return float(array_stats.ess(draws, chain_axis=0, draw_axis=1))
+
+
+def test_the_posterior_under_decov_is_that_of_rstanarm():
+    model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), priors="rstanarm")
+    fit = model.fit(draws=5000, seed=11, progress=False)
+    theirs, posterior = reference("sleepstudy__slope.rstanarm"), fit.data["posterior"]
+    one, two = (posterior[f"{name}|Subject_sigma"].to_numpy() for name in ("1", "Days"))
+    ours = {
+        "(Intercept)": posterior["Intercept"].to_numpy(),
+        "Days": posterior["Days"].to_numpy(),
+        "sigma": posterior["sigma"].to_numpy(),
+        "Sigma[Subject:(Intercept),(Intercept)]": one**2,
+        "Sigma[Subject:Days,(Intercept)]": one * two * posterior["corr|Subject"].to_numpy()[:, :, 0, 1],
+        "Sigma[Subject:Days,Days]": two**2,
+    }
+    assert set(ours) <= set(theirs["params"])
+    for name, draws in ours.items():
+        expected = theirs["params"][name]
+        ess = effective(draws)
+        mcse = np.hypot(expected["mcse_mean"], draws.std() / np.sqrt(ess))
+        assert abs(draws.mean() - expected["mean"]) < MCSE_LIMIT * mcse, name
+        for label, probability in (("q5", 0.05), ("q95", 0.95)):
+            mcse = float(array_stats.mcse(draws, chain_axis=0, draw_axis=1, method="quantile", prob=probability))
+            both = np.hypot(mcse, mcse * np.sqrt(ess / expected["ess_tail"]))
+            assert abs(np.quantile(draws, probability) - expected[label]) < MCSE_LIMIT * both, (name, label)
+
+
+def small_table() -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    g, x, z = np.repeat(list("abcdefgh"), 6), rng.normal(1, 2, 48), rng.normal(0, 0.3, 48)
+    u = rng.normal(0, [1.0, 0.4], (8, 2))
+    y = 2 + 0.5 * x + np.repeat(u[:, 0], 6) + np.repeat(u[:, 1], 6) * x + rng.normal(size=48)
+    return pd.DataFrame({"g": g, "x": x, "z": z, "y": y})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["rstanarm", "icc_beta"])
+def test_collapsed_and_generative_forms_agree(preset):
+    """One has the density of what is sampled, the other draws the pieces: a wrong Jacobian would part them."""
+    model = pw.Model("y ~ x + z + (x | g)", small_table(), priors=preset)
+    fits = [
+        model.fit(draws=2000, seed=3, form=form, progress=False, target_accept=0.98) for form in ("auto", "generative")
+    ]
+    for name in ("Intercept", "x", "z", "sigma", "1|g_sigma", "x|g_sigma"):
+        one, two = (fit.data["posterior"][name].to_numpy() for fit in fits)
+        # Logs of the sds, whose tails are long.
+        one, two = (np.log(one), np.log(two)) if "sigma" in name else (one, two)
+        mcse = np.hypot(one.std() / np.sqrt(effective(one)), two.std() / np.sqrt(effective(two)))
+        assert abs(one.mean() - two.mean()) < MCSE_LIMIT * mcse, name
+
+
+def test_a_joint_prior_beside_one_that_pymc_evaluates_is_sampled_in_the_generative_form():
+    preset = pw.load_preset("rstanarm").override({"x": pw.Prior("Gumbel", mu=0, beta=2)})
+    model = pw.Model("y ~ x + (1 | g)", small_table(), priors=preset)
+    with pytest.raises(pw.PoolwiseError, match="knows no joint prior beside Gumbel; choose another distribution"):
+        model.fit(form="collapsed", progress=False)
+
+
+def test_overrides_leave_a_joint_prior():
+    data = small_table()
+    model = pw.Model("y ~ x + z + (x | g)", data, priors=pw.load_preset("horseshoe").override({"z": pw.Prior("Flat")}))
+    (one,) = model.sampler.model.joint
+    assert [position for position, _ in one.coefficients] == [1]
+    with pytest.raises(pw.PoolwiseError, match="an override took 'sigma' from it"):
+        pw.Model("y ~ x + (1 | g)", data, priors=pw.load_preset("icc_beta").override({"sigma": pw.Prior("HalfFlat")}))
+    alone = pw.Model("y ~ x", data, priors="icc_beta")
+    assert alone.specification.priors["sigma"].distribution == "HalfStudentT"
