@@ -31,7 +31,7 @@ def test_every_reweighted_row_agrees_with_its_own_refit(model, compared):
     assert len(reweighted) >= 3
     for name in reweighted:
         ess = float(compared.methods.loc[name, "ess"])
-        fit = model.with_priors(name).fit(draws=4000, seed=9, progress=False)
+        fit = model.with_priors(name).fit(draws=4000, seed=9, progress=False, target_accept=0.98)
         own = compared.table[compared.table["preset"] == name].set_index("quantity")
         for quantity, draws in _quantities(fit).items():
             if quantity.startswith("pooling"):
@@ -43,11 +43,17 @@ def test_every_reweighted_row_agrees_with_its_own_refit(model, compared):
             assert abs(own.loc[quantity, "estimate"] - draws.mean()) < MCSE_LIMIT * mcse, (name, quantity)
 
 
-def test_far_priors_are_refitted_and_the_shift_is_shown(compared):
-    methods = compared.methods
-    assert methods["method"].iloc[0] == "fitted"
-    assert methods.loc["article_2020_lmm", "method"] == "refitted"
-    assert methods.loc["article_2020_lmm", "pareto_k"] > 0.7
+@pytest.mark.filterwarnings("ignore::poolwise.errors.ConvergenceWarning")  # a prior at odds with the data diverges
+def test_what_cannot_be_reweighted_is_refitted(model):
+    """Slopes known to three digits have no draws in common with the default's; the other prior has latents."""
+    exact = pw.load_preset("weakly_informative").override({"std_age": pw.Prior("Normal", mu=30, sigma=0.001)})
+    methods = pw.compare_priors(model, [exact, "r2d2m2"]).methods
+    assert list(methods["method"]) == ["fitted", "refitted", "refitted"]
+    assert methods["pareto_k"].iloc[1] > 0.7 and np.isnan(methods["pareto_k"].iloc[2])
+
+
+def test_the_shift_is_shown(compared):
+    assert compared.methods["method"].iloc[0] == "fitted"
     shift = compared.table.set_index(["preset", "quantity"])["shift"]
     assert shift["article_2020_lmm", "std_age"] > 0.5
     assert abs(shift["gelman_half_t", "std_age"]) < 0.1
@@ -55,6 +61,7 @@ def test_far_priors_are_refitted_and_the_shift_is_shown(compared):
     assert "reweighted" in repr(compared) and "<table" in compared._repr_html_()
 
 
+@pytest.mark.filterwarnings("ignore::poolwise.errors.ConvergenceWarning")  # 20 draws give a tree of the right shape
 @pytest.mark.parametrize("preset", ["gelman_half_t", "pc", "boundary_avoiding", "few_groups"])
 def test_the_ratio_of_densities_is_that_of_the_kernel(model, preset):
     """These presets have the default's coefficient priors, so the sampler's coordinates mean the same parameters."""

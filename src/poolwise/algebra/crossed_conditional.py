@@ -9,7 +9,7 @@ H = Lambda_r S^-1 Lambda_r', and those of group j of the eliminated factor, give
 
 References
 ----------
-Henderson (1975), Biometrics 31, 423-447; Bates, Maechler, Bolker & Walker (2015), equation 56.
+Henderson (1975), Biometrics 31, 423-447; Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1).
 """
 
 from collections.abc import Sequence

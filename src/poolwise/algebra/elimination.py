@@ -9,8 +9,8 @@ so that |I + Lambda'Z'Z Lambda| = |S| prod |M_j|. The dense S costs Q^2 numbers 
 
 References
 ----------
-Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), section 5.4; Bates, Alday, Kleinschmidt, Calderon,
-Zhan, Noack et al., MixedModels.jl, which eliminates the same way.
+Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), section 3, for the system; the documentation of
+MixedModels.jl, which eliminates by blocks in the same way.
 """
 
 from dataclasses import dataclass
@@ -64,11 +64,9 @@ class Elimination:
     gram: Array
     logdet: float
 
-    def solve(self, rhs: Array, *, transposed: bool = False) -> Array:
-        """U^-1 rhs, or U^-T rhs."""
-        if not len(rhs):
-            return rhs
-        return lapack.dtrtrs(self.U, rhs, lower=0, trans=int(transposed))[0]
+    def solve(self, rhs: Array) -> Array:
+        """U^-1 rhs."""
+        return lapack.dtrtrs(self.U, rhs, lower=0)[0] if len(rhs) else rhs
 
     def back(self, V: Array) -> Array:
         """Spherical effects of the eliminated factor (J_e, q_e, k) where those of the others are V (Q, k).

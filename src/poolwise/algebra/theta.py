@@ -89,7 +89,8 @@ def lower_factor(A: Array) -> Array:
     """
     R = np.linalg.qr(A.swapaxes(-1, -2), mode="r")
     signs = np.where(np.einsum("...kk->...k", R) < 0, -1.0, 1.0)
-    return np.tril((R * signs[..., None]).swapaxes(-1, -2))
+    # Adding zero turns -0.0 into 0.0.
+    return np.tril((R * signs[..., None]).swapaxes(-1, -2)) + 0.0
 
 
 def sds_and_correlations(T: Array) -> tuple[Array, Array]:

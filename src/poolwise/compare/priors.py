@@ -1,7 +1,6 @@
 """How every conclusion moves with the prior: one fit, reweighted to each preset where that is reliable."""
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from arviz_stats.base import array_stats
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.errors import ArgumentError, ConvergenceWarning, PriorError
+from poolwise.errors import ArgumentError, PriorError
 from poolwise.model import Model
 from poolwise.result import tables
 from poolwise.result.bayes import BayesFit
@@ -20,7 +19,7 @@ from poolwise.result.pooling_factor import pooling_factor_draws
 # Above this Pareto k importance weights are unreliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)).
 K_LIMIT = 0.7
 # Draws of which the pooling factor is worked out; its Monte Carlo error is then below 0.02.
-POOLING_DRAWS = 250
+POOLING_DRAWS = 500
 
 
 @dataclass(frozen=True)
@@ -107,14 +106,13 @@ def compare_priors(
     tables.check_level(level)
     if isinstance(presets, str) or not len(presets):
         raise ArgumentError(f"presets must be a list of presets, such as ['brms', 'flat']; got {presets!r}")
-    others: dict[str, Model] = {}
+    own, others = _name(model, {}), dict[str, Model]()
     for priors in presets:
         other = model.with_priors(priors)
-        name = _name(other, others)
+        name = _name(other, {own, *others})
         if other.specification.resolved != model.specification.resolved:
             others[name] = other
     base = model.fit(seed=seed, progress=progress, **settings)
-    own = _name(model, {})
     quantities = _quantities(base)
     ours = log_prior_or_none(base, model)
     rows, methods = [_summary(own, quantities, None, level)], {own: ("fitted", np.nan, np.nan)}
@@ -127,9 +125,7 @@ def compare_priors(
             rows.append(_summary(name, quantities, weights, level))
             methods[name] = ("reweighted", k, 1 / float((weights**2).sum()))
             continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", ConvergenceWarning)
-            refit = other.fit(seed=seed, progress=progress, **settings)
+        refit = other.fit(seed=seed, progress=progress, **settings)
         rows.append(_summary(name, _quantities(refit), None, level))
         methods[name] = ("refitted", k, np.nan)
     table = pd.concat(rows, ignore_index=True)
@@ -139,9 +135,9 @@ def compare_priors(
     return PriorComparison(table, how, level)
 
 
-def _name(model: Model, taken: dict) -> str:
-    """The preset's name, told apart where the call has changed something in it."""
-    changed = any(row.source == "call" for row in model.specification.resolved)
+def _name(model: Model, taken: Collection[str]) -> str:
+    """The preset's name, told apart where something in it was changed."""
+    changed = any(row.source == "call" or row.source.endswith("override") for row in model.specification.resolved)
     name = model.specification.preset.name + (" (changed)" if changed else "")
     while name in taken:
         name += "'"
@@ -163,9 +159,11 @@ def _smoothed(log_ratio: Array) -> tuple[Array | None, float]:
         return None, np.inf
     if np.ptp(log_ratio) < 1e-9:
         return np.full(len(log_ratio), 1 / len(log_ratio)), -np.inf
-    smoothed, k = array_stats.psislw(log_ratio - log_ratio.max())
+    # ArviZ takes the negative of log weights there: of leave-one-out, the log likelihood.
+    smoothed, k = array_stats.psislw(log_ratio.max() - log_ratio)
     weights = np.exp(smoothed - smoothed.max())
-    return weights / weights.sum(), float(k)
+    # Weights so unequal that no tail can be fitted to them have no k.
+    return weights / weights.sum(), float(k) if np.isfinite(k) else np.inf
 
 
 def _quantities(fit: BayesFit) -> dict[str, Array]:

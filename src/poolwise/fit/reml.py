@@ -8,9 +8,8 @@ from scipy.optimize import minimize
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.algebra.profiled import Profiled, profile
 from poolwise.algebra.theta import BlockStructure
+from poolwise.fit.boundary import leave_boundary
 
-# A descent smaller than this on the scale of the criterion (minus twice a log-likelihood) is no descent.
-CRITERION_TOLERANCE = 1e-9
 # Power of |Lambda| in the boundary-avoiding penalty, |Lambda Lambda'|^(3/4): the Wishart of q + 2.5 degrees of freedom
 # and infinite scale, for one effect the gamma of shape 2.5 and rate 0 on its sd relative to sigma, as blme has it.
 # Chung, Rabe-Hesketh, Dorie, Gelman & Liu (2013), Psychometrika 78, 685-709; Chung et al. (2015), JEBS 40, 136-157.
@@ -72,7 +71,8 @@ def optimise(
     Notes
     -----
     The criterion is even in a diagonal element, so 0 is always stationary there: an optimiser that steps onto the
-    bound stays. From every bound it reaches, steps back inside are therefore tried before the optimum is believed.
+    bound stays. From every bound it reaches, a way back inside is looked for before the optimum is believed, see
+    :mod:`poolwise.fit.boundary`.
     """
     if structure.q == 0:
         return Optimum(np.zeros((0, 0)), profile(stats, np.zeros((0, 0)), reml=reml), True, "closed form", 1)
@@ -101,7 +101,8 @@ def optimise(
     theta = structure.theta(np.eye(structure.q) if start is None else start)
     best = descend(theta)
     for _ in range(2 * structure.q):
-        inside = _inside(best.x, best.fun, structure, criterion)
+        # A penalty is infinite at the boundary: nothing stops there.
+        inside = None if power else leave_boundary(best.x, best.fun, structure, criterion)
         if inside is None:
             break
         best = descend(inside)
@@ -123,17 +124,6 @@ def penalised(
     diagonal, gradient = theta[structure.on_diagonal], gradient.copy()
     gradient[structure.on_diagonal] -= 2 * power / diagonal
     return value - 2 * power * float(np.log(diagonal).sum()), gradient
-
-
-def _inside(theta: Array, value: float, structure: BlockStructure, criterion) -> Array | None:
-    """A point with a smaller criterion, a step away from a bound that was reached; None if there is none."""
-    for k in np.flatnonzero(structure.on_diagonal & (theta < 1e-4)):
-        for step in (1e-3, 1e-2, 0.1, 0.5):
-            moved = theta.copy()
-            moved[k] = step
-            if criterion(moved)[0] < value - CRITERION_TOLERANCE * max(1.0, abs(value)):
-                return moved
-    return None
 
 
 def _polish(theta: Array, structure: BlockStructure, criterion) -> tuple[Array, Array]:

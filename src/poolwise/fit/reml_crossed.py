@@ -11,7 +11,8 @@ from poolwise.algebra.crossed_profiled import profile_crossed
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.profiled import Profiled
 from poolwise.algebra.theta import BlockStructure
-from poolwise.fit.reml import GRADIENT_TOLERANCE, LOWEST, Optimum, _inside, _polish, optimise, penalised
+from poolwise.fit.boundary import leave_boundary
+from poolwise.fit.reml import GRADIENT_TOLERANCE, LOWEST, Optimum, _polish, optimise, penalised
 
 # A start on the boundary would stay there, where the criterion is stationary; one far out is not worth its way back.
 LEAST_START, LARGEST_START = 0.05, 10.0
@@ -19,7 +20,7 @@ LEAST_START, LARGEST_START = 0.05, 10.0
 # stands for 1e-5 standard errors of theta.
 NEWTON_TOLERANCE = 1e-10
 # Below this many columns a second BLAS thread saves little, and on a busy machine its spinning costs much.
-SINGLE_THREAD = 3000
+SINGLE_THREAD = 4000
 
 
 def optimise_crossed(
@@ -47,14 +48,15 @@ def optimise_crossed(
 
     Notes
     -----
-    As in :func:`poolwise.fit.reml.optimise`, steps back inside are tried from every bound that is reached.
+    From every bound that is reached a way back inside is looked for, see :mod:`poolwise.fit.boundary`.
     """
     with threadpool_limits(1 if stats.columns.Q < SINGLE_THREAD else None):
         criterion = _Criterion(stats, structure, reml=reml, power=power)
         theta = structure.theta(_start(stats, structure, reml=reml) if start is None else start)
         theta, promised = _descend(theta, structure, criterion)
         for _ in range(2 * structure.q):
-            inside = _inside(theta, criterion(theta)[0], structure, criterion)
+            # A penalty is infinite at the boundary: nothing stops there.
+            inside = None if power else leave_boundary(theta, criterion(theta)[0], structure, criterion)
             if inside is None:
                 break
             theta, promised = _descend(inside, structure, criterion)

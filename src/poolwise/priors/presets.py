@@ -163,8 +163,15 @@ def _folders() -> Iterator[Path]:
             raise PriorError(f"{FOLDERS_VARIABLE} names {text!r}, which is not a folder")
         yield folder
     for point in entry_points(group=ENTRY_POINTS):
-        found = point.load()
-        folder = Path(found() if callable(found) else found)
+        try:
+            found = point.load()
+            folder = Path(found() if callable(found) else found)
+        except Exception as error:  # whatever another package's code may raise
+            package = point.dist.name if point.dist else "unknown"
+            raise PriorError(
+                f"the entry point {point.name!r} of {ENTRY_POINTS}, of the package {package!r}, cannot be loaded: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         if not folder.is_dir():
             raise PriorError(f"the entry point {point.name!r} of {ENTRY_POINTS} names {str(folder)!r}, not a folder")
         yield folder

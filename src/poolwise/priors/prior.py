@@ -1,6 +1,7 @@
 """A prior: a distribution of the allow-list and its parameters, as data."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -182,7 +183,7 @@ def _value(distribution: str, name: str, value: Any, domain: str) -> float | Sca
 
 def _number(where: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PriorError(f"{where} must be a number; got {value!r} ({type(value).__name__})")
+        raise PriorError(f"{where} must be a number; got {reprlib.repr(value)} ({type(value).__name__})")
     try:
         number = float(value)
     except OverflowError:

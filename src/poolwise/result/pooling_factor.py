@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
 from poolwise.errors import FitError
 from poolwise.spec.sufficient import sufficient
 
 if TYPE_CHECKING:
     from poolwise.result.bayes import BayesFit
+
+# Draws at a time: the arrays of one block stay below about 100 MB.
+BLOCK_NUMBERS = 2_000_000
 
 
 def pooling_factor_draws(fit: "BayesFit", chosen: NDArray[np.int64]) -> Array:
@@ -41,10 +43,16 @@ def pooling_factor_draws(fit: "BayesFit", chosen: NDArray[np.int64]) -> Array:
     (factor,) = fit.design.factors
     collapsed = sufficient(fit.design)
     basis, stats = collapsed.basis, collapsed.stats
-    to_effects, own = basis.to_effects, fit.factor_draws(factor)[chosen]
-    T, s = np.linalg.solve(to_effects, own), (fit.sigma_draws[chosen] / basis.y_scale) ** 2
-    found, b = np.empty((len(chosen), factor.J, len(factor.effects))), np.zeros(stats.p)
-    for d in range(len(chosen)):
-        _, covariance, _ = conditional_moments(stats, b, T[d], s[d])
-        found[d] = np.einsum("kl,jlm,km->jk", to_effects, covariance, to_effects) / (own[d] ** 2).sum(axis=1)
+    own = fit.factor_draws(factor)[chosen]
+    T, s = np.linalg.solve(basis.to_effects, own), (fit.sigma_draws[chosen] / basis.y_scale) ** 2
+    q, population = len(factor.effects), (own**2).sum(axis=2)
+    found = np.empty((len(chosen), factor.J, q))
+    block = max(1, BLOCK_NUMBERS // (factor.J * q * q))
+    for start in range(0, len(chosen), block):
+        rows = slice(start, start + block)
+        M = np.einsum("dkl,jkm,dmo->djlo", T[rows], stats.ZtZ, T[rows], optimize=True)
+        M += s[rows, None, None, None] * np.eye(q)
+        # Conditional covariance s T M^-1 T' of the effects, in the units of the data.
+        covariance = np.einsum("dkl,djlm,dkm->djk", own[rows], np.linalg.inv(M), own[rows], optimize=True)
+        found[rows] = s[rows, None, None] * covariance / population[rows, None, :]
     return found
