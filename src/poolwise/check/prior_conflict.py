@@ -35,7 +35,7 @@ def prior_conflict(row: ResolvedPrior, values: Array, seen: Evidence) -> list[Fi
     if np.isnan(seen.se):
         return []
     centre, spread = centre_and_spread(values)
-    distance = abs(centre - seen.estimate) / float(np.hypot(spread, seen.se))
+    distance = abs(centre - seen.estimate) / float(np.hypot(spread, seen.error))
     if distance <= CONFLICT:
         return []
     return [
@@ -43,8 +43,8 @@ def prior_conflict(row: ResolvedPrior, values: Array, seen: Evidence) -> list[Fi
             code="prior_conflict",
             severity="serious",
             title=(
-                f"prior of {row.parameter!r}, {row.prior}, and data (REML {seen.estimate:.3g}, se {seen.se:.2g}) are "
-                f"{distance:.2g} joint standard errors apart"
+                f"prior of {row.parameter!r}, {row.prior}, and data ({seen}) are {distance:.2g} joint standard errors "
+                "apart"
             ),
             value=distance,
             threshold=CONFLICT,
@@ -72,7 +72,7 @@ def prior_dominates(row: ResolvedPrior, values: Array, seen: Evidence) -> list[F
     if np.isnan(seen.se):
         return []
     _, spread = centre_and_spread(values)
-    times = seen.se / spread
+    times = seen.error / spread
     if times <= DOMINATES:
         return []
     return [
@@ -81,7 +81,7 @@ def prior_dominates(row: ResolvedPrior, values: Array, seen: Evidence) -> list[F
             severity="note",
             title=(
                 f"prior of {row.parameter!r}, {row.prior}, is {times:.2g} times narrower than what the data tell "
-                f"(REML {seen.estimate:.3g}, se {seen.se:.2g})"
+                f"({seen})"
             ),
             value=times,
             threshold=DOMINATES,

@@ -27,14 +27,26 @@ class Evidence:
     estimate : float
         Where the prior stands: an intercept at the predictors' means.
     se : float
-        Standard error of a common effect, widened for few groups; NaN for an sd.
+        Standard error of a common effect; NaN for an sd.
+    widened : float
+        What few groups multiply it by.
     least : float
         The smallest value that the data allow; for an sd only, else minus infinity.
     """
 
     estimate: float
     se: float
+    widened: float = 1.0
     least: float = -np.inf
+
+    @property
+    def error(self) -> float:
+        """The standard error, widened for few groups."""
+        return self.se * self.widened
+
+    def __str__(self) -> str:
+        few = f" x {self.widened:.2g} for few groups" if self.widened > 1.05 else ""
+        return f"REML {self.estimate:.3g}, se {self.se:.2g}{few}"
 
 
 def evidence(design: Design, reml: FrequentistFit, *, centred: bool) -> dict[str, Evidence]:
@@ -70,7 +82,7 @@ def evidence(design: Design, reml: FrequentistFit, *, centred: bool) -> dict[str
         found |= _group_sds(factor, T[own, own], reml.sigma, centred=centred)
     degrees = max(design.n - design.X.shape[1] - sum(factor.J for factor in design.factors), 1)
     least = reml.sigma * float(np.sqrt(degrees / chi2.ppf((1 + LEVEL) / 2, degrees)))
-    return {**found, names.SIGMA: Evidence(reml.sigma, np.nan, least)}
+    return {**found, names.SIGMA: Evidence(reml.sigma, np.nan, least=least)}
 
 
 def _common(design: Design, reml: FrequentistFit) -> dict[str, Evidence]:
@@ -84,7 +96,7 @@ def _common(design: Design, reml: FrequentistFit) -> dict[str, Evidence]:
             row = design.X.mean(axis=0)
         groups = [factor.J for factor in design.factors if _by_group(design.X[:, k], name, factor)]
         widened = float(stdtrit(max(min(groups) - 1, 1), (1 + LEVEL) / 2)) / 1.959964 if groups else 1.0
-        found[name] = Evidence(float(row @ estimate), float(np.sqrt(row @ covariance @ row)) * widened)
+        found[name] = Evidence(float(row @ estimate), float(np.sqrt(row @ covariance @ row)), widened)
     return found
 
 
@@ -112,5 +124,5 @@ def _group_sds(factor: GroupingFactor, T: Array, sigma: float, *, centred: bool)
         if factor.J > 1:
             limit = (sd**2 + noise) * (factor.J - 1) / float(chi2.ppf((1 + LEVEL) / 2, factor.J - 1)) - noise
             least = float(np.sqrt(max(limit, 0.0)))
-        found[parameter] = Evidence(float(sd), np.nan, least)
+        found[parameter] = Evidence(float(sd), np.nan, least=least)
     return found
