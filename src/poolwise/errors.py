@@ -6,6 +6,7 @@ error a Python user would catch (``ValueError``, ``KeyError``, ``RuntimeError``)
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
 
 
 class PoolwiseError(Exception):
@@ -58,6 +59,28 @@ class UncentredSlopeWarning(PoolwiseWarning):
 
 class PartialRunWarning(PoolwiseWarning):
     """A run that was interrupted; the draws made until then are returned."""
+
+
+class _Shown(Repr):
+    """Bounded in length and depth, so that no value of a file can fill, slow down or break a message."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write an integer of more than 4300 digits.
+        return super().repr_int(x, level) if x.bit_length() < 1000 else f"an integer of {x.bit_length()} bits"
+
+
+_SHOWN = _Shown(maxlevel=4, maxstring=200, maxother=200)
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: its representation, cut where it is long or nested deeply.
+
+    Examples
+    --------
+    >>> shown("Normall"), shown([[[[[[1]]]]]])
+    ("'Normall'", '[[[[[...]]]]]')
+    """
+    return _SHOWN.repr(value)
 
 
 def near_names(name: str, options: Iterable[str], limit: int = 8) -> str:

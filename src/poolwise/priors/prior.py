@@ -1,13 +1,12 @@
 """A prior: a distribution of the allow-list and its parameters, as data."""
 
 import math
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from poolwise.errors import PriorError, near_names
+from poolwise.errors import PriorError, near_names, shown
 from poolwise.priors.distributions import CORRELATION, DISTRIBUTIONS, INTERVAL, JOINT, POSITIVE, REAL
 from poolwise.priors.scale import RULES
 
@@ -63,14 +62,14 @@ class Prior:
     def __init__(self, distribution: str, /, **params: Any):
         if not isinstance(distribution, str) or distribution not in DISTRIBUTIONS:
             raise PriorError(
-                f"unknown distribution {distribution!r}; {near_names(str(distribution), DISTRIBUTIONS, 30)}"
+                f"unknown distribution {shown(distribution)}; {near_names(shown(distribution), DISTRIBUTIONS, 30)}"
             )
         known = DISTRIBUTIONS[distribution].arguments
         if distribution == "Exponential" and "scale" in params and "lam" not in params:
             params = {"lam": _inverse(params.pop("scale")), **params}
         for name in params:
             if name not in known:
-                raise PriorError(f"{distribution} has no argument {name!r}; {near_names(name, known)}")
+                raise PriorError(f"{distribution} has no argument {shown(name)}; {near_names(name, known)}")
         missing = [name for name in known if name not in params]
         if missing:
             raise PriorError(
@@ -96,7 +95,7 @@ class Prior:
             return value
         if hasattr(value, "name") and isinstance(getattr(value, "args", None), Mapping):
             return cls(value.name, **{str(name): _scalar(argument) for name, argument in value.args.items()})
-        raise PriorError(f"a prior must be a pw.Prior or a bambi.Prior; got {value!r} ({type(value).__name__})")
+        raise PriorError(f"a prior must be a pw.Prior or a bambi.Prior; got {shown(value)} ({type(value).__name__})")
 
     @property
     def support(self) -> str:
@@ -146,10 +145,10 @@ def _rebuilt(distribution: str, params: dict[str, Any]) -> Prior:
 
 
 def _inverse(scale: Any) -> Any:
-    scale = _scalar(scale)
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0:
-        raise PriorError(f"Exponential: scale must be a positive number; got {scale!r}")
-    return 1.0 / scale
+    number = _number("Exponential: scale", _scalar(scale))
+    if not number > 0:
+        raise PriorError(f"Exponential: scale must be a positive number; got {number:g}")
+    return 1.0 / number
 
 
 def _scalar(argument: Any) -> Any:
@@ -164,11 +163,11 @@ def _value(distribution: str, name: str, value: Any, domain: str) -> float | Sca
     if isinstance(value, Mapping):
         unknown = set(value) - {"rule", "times"}
         if unknown or "rule" not in value:
-            raise PriorError(f"{where} as a table needs 'rule' and optionally 'times'; got {dict(value)!r}")
+            raise PriorError(f"{where} as a table needs 'rule' and optionally 'times'; got {shown(dict(value))}")
         value = Scaled(value["rule"], value.get("times", 1.0))
     if isinstance(value, Scaled):
         if not isinstance(value.rule, str) or value.rule not in RULES:
-            raise PriorError(f"{where}: unknown rule {value.rule!r}; {near_names(str(value.rule), RULES, 20)}")
+            raise PriorError(f"{where}: unknown rule {shown(value.rule)}; {near_names(shown(value.rule), RULES, 20)}")
         times = _number(f"{where}, times", value.times)
         if domain == "positive" and not times > 0:
             raise PriorError(f"{where}: times must be positive; got {times:g}")
@@ -183,7 +182,7 @@ def _value(distribution: str, name: str, value: Any, domain: str) -> float | Sca
 
 def _number(where: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PriorError(f"{where} must be a number; got {reprlib.repr(value)} ({type(value).__name__})")
+        raise PriorError(f"{where} must be a number; got {shown(value)} ({type(value).__name__})")
     try:
         number = float(value)
     except OverflowError:

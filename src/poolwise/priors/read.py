@@ -1,11 +1,14 @@
 """Reading a preset file: TOML in, checked parts out; every problem of the file in one message."""
 
+import codecs
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from poolwise.errors import PriorError, near_names
+from poolwise.errors import PriorError, near_names, shown
 from poolwise.priors.distributions import CORRELATION, JOINT, JOINT_ROLES, POSITIVE, REAL
 from poolwise.priors.prior import Prior, Scaled
 
@@ -19,7 +22,13 @@ ROLES = {
     "residual_sd": POSITIVE,
 }
 TEXTS = ("name", "title", "description", "when", "when_not")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
 LARGEST = 64_000
+# A dotted key of n parts takes the TOML parser n^2 steps, and a key stands on one line.
+LONGEST_LINE = 2_000
+MOST_PROBLEMS = 20
+# What a terminal would obey instead of print; a text may have line breaks and tabs.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Rules that look at a predictor, and the only roles whose parameters have one.
 RULE_ROLES = {
     "sd_y_over_sd_x": ("slope",),
@@ -51,24 +60,30 @@ def read_preset(path: Path) -> dict[str, Any]:
     content = _load(path)
     problems: list[str] = []
     allowed = [*TEXTS, "references", "version", "group_intercept_at", *ROLES, "joint", "overrides", "link", "family"]
-    problems += [f"unknown key {key!r}; {near_names(key, allowed, 20)}" for key in content if key not in allowed]
+    problems += [f"unknown key {shown(key)}; {near_names(key, allowed, 20)}" for key in content if key not in allowed]
     fields: dict[str, Any] = {"source": str(path)}
     for key in TEXTS:
         value = content.get(key)
         if not isinstance(value, str) or not value.strip():
-            problems.append(f"{key} must be a text; found {value!r}")
+            problems.append(f"{key} must be a text; found {shown(value)}")
+        elif CONTROL.search(value):
+            problems.append(f"{key} must be a text without control characters; found {shown(value)}")
         fields[key] = value
     if isinstance(fields["name"], str) and fields["name"] != path.stem:
-        problems.append(f"name is {fields['name']!r}, the file is called {path.stem!r}; they must agree")
+        problems.append(f"name is {shown(fields['name'])}, the file is called {path.stem!r}; they must agree")
+    elif isinstance(fields["name"], str) and not NAME.fullmatch(path.stem):
+        problems.append(f"name must be a letter, then letters, digits and underscores, at most 61; found {path.stem!r}")
     version = content.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        problems.append(f"version must be a whole number from 1; found {version!r}")
+        problems.append(f"version must be a whole number from 1; found {shown(version)}")
     fields["group_intercept_at"] = content.get("group_intercept_at", "mean")
     if fields["group_intercept_at"] not in ("mean", "zero"):
-        problems.append(f"group_intercept_at must be 'mean' or 'zero'; found {fields['group_intercept_at']!r}")
+        problems.append(f"group_intercept_at must be 'mean' or 'zero'; found {shown(fields['group_intercept_at'])}")
     references = content.get("references", [])
     if not isinstance(references, list) or not all(isinstance(item, str) for item in references):
-        problems.append(f"references must be a list of texts; found {references!r}")
+        problems.append(f"references must be a list of texts; found {shown(references)}")
+    elif CONTROL.search("".join(references)):
+        problems.append(f"references must be texts without control characters; found {shown(references)}")
     else:
         fields["references"] = tuple(references)
     joint = _prior("[joint]", content["joint"], JOINT, problems) if "joint" in content else None
@@ -84,7 +99,7 @@ def read_preset(path: Path) -> dict[str, Any]:
     }
     overrides = content.get("overrides", {})
     if not isinstance(overrides, Mapping):
-        problems.append(f"overrides must be tables by parameter; found {overrides!r}")
+        problems.append(f"overrides must be tables by parameter; found {shown(overrides)}")
         overrides = {}
     problems += [
         f"[{role}] {name}: the rule {value.rule!r} looks at a predictor; it is for "
@@ -94,11 +109,12 @@ def read_preset(path: Path) -> dict[str, Any]:
         if isinstance(value, Scaled) and role not in RULE_ROLES.get(value.rule, (role,))
     ]
     fields["overrides"] = {
-        name: _prior(f'[overrides."{name}"]', entry, support_of(name), problems) for name, entry in overrides.items()
+        name: _prior(f"[overrides.{_key(name)}]", entry, support_of(name), problems)
+        for name, entry in overrides.items()
     }
     if isinstance(content.get("link"), Mapping):
         problems += [
-            f"[link.{link}.{role}] is not a role; {near_names(role, ROLES)}"
+            f"[link.{_key(link)}.{_key(role)}] is not a role; {near_names(role, ROLES)}"
             for link, tables in content["link"].items()
             for role in (tables if isinstance(tables, Mapping) else ())
             if role not in ROLES
@@ -107,7 +123,9 @@ def read_preset(path: Path) -> dict[str, Any]:
         table: _nested(table, content[table], problems) for table in ("link", "family") if table in content
     }
     if problems:
-        raise PriorError("\n- ".join([f"the preset {str(path)!r} is not valid:", *problems]))
+        more = [f"and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        listed = [*problems[:MOST_PROBLEMS], *more]
+        raise PriorError("\n- ".join([f"the preset {str(path)!r} is not valid:", *listed]))
     return fields
 
 
@@ -118,26 +136,43 @@ def support_of(parameter: str) -> str:
     return POSITIVE if parameter == "sigma" or ("|" in parameter and parameter.endswith("_sigma")) else REAL
 
 
+def _key(name: str) -> str:
+    """A key as it stands in the header of a table."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name) else f'"{shown(name)[1:-1]}"'
+
+
 def _load(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise PriorError(f"there is no preset file {str(path)!r}")
-    if path.stat().st_size > LARGEST:
-        raise PriorError(f"the preset {str(path)!r} has {path.stat().st_size} bytes; a preset has at most {LARGEST}")
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        # Not Path.is_file, which raises where a name is too long.
+        if not os.path.isfile(path):
+            raise PriorError(f"there is no preset file {str(path)!r}")
+        if (size := os.path.getsize(path)) > LARGEST:
+            raise PriorError(f"the preset {str(path)!r} has {size} bytes; a preset has at most {LARGEST}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise PriorError(f"the preset {str(path)!r} cannot be read: {error.strerror}") from error
+    if content.startswith(codecs.BOM_UTF8):
+        raise PriorError(f"the preset {str(path)!r} begins with a byte-order mark; save it as UTF-8 without one")
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PriorError(f"the preset {str(path)!r} is not UTF-8 text: {error}") from error
-    # A ValueError that is not a TOMLDecodeError: an integer of thousands of digits.
+        raise PriorError(f"the preset {str(path)!r} is not UTF-8 text: {error}; save it as UTF-8") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > LONGEST_LINE:
+            raise PriorError(
+                f"line {number} of the preset {str(path)!r} has {len(line)} characters; the most is {LONGEST_LINE}"
+            )
+    try:
+        return tomllib.loads(text)
+    # A ValueError that is not a TOMLDecodeError: an impossible date, or more digits than Python is set to read.
     except (ValueError, RecursionError) as error:
         raise PriorError(f"the preset {str(path)!r} is not valid TOML: {error or 'nested too deeply'}") from error
-    except OSError as error:
-        raise PriorError(f"the preset {str(path)!r} cannot be read: {error}") from error
 
 
 def _prior(where: str, entry: Any, support: str, problems: list[str]) -> Prior | None:
     """The prior of one table; what is wrong with it is added to the problems."""
     if not isinstance(entry, Mapping):
-        found = "nothing" if entry is None else repr(entry)
+        found = "nothing" if entry is None else shown(entry)
         problems.append(f"{where} must be a table with a distribution; found {found}")
         return None
     params = {str(key): value for key, value in entry.items() if key != "distribution"}
@@ -152,12 +187,12 @@ def _prior(where: str, entry: Any, support: str, problems: list[str]) -> Prior |
     return prior
 
 
-def _nested(where: str, entry: Any, problems: list[str]) -> Any:
-    """Tables for links and families, kept for models that have them; every leaf is a prior."""
-    if isinstance(entry, Mapping) and "distribution" in entry:
+def _nested(where: str, entry: Any, problems: list[str], depth: int = 2) -> Any:
+    """Tables for links and families, kept for models that have them; every leaf, at this depth, is a prior."""
+    if depth == 0 or (isinstance(entry, Mapping) and "distribution" in entry):
         role = where.rsplit(".", 1)[-1]
         return _prior(f"[{where}]", entry, ROLES.get(role, POSITIVE), problems)
     if isinstance(entry, Mapping):
-        return {key: _nested(f"{where}.{key}", value, problems) for key, value in entry.items()}
-    problems.append(f"[{where}] must be a table; found {entry!r}")
+        return {key: _nested(f"{where}.{_key(key)}", value, problems, depth - 1) for key, value in entry.items()}
+    problems.append(f"[{where}] must be a table; found {shown(entry)}")
     return None
