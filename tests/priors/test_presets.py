@@ -147,7 +147,7 @@ def test_a_name_may_not_be_taken_twice(monkeypatch, tmp_path):
 @pytest.mark.parametrize("wrap", [str, lambda folder: lambda: folder], ids=["path", "function"])
 def test_by_entry_point(preset_file, monkeypatch, tmp_path, wrap):
     preset_file()
-    point = SimpleNamespace(name="school", load=lambda: wrap(tmp_path))
+    point = SimpleNamespace(name="school", dist=None, load=lambda: wrap(tmp_path))
     monkeypatch.setattr(module, "entry_points", lambda group: [point] if group == "poolwise.priors" else [])
     assert load_preset("mine").name == "mine"
 

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -19,6 +19,13 @@ ENTRY_POINTS = "poolwise.priors"
 _SHIPPED = Path(__file__).parent / "catalogue"
 # An editable install has the catalogue at the top of the repository.
 CATALOGUE = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[3] / "priors"
+
+
+class PresetFile(NamedTuple):
+    """A file of the catalogue, and whose it is: poolwise, POOLWISE_PRIORS or an entry point of a package."""
+
+    path: Path
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -104,10 +111,10 @@ def load_preset(name_or_path: str | Path) -> PriorPreset:
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith(".toml") or "/" in text or os.sep in text:
         return _preset(Path(name_or_path))
-    files = dict(_files())
+    files = catalogue_files()
     if text not in files:
         raise UnknownNameError(f"no prior preset {text!r}; {near_names(text, files, 30)}")
-    return _preset(files[text])
+    return _preset(files[text].path)
 
 
 def presets() -> pd.DataFrame:
@@ -118,7 +125,7 @@ def presets() -> pd.DataFrame:
     DataFrame
         Columns name, title, when, when_not, source.
     """
-    rows = [_preset(path) for _, path in _files()]
+    rows = [_preset(found.path) for found in catalogue_files().values()]
     return pd.DataFrame(
         [(row.name, row.title, row.when, row.when_not, row.source) for row in rows],
         columns=["name", "title", "when", "when_not", "source"],
@@ -144,34 +151,67 @@ def _preset(path: Path) -> PriorPreset:
     return PriorPreset(**read_preset(path))
 
 
-def _files() -> Iterator[tuple[str, Path]]:
-    """Names and files of all presets; a later folder may not take a name of an earlier one."""
-    seen: dict[str, Path] = {}
-    for folder in _folders():
+def catalogue_files() -> dict[str, PresetFile]:
+    """Every preset that can be named, by name; the files are not read.
+
+    Returns
+    -------
+    dict of str to PresetFile
+
+    Raises
+    ------
+    PriorError
+        If a name is taken twice, or a folder of POOLWISE_PRIORS or of an entry point is not there; names whose it is.
+    """
+    seen: dict[str, PresetFile] = {}
+    visited: set[Path] = set()
+    for folder, origin in _folders():
+        # A folder that is named twice, as happens in variables like PATH, is one folder.
+        if folder.resolve() in visited:
+            continue
+        visited.add(folder.resolve())
         for path in sorted(folder.glob("*.toml")):
             if path.stem in seen:
-                raise PriorError(f"two presets are called {path.stem!r}: {seen[path.stem]} and {path}; rename yours")
-            seen[path.stem] = path
-    yield from seen.items()
+                taken = seen[path.stem]
+                raise PriorError(
+                    f"two presets are called {path.stem!r}: {taken.path} ({taken.origin}) and {path} ({origin}); "
+                    "rename yours"
+                )
+            seen[path.stem] = PresetFile(path, origin)
+    return seen
 
 
-def _folders() -> Iterator[Path]:
-    yield CATALOGUE
+def _folders() -> Iterator[tuple[Path, str]]:
+    """Folders of presets, and whose they are."""
+    yield CATALOGUE, "poolwise"
     for text in filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)):
-        folder = Path(text)
-        if not folder.is_dir():
+        if not os.path.isdir(text):
             raise PriorError(f"{FOLDERS_VARIABLE} names {text!r}, which is not a folder")
-        yield folder
+        yield Path(text), FOLDERS_VARIABLE
     for point in entry_points(group=ENTRY_POINTS):
-        try:
-            found = point.load()
-            folder = Path(found() if callable(found) else found)
-        except Exception as error:  # whatever another package's code may raise
-            package = point.dist.name if point.dist else "unknown"
-            raise PriorError(
-                f"the entry point {point.name!r} of {ENTRY_POINTS}, of the package {package!r}, cannot be loaded: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if not folder.is_dir():
-            raise PriorError(f"the entry point {point.name!r} of {ENTRY_POINTS} names {str(folder)!r}, not a folder")
-        yield folder
+        yield _folder_of(point), _said(point)
+
+
+def _said(point: EntryPoint) -> str:
+    package = point.dist.name if point.dist else "unknown"
+    return f"entry point {point.name!r} of the package {package!r}"
+
+
+def _folder_of(point: EntryPoint) -> Path:
+    """The folder that an entry point gives."""
+    try:
+        found = point.load()
+        folder = Path(found() if callable(found) else found)
+    # Whatever another package's code may raise; a module that exits must not end the user's session either.
+    except (Exception, SystemExit) as error:
+        raise PriorError(
+            f"the {_said(point)} in {ENTRY_POINTS} cannot be loaded: {type(error).__name__}: {error}; "
+            "it must give the folder of its presets; mend or uninstall the package"
+        ) from error
+    # A relative path would name another folder in every working directory.
+    if not folder.is_absolute() or not os.path.isdir(folder):
+        raise PriorError(
+            f"the {_said(point)} in {ENTRY_POINTS} gives {str(folder)!r}, not the absolute path of a folder; "
+            "mend or uninstall the package"
+        )
+    return folder
