@@ -35,6 +35,20 @@ def test_a_direct_fit_needs_neither_pymc_nor_matplotlib():
     assert not loaded_after(statement) & {"pymc", "pytensor", "bambi", "matplotlib"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["'list'", "'show', 'r2d2m2'", "'check', pw.load_preset('brms').source", "'new', 'mine', '--out', sys.argv[1]"],
+)
+def test_the_commands_on_priors_need_neither_a_sampler_nor_matplotlib(arguments, tmp_path):
+    code = (
+        f"import sys; import poolwise as pw; from poolwise.cli import main; assert main(['priors', {arguments}]) == 0"
+    )
+    code += f"; print(','.join(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    # pandas is the table of pw.presets().
+    assert done.stdout.splitlines()[-1] in ("", "pandas")
+
+
 @pytest.mark.parametrize("name", pw.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(pw, name) is not None

@@ -5,6 +5,7 @@ converge, 130 interrupted.
 """
 
 import argparse
+import os
 import sys
 import time
 import warnings
@@ -37,7 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
             # What the warning says stands in the findings, in full.
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.simplefilter("ignore", UncentredSlopeWarning)
-            return parsed.run(parsed)
+            code = parsed.run(parsed)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # Whoever reads, "head" for instance, has seen enough; Python would flush once more on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except (PoolwiseError, ValueError, OSError) as error:
         print(f"poolwise: {error}", file=sys.stderr)
         return WRONG_INPUT

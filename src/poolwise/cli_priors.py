@@ -1,117 +1,180 @@
 """The commands ``poolwise priors list | show | check | new``."""
 
 import argparse
-import re
 import shutil
 import textwrap
 from pathlib import Path
 
 from poolwise.errors import ArgumentError, PriorError
-from poolwise.priors.presets import DEFAULT, FOLDERS_VARIABLE, load_preset, presets
+from poolwise.priors.distributions import JOINT
+from poolwise.priors.presets import DEFAULT, FOLDERS_VARIABLE, PresetFile, PriorPreset, catalogue_files, load_preset
+from poolwise.priors.prior import Prior, Scaled
+from poolwise.priors.read import NAME
+from poolwise.priors.write import preset_text, rule_meaning
 
 DONE, INVALID = 0, 1
-# What each key of a new preset is, written above it.
-EXPLAINED = {
-    "name": "the same as the file's name",
-    "title": "one line",
-    "description": "what it says, and where its numbers come from",
-    "when": "when to use it, and when not",
-    "references": "papers and studies behind the numbers",
-    "group_intercept_at": 'group intercepts\' sd and correlations stand at the predictors\' "mean" or at "zero"',
-    "[intercept]": "at the mean of the predictors, so it is the mean response",
-    "[slope]": "every common effect but the intercept",
-    "[group_sd_intercept]": "standard deviation of varying intercepts",
-    "[group_sd_slope]": "standard deviation of varying slopes",
-    "[group_correlation]": "correlations within a block (x | g)",
-    "[residual_sd]": "residual standard deviation sigma",
-    "[joint]": "one prior of several parameters, in place of the tables of their roles",
-}
+# Narrower than this a table is no help, whatever the terminal says.
+NARROWEST = 40
 
 
 def add_priors_commands(commands) -> None:
     """Add ``priors`` and its own commands to the program's."""
     priors = commands.add_parser("priors", help="the catalogue of prior presets, and your own")
     own = priors.add_subparsers(required=True, metavar="COMMAND")
-    listed = own.add_parser("list", help="name and title of every preset")
+    listed = own.add_parser("list", help="every preset that can be named, with its title and whose it is")
     listed.set_defaults(run=_list)
     show = own.add_parser("show", help="a preset in full")
     show.add_argument("preset", help="name or path")
     show.set_defaults(run=_show)
-    check = own.add_parser("check", help="whether preset files are valid")
-    check.add_argument("files", nargs="+", help="TOML files")
+    check = own.add_parser("check", help="whether preset files are valid, and if not, every problem")
+    check.add_argument("files", nargs="+", metavar="FILE", help="TOML files")
     check.set_defaults(run=_check)
-    new = own.add_parser("new", help="a commented preset to change")
+    new = own.add_parser("new", help="write a commented preset to change")
     new.add_argument("name", help="letters, digits and underscores")
-    new.add_argument("--like", default=DEFAULT, help=f"preset to start from ({DEFAULT})")
-    new.add_argument("--out", default=".", help="folder (the current one)")
+    new.add_argument("--from", "--like", dest="like", metavar="PRESET", default=DEFAULT, help=f"start from ({DEFAULT})")
+    new.add_argument("--out", metavar="FOLDER", default=".", help="where to (the current folder)")
     new.set_defaults(run=_new)
 
 
+def _width() -> int:
+    return max(NARROWEST, shutil.get_terminal_size().columns)
+
+
 def _list(parsed: argparse.Namespace) -> int:
-    table = presets()
-    width = shutil.get_terminal_size().columns
-    longest = max(map(len, table["name"]))
-    for row in table.itertuples(index=False):
-        print(f"{row.name:<{longest}}  {row.title}")
-        print(textwrap.fill(f"when: {row.when}", width, initial_indent="    ", subsequent_indent="    "))
+    """One line a preset; an invalid file is a line too, so that it does not hide the others."""
+    rows = [("name", "title", "from")]
+    for name, found in catalogue_files().items():
+        try:
+            rows.append((name, load_preset(found.path).title, found.kind))
+        except PriorError:
+            rows.append((name, f"not valid: poolwise priors check {found.path}", found.kind))
+    for line in _columns(rows, _width()):
+        print(line)
     return DONE
+
+
+def _columns(rows: list[tuple[str, str, str]], width: int) -> list[str]:
+    """Names whole; titles and origins share what is left, cut with dots where they do not fit."""
+    longest = [max(len(row[column]) for row in rows) for column in range(3)]
+    left = width - longest[0] - 4
+    third = min(longest[2], max(15, left // 3))
+    second = max(8, min(longest[1], left - third))
+    return [
+        f"{name:<{longest[0]}}  {_cut(title, second):<{second}}  {_cut(kind, third)}".rstrip()
+        for name, title, kind in rows
+    ]
+
+
+def _cut(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: max(0, width - 3)] + "..."
 
 
 def _show(parsed: argparse.Namespace) -> int:
     preset = load_preset(parsed.preset)
-    print(f"{preset.name}: {preset.title}\n\n{preset.description.strip()}\n")
-    print(f"when      {preset.when}\nwhen not  {preset.when_not}\nfile      {preset.source}\n")
-    print(f"priors (group intercepts at {preset.group_intercept_at})")
-    for role, prior in {**preset.roles, **preset.overrides}.items():
-        print(f"  {role:<20} {prior}")
-    for reference in preset.references:
-        print(f"\nsee {reference}", end="")
-    print()
+    width = _width()
+    print(f"{preset.name}: {preset.title}\n\n{textwrap.fill(' '.join(preset.description.split()), width)}\n")
+    for label, text in (("when", preset.when), ("when not", preset.when_not), ("file", preset.source)):
+        print(_hanging(label, text, width, 10))
+    print(f"\nPriors (the sd of group intercepts and correlations stand at the predictors' {_at(preset)})")
+    shown = _rows(preset)
+    label = max(len(name) for name, _ in shown) + 2
+    for name, prior in shown:
+        print(_hanging(f"  {name}", prior, width, label + 2))
+    rules = sorted({rule for prior in _priors(preset) for rule in _rules(prior)})
+    if rules:
+        print("\nRules")
+        for rule in rules:
+            print(_hanging(f"  {rule}", rule_meaning(rule), width, max(map(len, rules)) + 4))
+    if preset.references:
+        print("\nReferences")
+        for reference in preset.references:
+            print(_hanging("  -", reference, width, 4))
     return DONE
 
 
+def _at(preset: PriorPreset) -> str:
+    return "means" if preset.group_intercept_at == "mean" else "zero"
+
+
+def _priors(preset: PriorPreset) -> list[Prior]:
+    return [*preset.roles.values(), *preset.overrides.values()]
+
+
+def _rows(preset: PriorPreset) -> list[tuple[str, str]]:
+    """Roles, then overrides, with their priors in words; a joint prior is said once and referred to afterwards."""
+    rows: list[tuple[str, str]] = []
+    said = False
+    for role, prior in preset.roles.items():
+        if prior.support == JOINT and said:
+            rows.append((role, f"the same {prior.distribution}, jointly"))
+            continue
+        said |= prior.support == JOINT
+        rows.append((role, str(prior)))
+    return rows + [(f"overrides.{name}", str(prior)) for name, prior in preset.overrides.items()]
+
+
+def _rules(prior: Prior) -> list[str]:
+    return [value.rule for value in prior.params.values() if isinstance(value, Scaled)]
+
+
+def _hanging(label: str, text: str, width: int, indent: int) -> str:
+    """A label and its text, whose further lines stand below its first."""
+    start = f"{label:<{indent}}"
+    wrap = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * indent, **wrap)  # type: ignore[arg-type]
+
+
 def _check(parsed: argparse.Namespace) -> int:
+    """A line a file, and the problems of those that are not valid."""
     code = DONE
-    known = presets().set_index("name")["source"]
-    for file in parsed.files:
+    known: dict[str, PresetFile] = {}
+    trouble = None
+    try:
+        known = catalogue_files()
+    except PriorError as error:
+        # Told last: a catalogue that cannot be listed says nothing about the files.
+        trouble = error
+    for file in map(Path, parsed.files):
         try:
-            preset = load_preset(Path(file))
+            load_preset(file)
         except PriorError as error:
-            print(f"{file}: not valid\n{error}")
+            first, *problems = str(error).split("\n- ")
+            print("\n  - ".join([f"{file}: not valid", *problems]) + ("" if problems else f"; {first}"))
             code = INVALID
             continue
-        taken = preset.name in known.index and Path(known[preset.name]).resolve() != Path(file).resolve()
-        print(f"{file}: valid" + (f"; but the name is taken by {known[preset.name]}, rename yours" if taken else ""))
+        taken = known.get(file.stem)
+        if taken and taken.path.resolve() != file.resolve():
+            print(f"{file}: valid; but its name is taken by {taken.path} ({taken.origin}): use it by its path only")
+        else:
+            print(f"{file}: valid")
+    if trouble:
+        raise trouble
     return code
 
 
 def _new(parsed: argparse.Namespace) -> int:
     name, folder = parsed.name, Path(parsed.out)
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,60}", name):
-        raise ArgumentError(f"a preset's name is made of letters, digits and underscores; got {name!r}")
-    if name in set(presets()["name"]):
-        raise ArgumentError(f"there is a preset {name!r} already; choose another name")
+    if not NAME.fullmatch(name):
+        raise ArgumentError(
+            f"a preset's name is a letter, then letters, digits and underscores, at most 61; got {name!r}; "
+            "name the folder with --out"
+        )
+    taken = catalogue_files().get(name)
+    if taken:
+        raise ArgumentError(f"there is a preset {name!r} already, {taken.path} ({taken.origin}); choose another name")
     if not folder.is_dir():
         raise ArgumentError(f"there is no folder {str(folder)!r}")
     path = folder / f"{name}.toml"
-    if path.exists():
-        raise ArgumentError(f"{str(path)!r} is there already; it is not overwritten")
-    like = load_preset(parsed.like)
-    text = Path(like.source).read_text(encoding="utf-8")
-    text = re.sub(r'^name = ".*"$', f'name = "{name}"', text, count=1, flags=re.MULTILINE)
-    path.write_text("\n".join(_commented(text.splitlines())) + "\n", encoding="utf-8")
-    load_preset(path)
-    print(f"{path} written, as {like.name!r}. Change it, then: poolwise priors check {path}")
-    print(f"Use it by its path, or by its name once {FOLDERS_VARIABLE} names the folder.")
+    text = preset_text(load_preset(parsed.like), name)
+    try:
+        # Exclusive: a file, or a link to one, that appears meanwhile is not overwritten either.
+        with open(path, "x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ArgumentError(f"{str(path)!r} is there already; it is not overwritten") from error
+    print(f"Written: {path}, with the priors of {parsed.like}. Next")
+    print("  1. change it in an editor; every key is explained there")
+    print(f"  2. poolwise priors check {path}")
+    print(f'  3. use it by its path, priors="{path}", or put its folder into {FOLDERS_VARIABLE} and use it by its name')
     return DONE
-
-
-def _commented(lines: list[str]) -> list[str]:
-    """The lines with a comment above each key or table that has one."""
-    found = []
-    for line in lines:
-        key = line.strip() if line.startswith("[") else line.split(" = ")[0]
-        if key in EXPLAINED:
-            found.append(f"# {EXPLAINED[key]}")
-        found.append(line)
-    return found

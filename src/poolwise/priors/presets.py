@@ -22,9 +22,10 @@ CATALOGUE = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[3] / "prio
 
 
 class PresetFile(NamedTuple):
-    """A file of the catalogue, and whose it is: poolwise, POOLWISE_PRIORS or an entry point of a package."""
+    """A file of the catalogue, and whose it is: poolwise's, of a folder in POOLWISE_PRIORS, or a package's."""
 
     path: Path
+    kind: str
     origin: str
 
 
@@ -165,7 +166,7 @@ def catalogue_files() -> dict[str, PresetFile]:
     """
     seen: dict[str, PresetFile] = {}
     visited: set[Path] = set()
-    for folder, origin in _folders():
+    for folder, kind, origin in _folders():
         # A folder that is named twice, as happens in variables like PATH, is one folder.
         if folder.resolve() in visited:
             continue
@@ -177,24 +178,27 @@ def catalogue_files() -> dict[str, PresetFile]:
                     f"two presets are called {path.stem!r}: {taken.path} ({taken.origin}) and {path} ({origin}); "
                     "rename yours"
                 )
-            seen[path.stem] = PresetFile(path, origin)
+            seen[path.stem] = PresetFile(path, kind, origin)
     return seen
 
 
-def _folders() -> Iterator[tuple[Path, str]]:
-    """Folders of presets, and whose they are."""
-    yield CATALOGUE, "poolwise"
+def _folders() -> Iterator[tuple[Path, str, str]]:
+    """Folders of presets, and whose they are, in a word and in full."""
+    yield CATALOGUE, "poolwise", "poolwise"
     for text in filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)):
         if not os.path.isdir(text):
             raise PriorError(f"{FOLDERS_VARIABLE} names {text!r}, which is not a folder")
-        yield Path(text), FOLDERS_VARIABLE
+        yield Path(text), FOLDERS_VARIABLE, FOLDERS_VARIABLE
     for point in entry_points(group=ENTRY_POINTS):
-        yield _folder_of(point), _said(point)
+        yield _folder_of(point), _package(point), _said(point)
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "unknown"
 
 
 def _said(point: EntryPoint) -> str:
-    package = point.dist.name if point.dist else "unknown"
-    return f"entry point {point.name!r} of the package {package!r}"
+    return f"entry point {point.name!r} of the package {_package(point)!r}"
 
 
 def _folder_of(point: EntryPoint) -> Path:
@@ -205,7 +209,8 @@ def _folder_of(point: EntryPoint) -> Path:
     # Whatever another package's code may raise; a module that exits must not end the user's session either.
     except (Exception, SystemExit) as error:
         raise PriorError(
-            f"the {_said(point)} in {ENTRY_POINTS} cannot be loaded: {type(error).__name__}: {error}; "
+            f"the {_said(point)} in {ENTRY_POINTS} cannot be loaded: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}; "
             "it must give the folder of its presets; mend or uninstall the package"
         ) from error
     # A relative path would name another folder in every working directory.
