@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from poolwise.cli import DONE, WRONG_INPUT, main
+import poolwise as pw
+from poolwise.cli import DONE, NOT_CONVERGED, WRONG_INPUT, main
 
 FAST = ["--draws", "200", "--chains", "2", "--quiet"]
 
@@ -45,6 +46,53 @@ def test_wrong_input_is_told_without_a_traceback(csv, tmp_path, capsys, formula,
     assert code == WRONG_INPUT
     said = capsys.readouterr().err
     assert said.startswith("poolwise: ") and message in said and "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_fit_writes_summary_coefficients_priors_and_posterior(csv, tmp_path, capsys):
+    out = tmp_path / "new" / "out"
+    formula = "bounce_time ~ std_age + (std_age | county)"
+    arguments = ["fit", str(csv), formula, "--out", str(out), "--priors", "few_groups", "--draws", "500", "--quiet"]
+    assert main(arguments) == DONE
+    said = capsys.readouterr()
+    assert f"Bayesian fit of {formula}" in said.out and "8 groups of county" in said.out and said.err == ""
+    assert {path.name for path in out.iterdir()} == {"summary.csv", "coef.csv", "priors.csv", "posterior.nc"}
+    fit = pw.load_fit(out / "posterior.nc")
+    summary = pd.read_csv(out / "summary.csv", index_col="parameter")
+    # CSV keeps every digit.
+    assert summary.loc["std_age", "mean"] == pytest.approx(fit.fixef["std_age"], rel=1e-12)
+    pd.testing.assert_frame_equal(pd.read_csv(out / "coef.csv"), fit.coef(), check_dtype=False)
+    assert set(pd.read_csv(out / "priors.csv")["source"]) == {"preset 'few_groups'"}
+
+
+def test_fit_takes_formulas_that_compare_refuses(csv, tmp_path):
+    formula = "bounce_time ~ std_age"
+    assert main(["fit", str(csv), formula, "--out", str(tmp_path / "out"), "--draws", "500", "--quiet"]) == DONE
+    assert set(pd.read_csv(tmp_path / "out" / "coef.csv")["term"]) == {"Intercept", "std_age"}
+
+
+def test_fit_of_crossed_factors_lists_the_groups_of_each(tmp_path):
+    pw.load_dataset("penicillin").to_csv(tmp_path / "data.csv", index=False)
+    formula = "diameter ~ 1 + (1 | plate) + (1 | sample)"
+    code = main(["fit", str(tmp_path / "data.csv"), formula, "--out", str(tmp_path / "out"), *FAST])
+    # 200 draws of 2 chains need not converge; either is a finished run.
+    assert code in (DONE, NOT_CONVERGED)
+    sizes = pd.read_csv(tmp_path / "out" / "coef.csv").groupby("factor").size()
+    assert sizes.to_dict() == {"plate": 24, "sample": 6}
+
+
+@pytest.mark.parametrize(
+    ("formula", "options", "message"),
+    [
+        ("bounce_time ~ std_agee", [], "std_age"),
+        ("bounce_time ~ std_age", ["--priors", "brm"], "did you mean 'brms'"),
+        ("bounce_time ~ std_age", ["--draws", "0"], "draws must be"),
+    ],
+)
+def test_fit_of_wrong_input_writes_nothing(csv, tmp_path, capsys, formula, options, message):
+    assert main(["fit", str(csv), formula, "--out", str(tmp_path / "out"), *FAST, *options]) == WRONG_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith("poolwise: ") and message in said and said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

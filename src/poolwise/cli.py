@@ -61,11 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="the study on the bounce times of customers in eight counties")
     demo.set_defaults(run=_demo)
     compare = commands.add_parser("compare", help="the study on a table of yours")
-    compare.add_argument("data", help="CSV file with a header")
-    compare.add_argument("formula", help='for instance "y ~ x + (x|g)"')
-    compare.add_argument("--missing", choices=["error", "drop"], default="error", help="rows with missing values")
     compare.set_defaults(run=_compare)
-    for command, folder in ((demo, "poolwise-demo"), (compare, "poolwise-compare")):
+    fit = commands.add_parser(
+        "fit", help="the posterior of one model on a table of yours; any number of grouping factors"
+    )
+    fit.set_defaults(run=_fit)
+    for command in (compare, fit):
+        command.add_argument("data", help="CSV file with a header")
+        command.add_argument("formula", help='for instance "y ~ x + (x|g)"')
+        command.add_argument("--missing", choices=["error", "drop"], default="error", help="rows with missing values")
+    for command, folder in ((demo, "poolwise-demo"), (compare, "poolwise-compare"), (fit, "poolwise-fit")):
         command.add_argument("--priors", default="weakly_informative", help="name or path of a preset")
         command.add_argument("--out", default=folder, help=f"folder for tables, posterior and picture ({folder})")
         command.add_argument("--seed", type=int, default=1, help="the same seed gives the same numbers (1)")
@@ -84,6 +89,32 @@ def _demo(parsed: argparse.Namespace) -> int:
 
 def _compare(parsed: argparse.Namespace) -> int:
     return _study(_read_csv(Path(parsed.data)), parsed.formula, parsed, parsed.missing)
+
+
+def _fit(parsed: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from poolwise.model import Model
+
+    started = time.perf_counter()
+    model = Model(parsed.formula, _read_csv(Path(parsed.data)), priors=parsed.priors, missing=parsed.missing)
+    fit = model.fit(parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
+    print(fit)
+    factors: list[str | None] = [factor.name for factor in model.design.factors] or [None]
+    folder = Path(parsed.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {"summary": fit.summary().rename_axis("parameter").reset_index(), "priors": fit.priors}
+    # Coefficients of groups of several factors are a table each; the column factor says which is which.
+    parts = [fit.coef(factor=factor) for factor in factors]
+    tables["coef"] = pd.concat(parts, ignore_index=True)
+    files = []
+    for name, table in tables.items():
+        files.append(folder / f"{name}.csv")
+        table.to_csv(files[-1], index=False)
+    files.append(fit.save(folder / "posterior.nc"))
+    print("\nWritten: " + ", ".join(map(str, files)))
+    print(f"Done in {time.perf_counter() - started:.0f} s.")
+    return DONE if fit.converged else NOT_CONVERGED
 
 
 def _read_csv(path: Path):

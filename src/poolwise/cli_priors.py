@@ -78,9 +78,9 @@ def _show(parsed: argparse.Namespace) -> int:
         print(_hanging(label, text, width, 10))
     print(f"\nPriors (the sd of group intercepts and correlations stand at the predictors' {_at(preset)})")
     shown = _rows(preset)
-    label = max(len(name) for name, _ in shown) + 2
+    longest = max(len(name) for name, _ in shown)
     for name, prior in shown:
-        print(_hanging(f"  {name}", prior, width, label + 2))
+        print(_hanging(f"  {name}", prior, width, longest + 4))
     rules = sorted({rule for prior in _priors(preset) for rule in _rules(prior)})
     if rules:
         print("\nRules")
