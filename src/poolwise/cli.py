@@ -104,7 +104,7 @@ def _fit(parsed: argparse.Namespace) -> int:
     folder = Path(parsed.out)
     folder.mkdir(parents=True, exist_ok=True)
     tables = {"summary": fit.summary().rename_axis("parameter").reset_index(), "priors": fit.priors}
-    # Coefficients of groups of several factors are a table each; the column factor says which is which.
+    # One file for all grouping factors; its column factor tells them apart.
     parts = [fit.coef(factor=factor) for factor in factors]
     tables["coef"] = pd.concat(parts, ignore_index=True)
     files = []
