@@ -206,7 +206,7 @@ def _folder_of(point: EntryPoint) -> Path:
     try:
         found = point.load()
         folder = Path(found() if callable(found) else found)
-    # Whatever another package's code may raise; a module that exits must not end the user's session either.
+    # Whatever another package's code may raise; a module that exits must not end the user's program either.
     except (Exception, SystemExit) as error:
         raise PriorError(
             f"the {_said(point)} in {ENTRY_POINTS} cannot be loaded: {type(error).__name__}: "
