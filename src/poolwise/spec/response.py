@@ -271,7 +271,8 @@ def _check_support(response: Response, family: Family, said: str, rows: NDArray[
     wrong = rows[~fits(y)]
     if len(wrong):
         values = pd.unique(y[~fits(y)])
-        others = [name for name in FAMILIES if name != family.name and _serves(family_of(name), y)][:4]
+        others = [name for name in FAMILIES if name != family.name and _serves(family_of(name), y)]
+        others = sorted(others, key=lambda name: family.name not in name)[:4]
         hint = f"; families that allow them: {', '.join(map(repr, others))}" if others else ""
         raise DataError(
             f"family {family.name!r} needs {words}; the response {said!r} has {count(len(wrong), 'other value')}, such "
