@@ -178,13 +178,6 @@ def _levels(node: Node, frame: pd.DataFrame) -> Response:
             "pd.Categorical(..., categories=[lowest, ..., highest], ordered=True)"
         )
     if isinstance(values.dtype, pd.CategoricalDtype):
-        counts = values.value_counts(sort=False)
-        empty = [str(level) for level, rows in counts.items() if rows == 0]
-        if empty:
-            raise DataError(
-                f"the response {node.name!r} has {count(len(empty), 'level')} without rows: {', '.join(empty)}; their "
-                f"thresholds are not identified. Drop them: table[{node.name!r}].cat.remove_unused_categories()"
-            )
         return Response(values.cat.codes.to_numpy(np.float64), levels=tuple(values.cat.categories))
     if (values % 1 != 0).any():
         raise DataError(
