@@ -10,17 +10,14 @@ from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import lower_factor, sds_and_correlations
 from poolwise.data.intake import as_frame
-from poolwise.errors import ArgumentError
-from poolwise.fit.reml import Optimum
+from poolwise.fit.reml import SINGULAR_TOLERANCE, Optimum
 from poolwise.result import tables
+from poolwise.result.inference import Inference
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.sufficient import Sufficient
 
-# lme4's isSingular: a diagonal element of theta below this is on the boundary.
-SINGULAR_TOLERANCE = 1e-4
 
-
-class FrequentistFit:
+class FrequentistFit(Inference):
     """A linear mixed model at its REML or ML optimum, or a linear regression where there are no groups.
 
     Parameters
@@ -303,25 +300,6 @@ class FrequentistFit:
         _, se, terms = self._coefficients(conditional=interval == "conditional")
         labels = self.factor.labels if self.factor is not None else ["all"]
         return pd.DataFrame(se, index=pd.Index(labels, name=self.factor.name if self.factor else None), columns=terms)
-
-    def confint(self, method: str = "wald", level: float = 0.95) -> pd.DataFrame:
-        """Intervals of the common effects.
-
-        Parameters
-        ----------
-        method : {"wald"}
-            Estimate plus and minus a quantile times the standard error.
-        level : float, default 0.95
-
-        Returns
-        -------
-        DataFrame
-            Columns lower, upper; one row a common effect.
-        """
-        if method != "wald":
-            raise ArgumentError(f"method must be 'wald'; got {method!r}")
-        half = self._quantile(tables.check_level(level)) * self.se
-        return pd.DataFrame({"lower": self.fixef - half, "upper": self.fixef + half})
 
     def __repr__(self) -> str:
         state = "" if self.converged else f"\nNOT CONVERGED: {self.message}"

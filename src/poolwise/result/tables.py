@@ -44,6 +44,22 @@ def prediction_frame(estimate: Array, lower: Array, upper: Array, known: NDArray
     return pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper, "groups": groups})
 
 
+def interval_frame(labels: Sequence[str], estimate: pd.Series, lower: pd.Series, upper: pd.Series) -> pd.DataFrame:
+    """Tidy frame of intervals: parameter, estimate, lower, upper."""
+    columns = {"estimate": estimate, "lower": lower, "upper": upper}
+    found = {name: column.to_numpy(dtype=float) for name, column in columns.items()}
+    return pd.DataFrame({"parameter": list(labels), **found})
+
+
+def choose_seed(seed: int | None) -> int:
+    """The seed, or one that is drawn."""
+    if seed is None:
+        return int(np.random.default_rng().integers(2**32))
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number of at least 0; got {seed!r}")
+    return int(seed)
+
+
 def choose_factor(design: Design, factor: str | None) -> GroupingFactor | None:
     """The factor asked for, or the only one; None for a model without groups."""
     if factor is None:
