@@ -1,6 +1,6 @@
 """The tidy table of coefficients and the small measures that every fit shares."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -38,10 +38,19 @@ def coefficient_frame(
     )[names.COEF_COLUMNS]
 
 
-def prediction_frame(estimate: Array, lower: Array, upper: Array, known: NDArray[np.bool_]) -> pd.DataFrame:
-    """Predictions of rows, and whether all their groups were seen."""
+def prediction_frame(
+    estimate: Array,
+    lower: Array,
+    upper: Array,
+    known: NDArray[np.bool_],
+    records: Iterable[tuple[str, NDArray]] = (),
+) -> pd.DataFrame:
+    """Predictions of rows, whether all their groups were seen, and by factor what was done with them."""
     groups = np.where(known, "observed", "new")
-    return pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper, "groups": groups})
+    table = pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper, "groups": groups})
+    for name, column in records:
+        table[name] = column
+    return table
 
 
 def interval_frame(labels: Sequence[str], estimate: pd.Series, lower: pd.Series, upper: pd.Series) -> pd.DataFrame:
