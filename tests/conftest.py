@@ -21,8 +21,8 @@ def pytest_configure():
         for path in (SOURCE / folder).glob("*.py")
     )
     for cache in SOURCE.rglob("__pycache__/*.nbi"):
-        if cache.stat().st_mtime < newest:
-            cache.unlink()
+        if cache.exists() and cache.stat().st_mtime < newest:
+            cache.unlink(missing_ok=True)
 
 
 REFERENCE = Path(__file__).parent / "reference"

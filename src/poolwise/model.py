@@ -42,9 +42,12 @@ class Model:
     data : DataFrame
         One row an observation; pandas, polars, pyarrow or a dict of columns. It is not changed.
     family : str, default "gaussian"
-        Distribution of the response.
+        Distribution of the response, by Bambi's names: bernoulli, binomial (``p(successes, trials) ~ ...``), poisson,
+        negativebinomial, gamma, beta, t, cumulative (ordered levels) ...
     priors : str, path, PriorPreset or dict, default "weakly_informative"
         A preset by name or file, or a dict of :class:`poolwise.Prior` by parameter on top of the default preset.
+    link : str, optional
+        What is linear in the predictors: ``"logit"``, ``"probit"``, ``"log"`` ...; the family's usual one by default.
     group_correlation : bool, default True
         False reads every ``(x | g)`` as ``(x || g)``.
     weights : str, optional
@@ -75,6 +78,7 @@ class Model:
         family: str = "gaussian",
         priors=None,
         *,
+        link: str | None = None,
         group_correlation: bool = True,
         weights: str | None = None,
         missing: str = "error",
@@ -85,6 +89,7 @@ class Model:
             data,
             family,
             priors,
+            link=link,
             group_correlation=group_correlation,
             weights=weights,
             missing=missing,
@@ -276,7 +281,7 @@ class Model:
         if form == "auto":
             priors = self.specification.priors
             joint = any(prior.support == JOINT for prior in priors.values())
-            explicit = len(self.design.factors) > 1 or (joint and not all_closed(priors))
+            explicit = not self.design.collapses or len(self.design.factors) > 1 or (joint and not all_closed(priors))
             form = "generative" if explicit else "collapsed"
         if form == "generative":
             from poolwise.fit.generative import sample_generative

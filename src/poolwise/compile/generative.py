@@ -16,17 +16,19 @@ from poolwise import names
 from poolwise.algebra.basis import centring
 from poolwise.algebra.theta import lkj_shapes
 from poolwise.compile.joint import joint_variables
+from poolwise.compile.likelihood import observe
 from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.errors import PriorError
 from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.families import Auxiliary
 
 CENTRED = "_centred"
 
 
 def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bool = False) -> pm.Model:
-    """PyMC model of a Gaussian design with its priors.
+    """PyMC model of a design with its priors.
 
     Parameters
     ----------
@@ -48,22 +50,22 @@ def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bo
         coords[names.group_dim(factor.name)] = factor.labels
         coords |= {dim: list(factor.effects) for dim in names.correlation_dims(factor.name)}
     with pm.Model(coords=coords) as model:
-        # A joint prior makes sigma itself, or the other parameters in units of sigma.
-        shared = priors[names.SIGMA].support == JOINT
-        sigma = None if shared else _named(model, names.SIGMA, priors[names.SIGMA])
-        given = joint_variables(design, priors, sigma)
-        if shared:
-            sigma = pm.Deterministic(names.SIGMA, given[names.SIGMA])
-        mean = pt.as_tensor(design.offset) + _common_part(design, priors, given, model)
+        own = {
+            part.name: _own_parameter(part, priors[part.name], design, model)
+            for part in design.family.auxiliaries
+            if priors[part.name].support != JOINT
+        }
+        # A joint prior makes sigma itself, or the other parameters in units of sigma, 1 where there is none.
+        given = joint_variables(design, priors, own.get(names.SIGMA, None if design.family.has_sigma else 1.0))
+        if design.family.has_sigma and names.SIGMA not in own:
+            own[names.SIGMA] = pm.Deterministic(names.SIGMA, given[names.SIGMA])
+        eta = pt.as_tensor(design.offset) + _common_part(design, priors, given, model)
         for factor in design.factors:
-            mean = mean + _group_part(factor, priors, given, model, centred=centred)
-        scale = sigma if design.weights is None or design.frequency else sigma / np.sqrt(design.weights)
-        mean = pm.Deterministic("mu", mean, dims=names.OBSERVATION)
-        if design.frequency:
-            density = pt.as_tensor(design.weights) * pm.logp(pm.Normal.dist(mean, scale), design.y)
-            pm.Potential(design.response, density.sum())
-        else:
-            pm.Normal(design.response, mean, scale, observed=design.y, dims=names.OBSERVATION)
+            eta = eta + _group_part(factor, priors, given, model, centred=centred)
+        scale = None
+        if design.weights is not None and not design.frequency:
+            scale = own[names.SIGMA] / np.sqrt(design.weights)
+        observe(design, eta, own, scale)
     return model
 
 
@@ -77,6 +79,21 @@ def _named(model: pm.Model, name: str, prior: Prior, given: Any = None):
         pm.Potential(f"{name}_density", -pt.log(value))
         return value
     return model.register_rv(pymc_distribution(prior), name)
+
+
+def _own_parameter(part: Auxiliary, prior: Prior, design: Design, model: pm.Model):
+    """A parameter of the family: a number, or one a threshold between two levels."""
+    if not part.vector:
+        return _named(model, part.name, prior)
+    assert design.outcome.levels is not None
+    count = len(design.outcome.levels) - 1
+    dim = names.term_dim(part.name)
+    model.add_coord(dim, np.arange(count))
+    base = pm.distributions.shape_utils.change_dist_size(pymc_distribution(prior), (count,))
+    if not part.ordered or count == 1:
+        return model.register_rv(base, part.name, dims=(dim,))
+    transform, start = pm.distributions.transforms.ordered, np.linspace(-1.0, 1.0, count)
+    return model.register_rv(base, part.name, dims=(dim,), default_transform=transform, initval=start)
 
 
 def _common_part(design: Design, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model):

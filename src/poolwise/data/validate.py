@@ -47,6 +47,7 @@ def check_table(
     missing: str = "error",
     constant_ok: Sequence[str] = (),
     singletons_ok: bool = False,
+    levels_ok: bool = False,
 ) -> CheckedTable:
     """Check everything a model needs of a table, and say all that is wrong in one error.
 
@@ -68,6 +69,8 @@ def check_table(
         Predictors that may be constant (offsets).
     singletons_ok : bool, default False
         Whether every group may have one row (a family without a residual standard deviation).
+    levels_ok : bool, default False
+        Whether the response may be text or categories (an ordinal family).
 
     Returns
     -------
@@ -104,7 +107,7 @@ def check_table(
         problems.append("no row is complete: every row misses a value in a needed column")
         _raise(problems)
     part = frame.loc[kept, usable].reset_index(drop=True)
-    problems += _response_problems(part, roles)
+    problems += _response_problems(part, roles, levels_ok)
     problems += _predictor_problems(part, roles, constant_ok)
     problems += _weight_problems(part, roles, np.flatnonzero(kept))
     part, factor_problems, notes = as_groups(part, frame, roles.factors)
@@ -187,18 +190,18 @@ def _missing_text(name: str, where: NDArray[np.bool_]) -> str:
     return f"column {name!r} has {values}; drop {them} with missing='drop' or fill {them} in"
 
 
-def _response_problems(part: pd.DataFrame, roles: _Roles) -> list[str]:
+def _response_problems(part: pd.DataFrame, roles: _Roles, levels_ok: bool) -> list[str]:
     name = roles.response[0]
     if name not in part:
         return []
     values = part[name]
-    if kind_of(values) != NUMBER:
+    if kind_of(values) != NUMBER and not levels_ok:
         seen = describe_values(pd.unique(values), first=3)
         advice = "convert it to numbers; for two outcomes to 0 and 1, the event being 1"
         return [f"the response {name!r} holds {_kind_word(values)} ({seen}), not numbers; {advice}"]
     if len(part) == 1:
         return ["the table has one complete row; a model needs more"]
-    if _is_constant(values):
+    if _is_constant(values) and len(roles.response) == 1:
         return [f"the response {name!r} is {values.iloc[0]} in every row; there is nothing to model"]
     return []
 

@@ -29,7 +29,7 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
 
     trace = run(nutpie.compile_pymc_model(model), **settings.nuts)
     posterior = trace["posterior"].to_dataset()
-    wanted = {names.SIGMA}
+    wanted = {own.name for own in design.family.auxiliaries}
     wanted |= {design.variable(term, where) for term, where, _ in design.common.terms}
     for factor in design.factors:
         wanted.add(names.correlation(factor.name))

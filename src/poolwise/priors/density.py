@@ -8,9 +8,8 @@ import numba
 from poolwise.priors.distributions import DISTRIBUTIONS, JOINT
 
 # Codes of the kernel; a half distribution is its parent at mu = 0 with twice the density.
-FLAT, NORMAL, STUDENT, LAPLACE, EXPONENTIAL, GAMMA, INVERSE_GAMMA, LOG_NORMAL, UNIFORM, JEFFREYS, SQRT_INVERSE_GAMMA = (
-    range(11)
-)
+FLAT, NORMAL, STUDENT, LAPLACE, EXPONENTIAL, GAMMA, INVERSE_GAMMA, LOG_NORMAL, UNIFORM, JEFFREYS = range(10)
+SQRT_INVERSE_GAMMA, BETA = 10, 11
 HALF = 16  # added to the code of a parent that is folded at 0
 _LOG_2PI = math.log(2 * math.pi)
 
@@ -63,6 +62,8 @@ def prior_code(distribution: str, params: Mapping[str, float]) -> tuple[float, f
             return (SQRT_INVERSE_GAMMA, p["alpha"], p["beta"], 0.0)
         case "LogNormal":
             return (LOG_NORMAL, p["mu"], p["sigma"], 0.0)
+        case "Beta":
+            return (BETA, p["alpha"], p["beta"], 0.0)
         case "Uniform":
             return (UNIFORM, p["lower"], p["upper"], 0.0)
         case "JeffreysScale":
@@ -122,6 +123,11 @@ def prior_logpdf(kind, p1, p2, p3, x):
     if kind == LOG_NORMAL:
         z = (math.log(x) - p1) / p2
         return -0.5 * z * z - math.log(p2 * x) - 0.5 * _LOG_2PI, -(z / p2 + 1) / x
+    if kind == BETA:
+        if x >= 1.0:
+            return outside
+        constant = math.lgamma(p1 + p2) - math.lgamma(p1) - math.lgamma(p2)
+        return constant + (p1 - 1) * math.log(x) + (p2 - 1) * math.log1p(-x), (p1 - 1) / x - (p2 - 1) / (1 - x)
     if kind == JEFFREYS:
         return -math.log(x), -1.0 / x
     return math.nan, math.nan

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-REAL, POSITIVE, INTERVAL, CORRELATION, JOINT = "real", "positive", "interval", "correlation", "joint"
+REAL, POSITIVE, UNIT, INTERVAL = "real", "positive", "unit", "interval"
+CORRELATION, JOINT = "correlation", "joint"
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Distribution:
     arguments : dict of str to str
         Name of each argument, as PyMC names it, and its domain: ``real``, ``positive`` or ``share`` (between 0 and 1).
     support : str
-        real, positive, interval (between its arguments), correlation (matrices) or joint (several parameters).
+        real, positive, unit (between 0 and 1), interval (between its arguments), correlation (matrices) or joint
+        (several parameters).
     closed : bool
         Whether poolwise's own kernel evaluates its density; otherwise PyMC does.
     """
@@ -46,6 +48,7 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     "LogNormal": Distribution({"mu": "real", "sigma": "positive"}, POSITIVE),
     "Weibull": Distribution({"alpha": "positive", "beta": "positive"}, POSITIVE, closed=False),
     "ChiSquared": Distribution({"nu": "positive"}, POSITIVE, closed=False),
+    "Beta": Distribution({"alpha": "positive", "beta": "positive"}, UNIT),
     "Uniform": Distribution({"lower": "real", "upper": "real"}, INTERVAL),
     "PC": Distribution({"u": "positive", "alpha": "share"}, POSITIVE),
     "LKJ": Distribution({"eta": "positive"}, CORRELATION),

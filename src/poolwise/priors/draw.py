@@ -74,6 +74,8 @@ def draw_prior(prior: Prior, size: int, rng: np.random.Generator) -> Array:
             return p["beta"] * rng.weibull(p["alpha"], size)
         case "ChiSquared":
             return rng.chisquare(p["nu"], size)
+        case "Beta":
+            return rng.beta(p["alpha"], p["beta"], size)
         case "Uniform":
             return rng.uniform(p["lower"], p["upper"], size)
     kind = "improper (flat)" if prior.distribution in IMPROPER else "not one of a single parameter"

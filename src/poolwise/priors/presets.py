@@ -62,6 +62,21 @@ class PriorPreset:
     extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
     group_intercept_at: str = "mean"
 
+    def for_family(self, family: str, link: str) -> "PriorPreset":
+        """The preset with what its tables [link] and [family] say of a family and its link in place of the roles.
+
+        Parameters
+        ----------
+        family, link : str
+            For instance ``"bernoulli"`` and ``"logit"``.
+
+        Returns
+        -------
+        PriorPreset
+        """
+        own = {**self.extras.get("link", {}).get(link, {}), **self.extras.get("family", {}).get(family, {})}
+        return replace(self, roles={**self.roles, **own})
+
     def override(self, priors: Mapping[str, Any]) -> "PriorPreset":
         """The same preset with other priors for some parameters.
 

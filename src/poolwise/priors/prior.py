@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from poolwise.errors import PriorError, near_names, shown
-from poolwise.priors.distributions import CORRELATION, DISTRIBUTIONS, INTERVAL, JOINT, POSITIVE, REAL
+from poolwise.priors.distributions import CORRELATION, DISTRIBUTIONS, INTERVAL, JOINT, POSITIVE, REAL, UNIT
 from poolwise.priors.scale import RULES
 
 
@@ -99,7 +99,7 @@ class Prior:
 
     @property
     def support(self) -> str:
-        """The values it allows: real, positive, interval, correlation or joint."""
+        """The values it allows: real, positive, unit, interval, correlation or joint."""
         return DISTRIBUTIONS[self.distribution].support
 
     def fits(self, support: str) -> bool:
@@ -109,6 +109,10 @@ class Prior:
         if support == POSITIVE:
             lower = self.params.get("lower")
             return self.support == POSITIVE or (self.support == INTERVAL and isinstance(lower, float) and lower >= 0)
+        if support == UNIT:
+            upper = self.params.get("upper")
+            within = isinstance(upper, float) and upper <= 1 and self.fits(POSITIVE)
+            return self.support == UNIT or (self.support == INTERVAL and within)
         if support == JOINT:
             return self.support == JOINT
         return self.support in (REAL, INTERVAL, POSITIVE)

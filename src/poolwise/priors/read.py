@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from poolwise.errors import PriorError, near_names, shown
-from poolwise.priors.distributions import CORRELATION, JOINT, JOINT_ROLES, POSITIVE, REAL
+from poolwise.priors.distributions import CORRELATION, JOINT, JOINT_ROLES, POSITIVE, REAL, UNIT
 from poolwise.priors.prior import Prior, Scaled
 
 # What each role's prior must allow.
@@ -21,6 +21,8 @@ ROLES = {
     "group_correlation": CORRELATION,
     "residual_sd": POSITIVE,
 }
+# Parameters of families, by name; the others are positive.
+FAMILY_SUPPORT = {"psi": UNIT, "threshold": REAL}
 TEXTS = ("name", "title", "description", "when", "when_not")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,60}")
 LARGEST = 64_000
@@ -133,7 +135,9 @@ def support_of(parameter: str) -> str:
     """Support of a parameter by its name: ``..._sigma`` and ``sigma`` are positive, ``corr|g`` are correlations."""
     if parameter.startswith("corr|"):
         return CORRELATION
-    return POSITIVE if parameter == "sigma" or ("|" in parameter and parameter.endswith("_sigma")) else REAL
+    if parameter == "sigma" or ("|" in parameter and parameter.endswith("_sigma")):
+        return POSITIVE
+    return REAL
 
 
 def _key(name: str) -> str:
@@ -191,7 +195,7 @@ def _nested(where: str, entry: Any, problems: list[str], depth: int = 2) -> Any:
     """Tables for links and families, kept for models that have them; every leaf, at this depth, is a prior."""
     if depth == 0 or (isinstance(entry, Mapping) and "distribution" in entry):
         role = where.rsplit(".", 1)[-1]
-        return _prior(f"[{where}]", entry, ROLES.get(role, POSITIVE), problems)
+        return _prior(f"[{where}]", entry, ROLES.get(role, FAMILY_SUPPORT.get(role, POSITIVE)), problems)
     if isinstance(entry, Mapping):
         return {key: _nested(f"{where}.{_key(key)}", value, problems, depth - 1) for key, value in entry.items()}
     problems.append(f"[{where}] must be a table; found {shown(entry)}")

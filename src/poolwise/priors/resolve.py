@@ -16,11 +16,13 @@ from poolwise.priors.scale import RULES, DataFacts
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter that needs a prior: its name, its role, and the key of its facts."""
+    """A parameter that needs a prior: name, role, key of its facts, support and prior where a preset has neither."""
 
     name: str
     role: str
     column: str
+    support: str = ""
+    default: Prior | None = None
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,17 @@ def resolve(
     from_preset = _expand(preset.overrides, parameters, strict=False)
     found = []
     for parameter in parameters:
+        prior: Prior | None
         if parameter.name in from_call:
             prior, source = from_call[parameter.name], "call"
         elif parameter.name in from_preset:
             prior, source = from_preset[parameter.name], f"preset {preset.name!r}, override"
         else:
-            prior, source = preset.roles[parameter.role], f"preset {preset.name!r}"
-        support = ROLES[parameter.role]
+            prior, source = preset.roles.get(parameter.role), f"preset {preset.name!r}"
+            if prior is None:
+                prior, source = parameter.default, "default of the family"
+        assert prior is not None
+        support = parameter.support or ROLES[parameter.role]
         if prior.support == JOINT:
             if parameter.name in from_call or parameter.name in from_preset:
                 raise PriorError(
@@ -130,9 +136,11 @@ def _stands_at(role: str, preset: PriorPreset, facts: DataFacts) -> str:
 
 
 def _said(support: str) -> str:
-    return {"positive": "positive: use HalfNormal, Exponential ...", "correlation": "a correlation: use LKJ"}.get(
-        support, "a real number: use Normal, StudentT ..."
-    )
+    return {
+        "positive": "positive: use HalfNormal, Exponential ...",
+        "unit": "between 0 and 1: use Beta",
+        "correlation": "a correlation: use LKJ",
+    }.get(support, "a real number: use Normal, StudentT ...")
 
 
 def _expand(overrides: Mapping[str, Any], parameters: Sequence[Parameter], *, strict: bool) -> dict[str, Prior]:
@@ -205,6 +213,8 @@ def _numbers(prior: Prior, facts: DataFacts, parameter: Parameter) -> tuple[Prio
 
 
 def _measure(value: Scaled, facts: DataFacts, parameter: Parameter) -> float:
+    if parameter.role == "residual_sd" and facts.response is not None:
+        facts = facts.response
     if facts.sd_y <= 0:
         raise PriorError("the priors cannot follow the data: the response is constant")
     try:

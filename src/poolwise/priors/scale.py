@@ -33,7 +33,10 @@ class EffectFacts:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the rules may ask of the data; sds with n - 1, mad as in R (1.4826 times the median absolute deviation)."""
+    """What the rules may ask of the data; sds with n - 1, mad as in R (1.4826 times the median absolute deviation).
+
+    The response's are on the scale of the linear predictor; ``response`` has them in its own units where that differs.
+    """
 
     n: int
     mean_y: float
@@ -44,6 +47,7 @@ class DataFacts:
     effects: Mapping[str, EffectFacts]
     groups: Mapping[str, int]
     intercept: bool
+    response: "DataFacts | None" = None
 
 
 def column_facts(x: Array) -> ColumnFacts:

@@ -32,9 +32,10 @@ def bambi_specification(specification: Specification) -> Any:
         row = [specification.priors[name] for name in design.coefficient_names[where]]
         if levels is None and row[0].distribution not in OWN:
             priors[names.INTERCEPT if term == names.INTERCEPT else term] = _as_bambi(row[0])
-    sigma = specification.priors[names.SIGMA]
-    if sigma.distribution not in OWN:
-        priors[names.SIGMA] = _as_bambi(sigma)
+    for own in design.family.auxiliaries:
+        prior = specification.priors[own.name]
+        if prior.distribution not in OWN and not own.vector:
+            priors[own.name] = _as_bambi(prior)
     formula = specification.formula
     response = (
         formula.response if formula.weights is None else f"weighted({formula.response}, {quote(formula.weights)})"
@@ -43,7 +44,8 @@ def bambi_specification(specification: Specification) -> Any:
     return bambi.Model(
         f"{response} ~ {formula.common}{offsets}",
         design.frame,
-        family=specification.family,
+        family=design.family.name,
+        link=design.family.link,
         priors=priors,
         extra_namespace=dict(NAMESPACE),
     )

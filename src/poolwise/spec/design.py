@@ -12,7 +12,9 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.data.validate import CheckedTable
 from poolwise.errors import DataError
 from poolwise.spec.evaluate import Columns, evaluate
+from poolwise.spec.families import GAUSSIAN, Family
 from poolwise.spec.formula import Block, Formula
+from poolwise.spec.response import Response, read_response
 
 Array = NDArray[np.float64]
 
@@ -123,10 +125,12 @@ class Design:
         What was asked.
     frame : DataFrame
         The checked columns the numbers were made from.
-    y : ndarray (n,)
-        Response, offsets included.
+    family : Family
+        Distribution of the response, and its link.
+    outcome : Response
+        Its values, trials, levels, censoring.
     offset : ndarray (n,)
-        Known part of the mean.
+        Known part of the linear predictor.
     weights : ndarray (n,) or None
         Weights of the rows.
     frequency : bool
@@ -141,7 +145,8 @@ class Design:
 
     formula: Formula
     frame: pd.DataFrame
-    y: Array
+    family: Family
+    outcome: Response
     offset: Array
     weights: Array | None
     frequency: bool
@@ -150,9 +155,19 @@ class Design:
     factors: tuple[GroupingFactor, ...]
 
     @property
+    def y(self) -> Array:
+        """Response (n,), offsets included; successes of a binomial one, 0, 1, ... for ordered levels."""
+        return self.outcome.y
+
+    @property
+    def collapses(self) -> bool:
+        """Whether effects integrate out in closed form: Gaussian rows, neither censored nor truncated."""
+        return self.family.gaussian and self.outcome.plain
+
+    @property
     def n(self) -> int:
         """Number of rows."""
-        return len(self.y)
+        return len(self.outcome.y)
 
     @property
     def X(self) -> Array:
@@ -167,12 +182,12 @@ class Design:
     @property
     def intercept(self) -> int:
         """Position of the intercept in X, or -1."""
-        return 0 if self.formula.intercept else -1
+        return 0 if self.formula.intercept and self.family.has_intercept else -1
 
     @property
     def aliases(self) -> dict[str, str]:
         """Stated names of common terms that would collide with parameters."""
-        reserved = [names.SIGMA, names.INTERCEPT, names.CHAIN, names.DRAW]
+        reserved = [names.INTERCEPT, names.CHAIN, names.DRAW, *(own.name for own in self.family.auxiliaries)]
         for factor in self.factors:
             reserved += [names.correlation(factor.name)]
             for term in factor.terms:
@@ -202,7 +217,9 @@ class Design:
         return _offset(self.formula, frame)
 
 
-def build_design(formula: Formula, table: CheckedTable, weights: str | None = None) -> Design:
+def build_design(
+    formula: Formula, table: CheckedTable, weights: str | None = None, family: Family = GAUSSIAN
+) -> Design:
     """Evaluate a formula on a checked table.
 
     Parameters
@@ -212,7 +229,10 @@ def build_design(formula: Formula, table: CheckedTable, weights: str | None = No
     table : CheckedTable
         Rows without missing or infinite values.
     weights : str, optional
-        Column of precision weights; a formula's own ``weighted(y, w)`` are frequency weights.
+        Column of precision weights, of trials for a binomial response given as shares; a formula's own
+        ``weighted(y, w)`` are frequency weights.
+    family : Family, optional
+        Gaussian by default.
 
     Returns
     -------
@@ -221,22 +241,35 @@ def build_design(formula: Formula, table: CheckedTable, weights: str | None = No
     Raises
     ------
     DataError
-        For collinear columns of X, which are named, and for a response that is not numeric.
+        For collinear columns of X, which are named, and for a response that does not fit its family.
     """
     frame = table.frame
     if formula.response in (names.CHAIN, names.DRAW, names.OBSERVATION):
         raise DataError(f"the response is called {formula.response!r}, a dimension of the draws; rename the column")
-    y = evaluate(f"0 + {formula.response}", frame, trusted=formula.trusted).matrix
-    if y.shape[1] != 1:
-        raise DataError(f"the response {formula.response!r} must be one numeric column, it evaluates to {y.shape[1]}")
     column = weights or formula.weights
+    values = None if column is None else frame[column].to_numpy(dtype=np.float64)
+    outcome = read_response(formula, frame, family, table.rows, values if weights else None)
+    if weights and family.holds == "trials":
+        column = values = None
+    if weights and column and not family.gaussian:
+        raise DataError(
+            f"weights= is for Gaussian responses (precisions) and binomial shares (trials), not for family "
+            f"{family.name!r}; write weighted(y, {weights}) ~ ... for a row that counts as several"
+        )
     common = evaluate(formula.common, frame, trusted=formula.trusted)
+    if not family.has_intercept:
+        if not formula.intercept:
+            raise DataError(
+                f"the thresholds of family {family.name!r} take the place of the intercept; leave out the `0 +`"
+            )
+        common = common.without_intercept()
     design = Design(
         formula=formula,
         frame=frame,
-        y=y[:, 0],
+        family=family,
+        outcome=outcome,
         offset=_offset(formula, frame),
-        weights=None if column is None else frame[column].to_numpy(dtype=np.float64),
+        weights=values,
         frequency=formula.weights is not None,
         weights_column=column,
         common=common,
@@ -310,7 +343,12 @@ def _codes(frame: pd.DataFrame, columns: tuple[str, ...]) -> tuple[NDArray[np.in
 
 def _check_rank(design: Design) -> None:
     X = design.X
-    dependent = dependent_columns(X, design.intercept)
+    if design.family.has_intercept:
+        dependent = dependent_columns(X, design.intercept)
+    else:
+        # The thresholds stand for the constant.
+        with_constant = np.column_stack([np.ones(design.n), X])
+        dependent = [k - 1 for k in dependent_columns(with_constant, 0) if k > 0]
     if dependent:
         listed = ", ".join(repr(design.coefficient_names[k]) for k in dependent)
         before = ", ".join(repr(name) for k, name in enumerate(design.coefficient_names) if k not in dependent)

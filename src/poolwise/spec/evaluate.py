@@ -79,6 +79,13 @@ class Columns:
         _check_finite(matrix, self.terms, frame, self.columns_used)
         return matrix
 
+    def without_intercept(self) -> "Columns":
+        """The same columns without the constant, which stands first."""
+        terms = tuple((name, slice(at.start - 1, at.stop - 1), levels) for name, at, levels in self.terms[1:])
+        return Columns(
+            self.matrix[:, 1:], self.names[1:], terms, self.columns_used, lambda new: self._again(new)[:, 1:]
+        )
+
 
 def evaluate(expression: str, frame: pd.DataFrame, *, trusted: bool = False) -> Columns:
     """Evaluate the terms of an expression on a table.

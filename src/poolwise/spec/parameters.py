@@ -1,15 +1,20 @@
 """The parameters of a model that need a prior, and the facts of the data that scaled priors follow."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from poolwise import names
+from poolwise.algebra.links import LINK
 from poolwise.priors.resolve import Parameter
-from poolwise.priors.scale import DataFacts, EffectFacts, column_facts, within_group_sd
+from poolwise.priors.scale import Array, DataFacts, EffectFacts, column_facts, within_group_sd
 from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.families import UNITLESS
 
 
 def parameters_of(design: Design) -> list[Parameter]:
-    """Every parameter with a prior, in the order of the posterior: coefficients, sds, correlations, sigma."""
+    """Every parameter with a prior, in the order of the posterior: coefficients, sds, correlations, the family's."""
     found = []
     for k, name in enumerate(design.coefficient_names):
         role = "intercept" if k == design.intercept else "slope"
@@ -20,20 +25,16 @@ def parameters_of(design: Design) -> list[Parameter]:
             found.append(Parameter(sd_name, role, sd_name))
         if factor.structure.n_correlations:
             found.append(Parameter(names.correlation(factor.name), "group_correlation", names.correlation(factor.name)))
-    found.append(Parameter(names.SIGMA, "residual_sd", names.SIGMA))
+    found += [Parameter(own.name, own.role, own.name, own.support, own.prior) for own in design.family.auxiliaries]
     return found
 
 
 def facts_of(design: Design) -> DataFacts:
     """What the scaling rules may ask of the data."""
-    y = design.y - design.offset
-    median = float(np.median(y))
-    return DataFacts(
+    family = design.family
+    facts = DataFacts(
         n=design.n,
-        mean_y=float(y.mean()),
-        sd_y=float(y.std(ddof=1)) if design.n > 1 else 0.0,
-        median_y=median,
-        mad_y=float(1.4826 * np.median(np.abs(y - median))),
+        **_response_facts(_linear_response(design)),
         columns={
             name: column_facts(design.X[:, k])
             for k, name in enumerate(design.coefficient_names)
@@ -51,6 +52,57 @@ def facts_of(design: Design) -> DataFacts:
         groups={factor.name: factor.J for factor in design.factors},
         intercept=design.intercept >= 0,
     )
+    if family.link == "identity" and family.holds in ("real", "positive", "nonnegative"):
+        return facts
+    return replace(facts, **_on_link_scale(design), response=facts)
+
+
+def _linear_response(design: Design) -> Array:
+    """The response in the units of the residual sd: without its offset, logs for a lognormal."""
+    y = design.outcome.scaled
+    if design.family.name.endswith("lognormal"):
+        return np.log(y[y > 0]) - design.offset[y > 0]
+    return y - design.offset if design.family.link == "identity" else y
+
+
+def _response_facts(y: Array) -> dict[str, Any]:
+    median = float(np.median(y))
+    return {
+        "mean_y": float(y.mean()),
+        "sd_y": float(y.std(ddof=1)) if len(y) > 1 else 0.0,
+        "median_y": median,
+        "mad_y": float(1.4826 * np.median(np.abs(y - median))),
+    }
+
+
+def _on_link_scale(design: Design) -> dict[str, Any]:
+    """Facts of the response on the scale of the linear predictor.
+
+    A coefficient on a log or logit scale is a ratio, so its unit is 1 whatever the units of the response; under the
+    inverse links and the identity the unit is the response's sd times the slope of the link at the mean. Median and
+    mad are as brms has them: of the transformed response (a zero counts as 0.1) under the log and inverse links,
+    and 0 for probabilities.
+    """
+    link = design.family.link
+    y, n = design.outcome.scaled, design.outcome.trials
+    if design.outcome.levels is not None:
+        return {"mean_y": 0.0, "sd_y": 1.0, "median_y": 0.0, "mad_y": 0.0}
+    mean = float(np.average(y, weights=n))
+    if link == "log":
+        mean /= float(np.average(np.exp(design.offset - design.offset.max()))) * np.exp(design.offset.max())
+        at_mean = float(np.log(mean))
+    else:
+        at_mean = float(LINK[link](np.asarray(mean)) - design.offset.mean())
+    unit = 1.0
+    if link not in UNITLESS:
+        step = 1e-6 * abs(mean)
+        slope = abs(float(LINK[link](np.asarray(mean + step)) - LINK[link](np.asarray(mean - step)))) / (2 * step)
+        unit = slope * float(y.std(ddof=1))
+    found = {"mean_y": at_mean, "sd_y": unit, "median_y": 0.0, "mad_y": 0.0}
+    if link in ("log", "inverse", "inverse_squared", "identity"):
+        transformed = _response_facts(LINK[link](np.where(y == 0, 0.1, y)) - design.offset)
+        found |= {key: transformed[key] for key in ("median_y", "mad_y")}
+    return found
 
 
 def structure_note(factor: GroupingFactor) -> str:

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 from poolwise.data.intake import as_frame
 from poolwise.data.validate import CheckedTable, check_table
-from poolwise.errors import DataError, PoolwiseError, near_names
+from poolwise.errors import DataError, PriorError
+from poolwise.priors.distributions import JOINT
 from poolwise.priors.presets import PriorPreset, as_preset
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior, resolve
 from poolwise.spec.design import Design, build_design
+from poolwise.spec.families import Family, family_of
 from poolwise.spec.formula import Formula, parse_formula
 from poolwise.spec.parameters import facts_of, parameters_of
-
-FAMILIES = ("gaussian",)
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,6 @@ class Specification:
         The rows used and what was dropped.
     design : Design
         The numbers.
-    family : str
-        Distribution of the response.
     preset : PriorPreset
         Where the priors come from.
     resolved : tuple of ResolvedPrior
@@ -39,9 +37,13 @@ class Specification:
     formula: Formula
     table: CheckedTable
     design: Design
-    family: str
     preset: PriorPreset
     resolved: tuple[ResolvedPrior, ...]
+
+    @property
+    def family(self) -> Family:
+        """Distribution of the response."""
+        return self.design.family
 
     @property
     def priors(self) -> Mapping[str, Prior]:
@@ -55,8 +57,7 @@ class Specification:
 
     def with_priors(self, priors) -> "Specification":
         """The same question under other priors."""
-        preset, overrides = as_preset(priors)
-        resolved = resolve(preset, facts_of(self.design), parameters_of(self.design), overrides)
+        preset, resolved = _resolve(self.design, priors)
         return replace(self, preset=preset, resolved=resolved)
 
 
@@ -66,14 +67,14 @@ def specify(
     family: str = "gaussian",
     priors=None,
     *,
+    link: str | None = None,
     group_correlation: bool = True,
     weights: str | None = None,
     missing: str = "error",
     trusted: bool = False,
 ) -> Specification:
     """Parse, check, evaluate and resolve; see :class:`poolwise.Model` for the parameters."""
-    if family not in FAMILIES:
-        raise PoolwiseError(f"family {family!r} is not available; {near_names(str(family), FAMILIES)}")
+    chosen = family_of(family, link)
     parsed = parse_formula(formula, trusted=trusted)
     if not group_correlation:
         parsed = _uncorrelated(parsed)
@@ -89,11 +90,27 @@ def specify(
         weights=weights or parsed.weights,
         missing=missing,
         constant_ok=parsed.offset_columns,
+        singletons_ok=not chosen.has_sigma,
+        levels_ok=chosen.holds == "levels",
     )
-    design = build_design(parsed, table, weights)
+    design = build_design(parsed, table, weights, chosen)
+    preset, resolved = _resolve(design, priors)
+    return Specification(parsed, table, design, preset, resolved)
+
+
+def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, ...]]:
+    """The preset for the design's family, and one prior a parameter."""
     preset, overrides = as_preset(priors)
+    preset = preset.for_family(design.family.name, design.family.link)
     resolved = resolve(preset, facts_of(design), parameters_of(design), overrides)
-    return Specification(parsed, table, design, family, preset, resolved)
+    shared = {row.prior.distribution for row in resolved if row.prior.support == JOINT} & {"ICCBeta", "R2D2M2"}
+    if shared and not design.family.has_sigma:
+        raise PriorError(
+            f"the joint prior {shared.pop()} of preset {preset.name!r} divides the variance between groups and "
+            f"residuals; family {design.family.name!r} has no residual variance. Choose another preset, for instance "
+            "'weakly_informative'"
+        )
+    return preset, resolved
 
 
 def _uncorrelated(formula: Formula) -> Formula:

@@ -38,6 +38,7 @@ RESPONSE: Mapping[str, Signature] = MappingProxyType(
     {
         "weighted": Signature(2, 2),
         "p": Signature(2, 2),
+        "cbind": Signature(2, 2),
         "prop": Signature(2, 2),
         "proportion": Signature(2, 2),
         "censored": Signature(2, 3),

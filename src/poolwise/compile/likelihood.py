@@ -1,0 +1,173 @@
+"""The distribution of the response given the linear predictor, for every family, in PyMC.
+
+Parameters have Bambi's names and meaning, so that a posterior of one reads as one of the other.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from poolwise import names
+from poolwise.spec.design import Design
+from poolwise.spec.families import Family
+
+_DISTRIBUTIONS = {
+    "gaussian": pm.Normal,
+    "bernoulli": pm.Bernoulli,
+    "binomial": pm.Binomial,
+    "beta_binomial": pm.BetaBinomial,
+    "zero_inflated_binomial": pm.ZeroInflatedBinomial,
+    "poisson": pm.Poisson,
+    "negativebinomial": pm.NegativeBinomial,
+    "zero_inflated_poisson": pm.ZeroInflatedPoisson,
+    "zero_inflated_negativebinomial": pm.ZeroInflatedNegativeBinomial,
+    "hurdle_poisson": pm.HurdlePoisson,
+    "hurdle_negativebinomial": pm.HurdleNegativeBinomial,
+    "gamma": pm.Gamma,
+    "hurdle_gamma": pm.HurdleGamma,
+    "weibull": pm.Weibull,
+    "exponential": pm.Exponential,
+    "wald": pm.Wald,
+    "lognormal": pm.LogNormal,
+    "hurdle_lognormal": pm.HurdleLogNormal,
+    "t": pm.StudentT,
+    "laplace": pm.Laplace,
+    "asymmetriclaplace": pm.AsymmetricLaplace,
+    "exgaussian": pm.ExGaussian,
+    "beta": pm.Beta,
+    "vonmises": pm.VonMises,
+    "cumulative": pm.Categorical,
+    "sratio": pm.Categorical,
+}
+
+
+def inverse_link(link: str, eta: Any) -> Any:
+    """Mean (or probability) of a linear predictor, symbolic."""
+    match link:
+        case "identity":
+            return eta
+        case "log":
+            return pt.exp(eta)
+        case "logit":
+            return pt.sigmoid(eta)
+        case "probit":
+            return 0.5 * pt.erfc(-eta / np.sqrt(2.0))
+        case "cloglog":
+            return -pt.expm1(-pt.exp(eta))
+        case "inverse":
+            return 1 / eta
+        case "inverse_squared":
+            return 1 / pt.sqrt(eta)
+    raise ValueError(link)
+
+
+def distribution(family: Family, eta: Any, own: Mapping[str, Any], trials: Any = None) -> tuple[Any, dict[str, Any]]:
+    """PyMC's distribution class and its arguments.
+
+    Parameters
+    ----------
+    family : Family
+        With its link.
+    eta : tensor (..., n)
+        Linear predictor, offset included.
+    own : mapping of str to tensor
+        The family's further parameters, broadcastable against ``eta``; ``threshold`` (..., K - 1).
+    trials : ndarray (n,), optional
+        Of a binomial response.
+
+    Returns
+    -------
+    class, dict
+    """
+    chosen, link = _DISTRIBUTIONS[family.name], family.link
+    if family.name in ("bernoulli", "binomial") and link == "logit":
+        # The log of a probability that rounds to 0 or 1 is lost; the log odds keep it.
+        return chosen, {"logit_p": eta} | ({} if trials is None else {"n": trials})
+    if family.name in ("cumulative", "sratio"):
+        return chosen, {"p": ordinal_probabilities(family, eta, own["threshold"])}
+    mean = inverse_link(link, eta)
+    given = dict(own)
+    if trials is not None:
+        given["n"] = trials
+    match family.name:
+        case "beta" | "beta_binomial":
+            kappa = given.pop("kappa")
+            given |= {"alpha": mean * kappa, "beta": (1 - mean) * kappa}
+        case "gamma" | "hurdle_gamma":
+            shape = given.pop("alpha")
+            given |= {"alpha": shape, "beta": shape / mean}
+        case "weibull":
+            given["beta"] = mean / pt.exp(pt.gammaln(1 + 1 / given["alpha"]))
+        case "exponential":
+            given["lam"] = 1 / mean
+        case _:
+            given[family.parent] = mean
+    return chosen, given
+
+
+def ordinal_probabilities(family: Family, eta: Any, threshold: Any) -> Any:
+    """Probability of each level (..., n, K): of a cumulative or a stopping-ratio model.
+
+    References
+    ----------
+    Buerkner & Vuorre (2019), Advances in Methods and Practices in Psychological Science 2(1), 77-101.
+    """
+    below = inverse_link(family.link, threshold - pt.shape_padright(eta))  # (..., n, K - 1)
+    first, last = below[..., :1], 1 - below[..., -1:]
+    if family.name == "cumulative":
+        return pt.concatenate([first, below[..., 1:] - below[..., :-1], last], axis=-1)
+    passed = pt.cumprod(1 - below, axis=-1)
+    return pt.concatenate([first, below[..., 1:] * passed[..., :-1], passed[..., -1:]], axis=-1)
+
+
+def observe(design: Design, eta: Any, own: Mapping[str, Any], scale: Any = None) -> None:
+    """Add the observed response to the PyMC model on the stack.
+
+    Parameters
+    ----------
+    design : Design
+        Response, weights, censoring, bounds.
+    eta : tensor (n,)
+        Linear predictor.
+    own : mapping of str to tensor
+        The family's further parameters.
+    scale : tensor, optional
+        In place of sigma, where rows have precisions of their own.
+    """
+    outcome, family, name = design.outcome, design.family, design.response
+    own = dict(own) if scale is None else {**own, names.SIGMA: scale}
+    observed: Any = outcome.y
+    if family.holds in ("binary", "trials", "count", "levels"):
+        observed = observed.astype(np.int64)
+    trials = None if outcome.trials is None else outcome.trials.astype(np.int64)
+    chosen, given = distribution(family, eta, own, trials)
+    dims = names.OBSERVATION
+    if outcome.levels is not None:
+        pm.Deterministic(family.parent, given["p"])
+    else:
+        pm.Deterministic(family.parent, inverse_link(family.link, eta), dims=dims)
+    if outcome.status is not None:
+        lower = np.where(outcome.status == -1, observed, -np.inf)
+        upper = np.where(outcome.status == 1, observed, np.inf)
+        _counted(design, pm.Censored, chosen.dist(**given), lower=lower, upper=upper)
+    elif outcome.bounds is not None:
+        low, high = (None if np.isinf(bound).all() else bound for bound in outcome.bounds)
+        _counted(design, pm.Truncated, chosen.dist(**given), lower=low, upper=high)
+    elif design.weights is not None and design.frequency:
+        density = pt.as_tensor(design.weights) * pm.logp(chosen.dist(**given), observed)
+        pm.Potential(name, density.sum())
+    else:
+        chosen(name, **given, observed=observed, dims=dims)
+
+
+def _counted(design: Design, wrapper: Any, *arguments: Any, **bounds: Any) -> None:
+    """A censored or truncated response, a row of weight w counting as w rows."""
+    y = design.outcome.y
+    if design.weights is None:
+        wrapper(design.response, *arguments, **bounds, observed=y, dims=names.OBSERVATION)
+    else:
+        density = pt.as_tensor(design.weights) * pm.logp(wrapper.dist(*arguments, **bounds), y)
+        pm.Potential(design.response, density.sum())
