@@ -220,10 +220,10 @@ class FrequentistFit(Inference):
             New rows with the predictors and the grouping factors; the data of the fit by default.
         groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
             What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
-            is an error. ``"population_draw"``: effects drawn from N(0, Sigma), once a label, and then known: a new group
-            as it might come. ``"population_mean"``: effects of zero, the typical group (lme4's ``re.form = NA``).
-            ``"integrated"``: a group of the population whose effects are not known: the mean of the typical group, and
-            the spread of the groups in the interval. By default a group that was seen is observed and a new one
+            is an error. ``"population_draw"``: effects drawn from N(0, Sigma), once a label, and then taken as known: a
+            new group as it might come. ``"population_mean"``: effects of zero, the typical group (lme4's ``re.form =
+            NA``). ``"integrated"``: a group of the population whose effects are not known: the mean of the typical
+            group, the spread of the groups in the interval. By default a group that was seen is observed and a new one
             integrated.
         kind : {"mean", "response"}
             Whether the interval is of the mean of the response, or of a response, residual noise included (at weight 1,

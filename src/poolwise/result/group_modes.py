@@ -101,8 +101,8 @@ def codes_for(factor: GroupingFactor, frame: pd.DataFrame, mode: str | None) -> 
         one = len(new) == 1
         raise DataError(
             f"groups='observed' needs groups that were in the data, and {factor.name!r} has {len(new)} that "
-            f"{'was' if one else 'were'} not: {listed}. Predict {'it' if one else 'them'} with groups={{{factor.name!r}: "
-            "'integrated'}, or 'population_draw' or 'population_mean', or leave these rows out"
+            f"{'was' if one else 'were'} not: {listed}. Predict {'it' if one else 'them'} with "
+            f"groups={{{factor.name!r}: 'integrated'}}, 'population_draw' or 'population_mean', or leave these rows out"
         )
     return codes
 
