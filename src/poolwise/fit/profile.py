@@ -34,6 +34,8 @@ LEAST_START = 0.05
 STEPS_TO_BOUND = 8
 MOST_STEPS = 60
 LARGE = 1e300
+# log s is kept within this.
+FARTHEST = 200.0
 
 
 @dataclass
@@ -150,7 +152,8 @@ class _HeldSd(_HeldInBlock):
         return np.array([*(factor[position] for position in self.free), np.log(self.profiler.optimum.s)])
 
     def __call__(self, x: Array, value: float) -> tuple[float, Array]:
-        s = float(np.exp(x[-1]))
+        # A line search may try any step; exp must not overflow.
+        s = float(np.exp(np.clip(x[-1], -FARTHEST, FARTHEST)))
         relative = np.zeros((self.structure.q, self.structure.q))
         for position, element in zip(self.free, x[:-1], strict=True):
             relative[position] = element
