@@ -1,7 +1,7 @@
 """The deviance with sigma given and one linear restriction, against the n x n definition and difference quotients.
 
-Tolerances: both sides are sums of about 100 terms of size 1 in double precision, 1e-9 relative; a central difference with
-step 1e-5 is good to about 1e-8 of the criterion's third derivative.
+Tolerances: both sides are sums of about 100 terms of size 1 in double precision, 1e-9 relative; a central difference
+with step 1e-5 is good to about 1e-8 of the criterion's third derivative.
 """
 
 import numpy as np

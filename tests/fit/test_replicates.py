@@ -1,4 +1,4 @@
-"""The compiled refit finds the optimum of the ordinary one, boundaries included, and responses are drawn as the model says."""
+"""The compiled refit finds the ordinary optimum, boundaries included; responses are drawn as the model says."""
 
 from dataclasses import replace
 

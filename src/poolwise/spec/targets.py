@@ -11,6 +11,8 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import sds_and_correlations
 from poolwise.spec.design import Design
 
+# A relative sd below this is 0: the likelihood changes by its square.
+NOTHING = 1e-6
 COMMON, GROUP_SD, CORRELATION, RESIDUAL = "common effect", "group sd", "correlation", "residual sd"
 
 
@@ -71,6 +73,9 @@ def values(wanted: Sequence[Target], basis: Basis, b: Array, Lambda: Array, s: A
     """
     offset, matrix = basis.to_coefficients
     coefficients = offset + b @ matrix.T
+    # An optimiser stops a rounding error short of 0, and what direction is left there means nothing.
+    nothing = np.sqrt((Lambda**2).sum(axis=-1, keepdims=True)) < NOTHING
+    Lambda = np.where(nothing, 0.0, Lambda)
     sds, correlation = sds_and_correlations(basis.to_effects @ Lambda * np.sqrt(s)[..., None, None])
     found = np.empty((*s.shape, len(wanted)))
     for column, target in enumerate(wanted):
