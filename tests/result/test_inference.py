@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp
 
 import poolwise as pw
 from conftest import reference
+from poolwise.fit.profile import Curve
 from poolwise.fit.replicates import Refitter
 from poolwise.fit.rlrt import null_distribution, spectrum
 
@@ -55,7 +56,7 @@ def test_the_profile_of_a_singular_fit_is_the_smallest_deviance(fits):
     the correlation, which is 1 here, is not monotonic, and it interpolates through the gap.
     """
     fit = fits["bounce_slope"]
-    curve = fit._profiler.curve(fit._chosen("std_age|county_sigma")[0])
+    curve = Curve(fit._likelihood, fit._chosen("std_age|county_sigma")[0])
     for value, excess in {1.0: 1.706739, 1.215: 2.594952, 1.4: 3.423761, 1.490275: 3.841459}.items():
         assert curve.excess(value) == pytest.approx(excess, abs=2e-6)
     table = fit.confint("profile", parameters=["std_age|county_sigma", "corr|county[Intercept, std_age]"])

@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from poolwise.algebra.crossed import CrossedProducts
 from poolwise.errors import ArgumentError, ConvergenceWarning, UnknownNameError, near_names
-from poolwise.fit.profile import BELOW, Curve, Profiler
+from poolwise.fit.held import Likelihood
+from poolwise.fit.profile import BELOW, Curve
 from poolwise.fit.reml import Optimum, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.fit.satterthwaite import satterthwaite
@@ -71,7 +72,7 @@ class Inference:
         return [known[name] for name in wanted]
 
     def _optimise(self, *, reml: bool) -> Optimum:
-        """The unpenalised optimum of a likelihood."""
+        """The optimum of a likelihood, without penalty."""
         stats, structure = self.sufficient.stats, self.sufficient.structure
         if isinstance(stats, CrossedProducts):
             return optimise_crossed(stats, structure, reml=reml)
@@ -79,7 +80,7 @@ class Inference:
             return optimise(stats, structure, reml=reml)
 
     @cached_property
-    def _profiler(self) -> Profiler:
+    def _likelihood(self) -> Likelihood:
         if self.penalty is not None:
             raise ArgumentError(
                 f"this fit has the penalty {self.penalty!r}, and a profile is of the likelihood without it; "
@@ -87,7 +88,7 @@ class Inference:
             )
         optimum = self._optimise(reml=False) if self.reml else self.optimum
         basis, structure = self.sufficient.basis, self.sufficient.structure
-        return Profiler(self.sufficient.stats, basis, structure, optimum.Lambda)
+        return Likelihood(self.sufficient.stats, basis, structure, optimum.Lambda)
 
     def confint(
         self,
@@ -172,7 +173,7 @@ class Inference:
         found = {}
         with threadpool_limits(1):
             for target in chosen:
-                curve = self._profiler.curve(target)
+                curve = Curve(self._likelihood, target)
                 found[target.name] = curve.limit(quantile, -1), curve.limit(quantile, 1)
                 _warn_if_below(curve)
         table = pd.DataFrame(found, index=["lower", "upper"]).T
@@ -201,15 +202,13 @@ class Inference:
         (target,) = self._chosen(parameter)
         quantile = float(ndtri((1 + tables.check_level(level)) / 2))
         with threadpool_limits(1):
-            curve = self._profiler.curve(target)
+            curve = Curve(self._likelihood, target)
             at = np.linspace(curve.limit(quantile, -1), curve.limit(quantile, 1), points)
             if np.isfinite(curve.estimate):
                 at = np.unique([*at, curve.estimate])
-            excess = np.array([max(curve.excess(value), 0.0) for value in at])
+            zeta = np.array([curve.zeta(value) for value in at])
         _warn_if_below(curve)
-        sign = np.sign(at - curve.estimate) if np.isfinite(curve.estimate) else 0.0
-        zeta = sign * np.sqrt(excess)
-        return pd.DataFrame({"parameter": parameter, "value": at, "deviance": excess, "zeta": zeta})
+        return pd.DataFrame({"parameter": parameter, "value": at, "deviance": zeta**2, "zeta": zeta})
 
     def bootstrap(
         self, n_boot: int = 1000, *, seed: int | None = None, workers: int | None = None, progress: bool = True
