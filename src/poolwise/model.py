@@ -308,7 +308,7 @@ class Model:
             x, stats = whitened.sample(settings)
             settings = _as_run(settings, stats)
             tree = whitened_tree(self.design, whitened.constrain(x, settings.cores), stats, settings)
-            said = "whitened form, effects sampled by NUTS in the coordinates of the Laplace approximation"
+            said = whitened.said
         elif form == "generative":
             from poolwise.fit.generative import sample_generative
 

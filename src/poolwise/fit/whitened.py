@@ -1,9 +1,8 @@
 """NUTS over the whitened posterior: explicit effects of any grouping factors, for the families the kernel knows."""
 
-import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -22,8 +21,8 @@ from poolwise.priors.distributions import JOINT
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
 
-# A factorisation with more multiplications than this a draw is left to the generative form.
-MOST_WORK = 2e7
+# The factor is made anew at every point unless that takes more multiplications than this, and than this a row.
+WORK, WORK_A_ROW = 2e6, 150.0
 
 
 def serves(design: Design, priors: Mapping[str, Prior]) -> str:
@@ -52,9 +51,11 @@ class WhitenedSampler:
         Resolved, by parameter.
     centred : bool
         Whether the priors of group intercepts stand at the means of their block's predictors.
+    frozen : bool, optional
+        Whether the whitening is made once, at the reference; by default where making it anew costs too much.
     """
 
-    def __init__(self, design: Design, priors: Mapping[str, Prior], *, centred: bool):
+    def __init__(self, design: Design, priors: Mapping[str, Prior], *, centred: bool, frozen: bool | None = None):
         self.design = design
         code, link = density_code(design.family.name, design.family.link) or (0, 0)
         self.ordinal = code == CUMULATIVE
@@ -90,16 +91,19 @@ class WhitenedSampler:
             correlation = priors.get(names.correlation(factor.name))
             eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes)
         sd = np.sqrt(np.concatenate([np.zeros(0), *(np.diag(covariance) for covariance in mode.covariances)]))
+        work = mode.pattern.work
+        frozen = work > WORK and work > WORK_A_ROW * rows.n if frozen is None else frozen
         self.model = Whitened(
             rows,
             basis,
             structure,
             tuple(eta),
             mode.pattern,
-            mode.curvature,
+            mode.factor if frozen else mode.curvature,
             mode.linear,
             sd * basis.sd_scale,
             np.diff(mode.own) if self.ordinal else mode.own,
+            frozen,
         )
         own_codes = own * (levels - 1) if self.ordinal else own
         self.packed = pack(self.model, _codes(coefficients), _codes(sds), _codes(own_codes))
@@ -141,6 +145,12 @@ class WhitenedSampler:
             logpdf,
             blocks,
         )
+
+    @property
+    def said(self) -> str:
+        """The form in words."""
+        where = "at the reference group sds" if self.model.frozen else "at every value of the group sds"
+        return f"whitened form, effects sampled by NUTS, whitened by the Laplace approximation {where}"
 
     def sample(self, settings: Sampling) -> tuple[Array, xr.Dataset]:
         """Unconstrained draws (chains * draws, size) and nutpie's sample statistics."""
@@ -191,12 +201,15 @@ class WhitenedSampler:
         return WhitenedDraws(coefficients, sds, correlations, parameters, effects)
 
 
+@dataclass(frozen=True, eq=False)
 class WhitenedDraws:
-    """Draws (D, ...) in the units of the data: coefficients, by factor sds, correlations and effects, the family's own."""
+    """Draws (D, ...) in the units of the data: coefficients; sds, correlations, effects by factor; the family's own."""
 
-    def __init__(self, coefficients, sds, correlations, own, effects):
-        self.coefficients, self.sds, self.correlations = coefficients, sds, correlations
-        self.own, self.effects = own, effects
+    coefficients: Array
+    sds: Mapping[str, Array]
+    correlations: Mapping[str, Array]
+    own: Mapping[str, Array]
+    effects: Mapping[str, Array]
 
 
 def _codes(priors: list[Prior]) -> Array:

@@ -129,9 +129,11 @@ def trials_of(formula: Formula, frame: pd.DataFrame) -> Array:
         raise DataError("the trials of new rows are not known: the response was given as shares with weights=")
     parts = []
     for part in node.arguments if node.function == "cbind" else node.arguments[1:]:
+        if isinstance(part, Literal):
+            parts.append(np.full(len(frame), float(part.text)))
+            continue
         text = render(part) if isinstance(part, Name | Call) else f"I({render(part)})"
-        known = isinstance(part, Literal)
-        parts.append(np.full(len(frame), float(part.text)) if known else evaluate(f"0 + {text}", frame).matrix[:, 0])
+        parts.append(evaluate(f"0 + {text}", frame).matrix[:, 0])
     return np.sum(parts, axis=0)
 
 
