@@ -56,8 +56,8 @@ MODELS = [
 ]
 
 
-def sampler(formula: str, family: str, link: str | None, **options) -> tuple[pw.Model, WhitenedSampler]:
-    model = pw.Model(formula, table(), family=family, link=link)
+def sampler(formula: str, family: str, link: str | None, priors=None, **options) -> tuple[pw.Model, WhitenedSampler]:
+    model = pw.Model(formula, table(), family, priors, link=link)
     centred = model.specification.centred
     return model, WhitenedSampler(model.design, model.specification.priors, centred=centred, **options)
 
@@ -66,6 +66,10 @@ def sampler(formula: str, family: str, link: str | None, **options) -> tuple[pw.
 @pytest.mark.parametrize(("formula", "family", "link"), MODELS)
 def test_gradient_is_that_of_the_value(formula, family, link, frozen):
     _, whitened = sampler(formula, family, link, frozen=frozen)
+    check_gradient(whitened)
+
+
+def check_gradient(whitened: WhitenedSampler) -> None:
     rng = np.random.default_rng(1)
     for _ in range(3):
         x = rng.normal(0, 0.7, whitened.model.size)
@@ -76,6 +80,15 @@ def test_gradient_is_that_of_the_value(formula, family, link, frozen):
             up = log_posterior(x + step * direction, whitened.packed, nothing)
             down = log_posterior(x - step * direction, whitened.packed, nothing)
             assert gradient[k] == pytest.approx((up - down) / (2 * step), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("priors", ["rstanarm", "horseshoe"])
+@pytest.mark.parametrize(
+    ("formula", "family"),
+    [("count ~ x + (x|g)", "negativebinomial"), ("level ~ x + (x|g)", "cumulative"), ("real ~ x + (x|g) + (1|h)", "t")],
+)
+def test_gradient_under_joint_priors(formula, family, priors):
+    check_gradient(sampler(formula, family, None, priors)[1])
 
 
 # Models of one effect a group, whose map to the generative model's coordinates is written out below.

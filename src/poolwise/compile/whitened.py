@@ -28,9 +28,10 @@ from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.group_factor import build_factor, pull_factor
 from poolwise.algebra.joint_mode import Rows
-from poolwise.algebra.likelihoods import CUMULATIVE, row_density
+from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, row_density
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.priors.density import prior_logpdf
+from poolwise.priors.joint import JointSet, encode, joint_logpdf
 
 HEADER = 24
 FROZEN = 15  # where the header says that the factor was made once, at the reference
@@ -62,6 +63,8 @@ class Whitened:
         Reference values of the family's own parameters; steps between thresholds of an ordinal one.
     frozen : bool
         Whether ``curvature`` holds the factor of H at the reference, and stays.
+    joint : tuple of JointSet
+        Parameters that share a joint prior.
     """
 
     rows: Rows
@@ -74,11 +77,13 @@ class Whitened:
     sd: Array
     own: Array
     frozen: bool = False
+    joint: tuple[JointSet, ...] = ()
 
     @property
     def size(self) -> int:
         """Length of the unconstrained vector."""
-        return self.pattern.size + self.structure.q + self.structure.n_correlations + len(self.own)
+        latents = sum(len(one.centres) for one in self.joint)
+        return self.pattern.size + self.structure.q + self.structure.n_correlations + len(self.own) + latents
 
 
 def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_priors: Array) -> Array:
@@ -143,6 +148,7 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         coefficient_priors,
         sd_priors,
         own_priors,
+        encode(model.joint),
     ]
     cells = [header]
     cells += [np.ascontiguousarray(part, dtype=np.int64).ravel().view(np.float64) for part in integers]
@@ -225,6 +231,7 @@ def evaluate(x, packed, grad, unknowns, density):
     sd_priors = packed[at : at + 4 * q].reshape(q, 4)
     at += 4 * q
     own_priors = packed[at : at + 4 * k_priors].reshape(k_priors, 4)
+    joint = packed[at + 4 * k_priors :]
 
     # Group covariances, and their precisions in the diagonal blocks of H.
     sd, z_corr, left = np.empty(q), np.empty(n_corr), np.empty(n_corr)
@@ -342,13 +349,27 @@ def evaluate(x, packed, grad, unknowns, density):
         begin += width
 
     # Priors of coefficients at centred predictors, and of thresholds at predictors of zero.
+    coefficient, coefficient_bar, sd_bar = np.empty(p), np.zeros(p), np.zeros(q)
     for i in range(p):
-        total = offset[i]
+        coefficient[i] = offset[i]
         for k in range(p):
-            total += matrix[i, k] * unknowns[N - p + k]
+            coefficient[i] += matrix[i, k] * unknowns[N - p + k]
+    if joint[0] > 0:
+        # In units of the residual sd, which stands first among the family's own parameters, or of 1.
+        scaled = code in (STUDENT, NORMAL)
+        sigma = own[0] if scaled else 1.0
+        latents = tail + k_own
+        grad[latents:] = 0.0
+        logp, slope = joint_logpdf(joint, coefficient, sd, sigma, x[latents:], coefficient_bar, sd_bar, grad[latents:])
+        value += logp
+        if scaled:
+            own_bar[0] += slope
+    for i in range(p):
+        total = coefficient[i]
         row = coefficient_priors[i]
         logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], total)
         value += logp
+        slope += coefficient_bar[i]
         if code == CUMULATIVE and i == 0:
             for k in range(k_own + 1):
                 row = own_priors[k]
@@ -425,7 +446,7 @@ def evaluate(x, packed, grad, unknowns, density):
         row = sd_priors[k]
         logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], sd[k])
         value += logp + x[N + k]
-        grad[N + k] += slope * sd[k] + 1.0
+        grad[N + k] += (slope + sd_bar[k]) * sd[k] + 1.0
     return value
 
 

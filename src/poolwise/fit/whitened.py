@@ -17,9 +17,10 @@ from poolwise.compile.whitened import Whitened, fill_unknowns, pack
 from poolwise.fit.bayes import Sampling, all_closed
 from poolwise.fit.nuts import sample_packed
 from poolwise.priors.density import prior_code, prior_logpdf
-from poolwise.priors.distributions import JOINT
+from poolwise.priors.joint import JointSet
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
+from poolwise.spec.joint import joint_sets
 
 # The factor is made anew at every point unless that takes more multiplications than this, and than this a row.
 WORK, WORK_A_ROW = 2e6, 150.0
@@ -33,8 +34,6 @@ def serves(design: Design, priors: Mapping[str, Prior]) -> str:
         return "the response is censored or truncated"
     if design.weights is not None and not design.frequency:
         return "rows have precisions of their own"
-    if any(prior.support == JOINT for prior in priors.values()):
-        return "a joint prior is not of its kernel"
     if not all_closed(priors):
         return "a prior is not of its kernel"
     return ""
@@ -104,9 +103,14 @@ class WhitenedSampler:
             sd * basis.sd_scale,
             np.diff(mode.own) if self.ordinal else mode.own,
             frozen,
+            tuple(self._shifted(one) for one in joint_sets(design, priors)),
         )
         own_codes = own * (levels - 1) if self.ordinal else own
         self.packed = pack(self.model, _codes(coefficients), _codes(sds), _codes(own_codes))
+
+    def _shifted(self, one: JointSet) -> JointSet:
+        """A set with its coefficients as the kernel counts them, the intercept of an ordinal model before them."""
+        return replace(one, coefficients=tuple((k + self.ordinal, scale) for k, scale in one.coefficients))
 
     def _mode(self, rows, basis, structure, coefficients, own, levels):
         """The joint mode under normal stand-ins for the coefficients' priors."""
@@ -180,7 +184,7 @@ class WhitenedSampler:
         T = (sd / model.basis.sd_scale)[..., None] * L
         offset, matrix = model.basis.to_coefficients
         coefficients = offset + unknowns[:, N - model.rows.p :] @ matrix.T
-        own = model.own * np.exp(x[:, N + q + r :])
+        own = model.own * np.exp(x[:, N + q + r : N + q + r + len(model.own)])
         parameters: dict[str, Array]
         if self.ordinal:
             steps = np.concatenate([np.zeros((len(x), 1)), np.cumsum(own, axis=1)], axis=1)
