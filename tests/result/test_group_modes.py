@@ -193,6 +193,8 @@ def test_unknown_groups_are_named(reml, bayes, crossed):
         reml.predict(rows, kind="median")
 
 
+# The quadrature is at the fit's own draws, so a short run will do.
+@pytest.mark.filterwarnings("ignore::poolwise.errors.ConvergenceWarning")
 def test_integrated_is_the_mean_over_the_groups_under_any_link():
     """By Gauss-Hermite quadrature at every draw; 40,000 drawn effects of sd 0.2 in the mean: 0.001, 4.5 times."""
     rng = np.random.default_rng(2)
