@@ -2,7 +2,8 @@
 
 from poolwise.algebra.theta import sds_and_correlations
 from poolwise.check.finding import Finding
-from poolwise.result.frequentist import SINGULAR_TOLERANCE, FrequentistFit
+from poolwise.fit.reml import SINGULAR_TOLERANCE
+from poolwise.result.frequentist import FrequentistFit
 
 
 def singular_fit(fit: FrequentistFit) -> list[Finding]:
