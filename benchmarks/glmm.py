@@ -99,6 +99,8 @@ def theirs(case: str, noncentered: bool) -> dict:
     started = time.perf_counter()
     model = bambi.Model(formula, load(case), family=family, noncentered=noncentered)
     model.build()
+    # nutpie refuses the dimension that Bambi gives to the probabilities of an ordinal response.
+    model.backend.model.named_vars_to_dims.pop("p", None)
     compiled = nutpie.compile_pymc_model(model.backend.model)
     ready = time.perf_counter()
     tree = nutpie.sample(compiled, draws=DRAWS, tune=TUNE, chains=CHAINS, cores=2, seed=1, progress_bar=False)
