@@ -26,6 +26,7 @@ _HOME = {
     "load_preset": "priors.presets",
     "load_dataset": "data.examples",
     "datasets": "data.examples",
+    "hospital_mortality": "data.simulated",
     "load_fit": "result.store",
     "PoolwiseError": "errors",
     "PoolwiseWarning": "errors",
@@ -56,6 +57,7 @@ __all__ = [
     "compare_pooling",
     "compare_priors",
     "datasets",
+    "hospital_mortality",
     "load_dataset",
     "load_fit",
     "load_preset",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
     from poolwise.compare.priors import PriorComparison, compare_priors
     from poolwise.data.examples import datasets, load_dataset
+    from poolwise.data.simulated import hospital_mortality
     from poolwise.errors import (
         ConvergenceWarning,
         PartialRunWarning,
