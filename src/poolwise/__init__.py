@@ -28,6 +28,9 @@ _HOME = {
     "datasets": "data.examples",
     "hospital_mortality": "data.simulated",
     "load_fit": "result.store",
+    "StandardisedRates": "result.standardise",
+    "standardised_rates": "result.standardise",
+    "rank_groups": "result.standardise",
     "PoolwiseError": "errors",
     "PoolwiseWarning": "errors",
     "ConvergenceWarning": "errors",
@@ -51,6 +54,7 @@ __all__ = [
     "PriorComparison",
     "PriorImplications",
     "PriorPreset",
+    "StandardisedRates",
     "UncentredSlopeWarning",
     "__version__",
     "checks",
@@ -63,6 +67,8 @@ __all__ = [
     "load_preset",
     "plots",
     "presets",
+    "rank_groups",
+    "standardised_rates",
 ]
 
 if TYPE_CHECKING:
@@ -87,6 +93,7 @@ if TYPE_CHECKING:
     from poolwise.result.frequentist import FrequentistFit
     from poolwise.result.implications import PriorImplications
     from poolwise.result.no_pooling import NoPoolingFit
+    from poolwise.result.standardise import StandardisedRates, rank_groups, standardised_rates
     from poolwise.result.store import load_fit
 
 

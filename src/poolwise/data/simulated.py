@@ -55,7 +55,8 @@ def hospital_mortality(
     -----
     With n_j patients in hospital j and v_j = log n_j - 4,
 
-        alpha_j ~ N(-1.75 + slope v_j, (tau exp(tau_slope v_j))^2),    died_ij ~ Bernoulli(logit^-1(alpha_j + 0.6 risk_ij))
+        alpha_j ~ N(-1.75 + slope v_j, (tau exp(tau_slope v_j))^2)
+        died_ij ~ Bernoulli(logit^-1(alpha_j + 0.6 risk_ij))
 
     and risk_ij in five strata, drawn with weights proportional to exp(-0.15 (log n_j - 3.6) risk): patients of small
     hospitals are a little sicker.
