@@ -37,7 +37,7 @@ _HOME = {
     "PartialRunWarning": "errors",
     "UncentredSlopeWarning": "errors",
 }
-_MODULES = {"checks": "check.public", "plots": "plot.public"}
+_MODULES = {"checks": "check.public", "plots": "plot.public", "validate": "validate"}
 
 __all__ = [
     "BayesFit",
@@ -69,9 +69,11 @@ __all__ = [
     "presets",
     "rank_groups",
     "standardised_rates",
+    "validate",
 ]
 
 if TYPE_CHECKING:
+    from poolwise import validate
     from poolwise.check import public as checks
     from poolwise.check.finding import Finding
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
