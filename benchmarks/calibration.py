@@ -8,6 +8,7 @@ right. Prints a line a case and writes calibration.png, the ECDF of the ranks mi
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,25 @@ def draw(found: dict):
     return figure
 
 
+def picture(found: dict) -> None:
+    """A panel a case, a curve a quantity; those that leave their own band are dashed."""
+    from matplotlib.figure import Figure
+
+    from poolwise.plot.calibration import calibration_frame, draw_difference
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    axes = figure.subplots(3, 4, sharex=True, sharey=True)
+    for axis, (case, done) in zip(axes.flat, found.items(), strict=False):
+        for k, (_, one) in enumerate(calibration_frame(done).groupby("quantity", sort=False)):
+            draw_difference(axis, one if k == 0 else one.assign(lower=0.0, upper=0.0))
+        axis.set_title(case, fontsize=9)
+    for axis in axes.flat[len(found) :]:
+        axis.set_visible(False)
+    figure.supxlabel("share of the posterior draws", fontsize=9)
+    figure.supylabel("ECDF of ranks minus uniform, 95 % band of one curve", fontsize=9)
+    figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
+
+
 def main() -> None:
     """Print a line a case and draw all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -105,6 +125,8 @@ def main() -> None:
         )
         if arguments.case:
             print(found[case])
+    if not arguments.case:
+        picture(found)
     if not arguments.case:
         draw(found).savefig(Path(__file__).with_suffix(".png"), dpi=100)
 

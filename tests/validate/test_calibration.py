@@ -13,7 +13,7 @@ import poolwise as pw
 from poolwise.errors import ArgumentError, PriorError
 from poolwise.plot.calibration import calibration_frame, plot_calibration
 
-SHORT = dict(n_sim=40, draws=500, tune=300, seed=3, progress=False)
+SHORT = dict(n_sim=30, draws=500, tune=300, seed=3, progress=False)
 TIGHT = {"Intercept": pw.Prior("Normal", mu=0, sigma=1), "1|g_sigma": pw.Prior("HalfNormal", sigma=1)}
 TWICE = TIGHT | {"1|g_sigma": pw.Prior("HalfNormal", sigma=2)}
 
@@ -42,27 +42,27 @@ def table():
         ("y ~ x + (1 | g)", "gaussian", "collapsed"),
         ("y ~ x + (1 | g) + (1 | h)", "gaussian", "whitened"),
         ("b ~ x + (1 | g)", "bernoulli", "auto"),
-        ("p(c, n) ~ x + (1 | g)", "binomial", "auto"),
-        ("c ~ 1 + (1 | g)", "poisson", "auto"),
-        ("c ~ 1 + (1 | g)", "negativebinomial", "auto"),
-        ("y ~ x + (1 | g)", "t", "auto"),
+        pytest.param("p(c, n) ~ x + (1 | g)", "binomial", "auto", marks=pytest.mark.slow),
+        pytest.param("c ~ 1 + (1 | g)", "poisson", "auto", marks=pytest.mark.slow),
+        pytest.param("c ~ 1 + (1 | g)", "negativebinomial", "auto", marks=pytest.mark.slow),
+        pytest.param("y ~ x + (1 | g)", "t", "auto", marks=pytest.mark.slow),
         ("o ~ x + (1 | g)", "cumulative", "auto"),
     ],
 )
 def test_the_forms_are_calibrated(table, formula, family, form):
     done = pw.validate.simulation_based_calibration(formula, table, family, form=form, **SHORT)
     assert done.failed == 0
-    assert done.ranks.shape == (40, done.ranks.shape[1])
+    assert done.ranks.shape == (30, done.ranks.shape[1])
     assert done.ranks.to_numpy().min() >= 0
     assert done.ranks.to_numpy().max() <= done.kept == 50
     assert done.calibrated, done
 
 
-@pytest.mark.parametrize("family", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("family", ["gaussian", pytest.param("bernoulli", marks=pytest.mark.slow)])
 def test_group_sds_from_twice_as_wide_a_prior_are_noticed(table, family):
     formula = "y ~ 1 + (1 | g)" if family == "gaussian" else "b ~ 1 + (1 | g)"
     model = pw.Model(formula, table, family, TIGHT)
-    settings = SHORT | dict(n_sim=150)
+    settings = SHORT | dict(n_sim=120)
     wrong = pw.validate.simulation_based_calibration(model, drawn_from=model.with_priors(TWICE), **settings)
     rows = wrong.table().set_index("quantity")
     assert not wrong.calibrated
@@ -73,6 +73,7 @@ def test_group_sds_from_twice_as_wide_a_prior_are_noticed(table, family):
     assert not frame.loc["1|g_sigma", "inside"]
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_the_number_of_workers(table):
     settings = SHORT | dict(n_sim=4, draws=100, tune=100)
     one, two = (

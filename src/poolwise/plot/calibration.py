@@ -55,7 +55,8 @@ def plot_calibration(calibration: "Calibration", level: float = 0.95) -> "Figure
     calibration : Calibration
         From :func:`poolwise.validate.simulation_based_calibration`.
     level : float, default 0.95
-        Of each panel's band; with many panels a curve or two leave it by chance, which ``Calibration.table`` allows for.
+        Of each panel's band; with many panels a curve or two leave it by chance, which ``Calibration.table`` allows
+        for.
 
     Returns
     -------
@@ -87,15 +88,8 @@ def plot_calibration(calibration: "Calibration", level: float = 0.95) -> "Figure
 def draw_difference(axis: "Axes", one: pd.DataFrame) -> None:
     """The band and the curve of one quantity; one that leaves the band is dashed and orange."""
     axis.fill_between(one["x"], one["lower"], one["upper"], step="post", color=BAND, alpha=0.3, lw=0)
-    inside = bool(one["inside"].iloc[0])
-    axis.step(
-        one["x"],
-        one["difference"],
-        where="post",
-        lw=1.2,
-        color=INSIDE if inside else OUTSIDE,
-        ls="-" if inside else "--",
-    )
+    color, style = (INSIDE, "-") if one["inside"].iloc[0] else (OUTSIDE, "--")
+    axis.step(one["x"], one["difference"], where="post", lw=1.2, color=color, ls=style)
     axis.set_xlim(0, 1)
     axis.spines[["top", "right"]].set_visible(False)
 
