@@ -29,7 +29,7 @@ from poolwise.spec.specification import specify
 from poolwise.spec.sufficient import Sufficient, sufficient
 from poolwise.spec.uncentred import uncentred_slopes, uncentred_text
 
-FORMS = ("auto", "collapsed", "whitened", "generative")
+FORMS = ("auto", "collapsed", "whitened", "generative", "centred")
 
 
 class Model:
@@ -260,10 +260,11 @@ class Model:
             Kept and discarded draws of each chain.
         seed : int, optional
             The same seed gives the same draws; one is drawn and kept in ``fit.settings.seed`` by default.
-        form : {"auto", "collapsed", "whitened", "generative"}, default "auto"
+        form : {"auto", "collapsed", "whitened", "generative", "centred"}, default "auto"
             Collapsed integrates the group-specific effects of a Gaussian model out and draws them exactly afterwards;
             whitened samples them in the coordinates of the Laplace approximation; generative samples them as the
-            readable model (``model.pymc``) has them. Auto takes the first that serves the model; the fit's ``form``
+            readable model (``model.pymc``) has them, standardised (non-centred); centred samples the effects as they
+            are. Auto takes the first that serves the model; the fit's ``form``
             says which and why.
         progress : bool, default True
             Show progress.
@@ -309,12 +310,17 @@ class Model:
             settings = _as_run(settings, stats)
             tree = whitened_tree(self.design, whitened.constrain(x, settings.cores), stats, settings)
             said = whitened.said
-        elif form == "generative":
-            from poolwise.fit.generative import sample_generative
+        elif form in ("generative", "centred"):
+            from poolwise.compile.generative import generative_model
+            from poolwise.fit.generative import informative_factors, sample_generative
 
-            posterior, stats = sample_generative(self.design, self.pymc, settings)
+            factors = [factor.name for factor in self.design.factors]
+            free = informative_factors(self.design) if why else factors if form == "centred" else []
+            model = generative_model(self.design, priors, centred=self.specification.centred, explicit=free)
+            posterior, stats = sample_generative(self.design, model, settings)
             tree = data_tree(self.design, posterior, sample_stats_dataset(stats))
-            said = f"generative form, non-centred effects sampled by NUTS{why and f' ({why})'}"
+            how = ", ".join(f"{name} {'centred' if name in free else 'non-centred'}" for name in factors)
+            said = f"generative form, effects sampled by NUTS ({how}){why and f', as {why}'}"
         else:
             sampler = self.sampler
             parameters, stats = sampler.sample(settings)
