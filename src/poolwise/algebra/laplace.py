@@ -25,7 +25,7 @@ import numpy as np
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.exponential import AtRows, ExponentialRows
-from poolwise.algebra.sparse_rows import Factored, Inverse, Pattern, factorise
+from poolwise.algebra.sparse_rows import Factored, Integers, Inverse, Pattern, factorise
 
 # Twice the fall in the deviance that one more Newton step would bring; the next step would square it.
 DECREMENT = 1e-9
@@ -128,7 +128,7 @@ class LaplacePoint:
         back[:, pattern.order] = inverse_rows
         gradient = np.zeros_like(self.Lambda)
         us, cs = pattern.by_factor(self.u), pattern.by_factor(c)
-        for where, u, own, codes in zip(blocks, us, cs, self._codes, strict=True):
+        for where, u, own, codes in zip(blocks, us, cs, self.codes, strict=True):
             Z = problem.Z[:, where]
             total = (Z * r[:, None]).T @ u[codes] + (Z * at.score[:, None]).T @ own[codes]
             gradient[where, where] = np.tril(total + 2 * (Z * at.weight[:, None]).T @ back[:, where])
@@ -139,7 +139,8 @@ class LaplacePoint:
         return gradient, problem.X.T @ r, by_own
 
     @property
-    def _codes(self) -> list[Array]:
+    def codes(self) -> list[Integers]:
+        """Group of each row, for each factor."""
         pattern, found, column = self.problem.pattern, [], 0
         starts = 0
         for f, (J, q) in enumerate(zip(pattern.Js, pattern.widths, strict=True)):
