@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.laplace import LaplacePoint, LaplaceProblem, laplace
+from poolwise.algebra.quadrature import quadrature_deviance
 from poolwise.algebra.separation import separates, separating_direction, suspicious
 from poolwise.algebra.theta import BlockStructure
 from poolwise.fit.boundary import leave_boundary
@@ -20,6 +21,8 @@ CONVERGED = 1e-6
 NEAR_ZERO = 1e-2
 # Step of the differences of the gradient, in units of about a standard error.
 STEP = 1e-3
+# And of the differences of a criterion without an analytic gradient.
+INNER_STEP = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +142,37 @@ class Criterion:
         return (H + H.T) / 2
 
 
-def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure) -> LaplaceOptimum:
-    """Minimise the Laplace deviance over theta, the common effects and the family's own parameter together.
+class QuadratureCriterion(Criterion):
+    """The same by adaptive Gauss-Hermite quadrature, its gradient by differences.
+
+    Parameters
+    ----------
+    problem, structure, start, b
+        See :class:`Criterion`; one factor with one effect a group.
+    nodes : int
+        Nodes of the rule.
+    """
+
+    def __init__(
+        self, problem: LaplaceProblem, structure: BlockStructure, start: LaplacePoint, b: Array, nodes: int
+    ):
+        super().__init__(problem, structure, start, b)
+        self.nodes = nodes
+
+    def value(self, x: Array) -> float:
+        """Minus twice the log-likelihood."""
+        self.evaluations += 1
+        point = laplace(self.problem, *self.parameters(x), self.u)
+        return min(quadrature_deviance(point, self.nodes), 1e300)
+
+    def __call__(self, x: Array) -> tuple[float, Array]:
+        steps = INNER_STEP * np.eye(len(x))
+        gradient = [(self.value(x + step) - self.value(x - step)) / (2 * INNER_STEP) for step in steps]
+        return self.value(x), np.array(gradient)
+
+
+def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure, nodes: int = 1) -> LaplaceOptimum:
+    """Minimise the deviance over theta, the common effects and the family's own parameter together.
 
     Parameters
     ----------
@@ -148,6 +180,9 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure) -> Lapl
         Data, in the coordinates of a :class:`~poolwise.algebra.basis.Basis`.
     structure : BlockStructure
         Blocks of Lambda, those of all factors one after the other.
+    nodes : int, default 1
+        Nodes of adaptive Gauss-Hermite quadrature, for one factor with one effect a group; 1 is the Laplace
+        approximation.
 
     Returns
     -------
@@ -172,13 +207,19 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure) -> Lapl
         Lambda = _first_Lambda(problem, structure, nothing)
         criterion = Criterion(problem, structure, laplace(problem, Lambda, b, log_own), b)
         x = _descend(criterion.x(structure.theta(Lambda), log_own), criterion)
+        if nodes > 1:
+            criterion.point(x)
+            finer = QuadratureCriterion(problem, structure, laplace(problem, Lambda, b, log_own), b, nodes)
+            finer.u, finer.evaluations = criterion.u, criterion.evaluations
+            criterion = finer
+            x = _descend(x, criterion)
         for _ in range(2 * structure.q):
             inside = _leave(x, criterion)
             if inside is None:
                 break
             x = _descend(inside, criterion)
         x, H, left = _polish(_to_zero(x, criterion), criterion)
-        point = criterion.point(x)
+        point, value = criterion.point(x), criterion(x)[0]
         _, b, _ = criterion.parameters(x)
         direction = None
         if separates(problem.rows) and (alone.directions or suspicious(problem.rows, point.at.logf).any()):
@@ -187,7 +228,7 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure) -> Lapl
     converged = bool(np.isfinite(point.deviance)) and left < CONVERGED
     said = f"a Newton step would lower the criterion by {left / 2:.1e}; {criterion.evaluations} evaluations"
     return LaplaceOptimum(
-        point, b, point.deviance, covariance, from_hessian, direction, converged, said, criterion.evaluations
+        point, b, value, covariance, from_hessian, direction, converged, said, criterion.evaluations
     )
 
 
