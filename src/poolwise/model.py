@@ -14,20 +14,21 @@ from poolwise.errors import ArgumentError, FitError, PartialRunWarning, Uncentre
 from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
 from poolwise.fit.reml import BOUNDARY_AVOIDING, Optimum, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
+from poolwise.fit.whitened import WhitenedSampler, serves
 from poolwise.priors.distributions import JOINT
 from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
 from poolwise.result.crossed import CrossedFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.implications import PriorImplications, prior_implications
-from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_dataset
+from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_dataset, whitened_tree
 from poolwise.spec.crossed import crossed_sufficient
 from poolwise.spec.parameters import structure_note
 from poolwise.spec.specification import specify
 from poolwise.spec.sufficient import Sufficient, sufficient
 from poolwise.spec.uncentred import uncentred_slopes, uncentred_text
 
-FORMS = ("auto", "collapsed", "generative")
+FORMS = ("auto", "collapsed", "whitened", "generative")
 
 
 class Model:
@@ -253,9 +254,11 @@ class Model:
             Kept and discarded draws of each chain.
         seed : int, optional
             The same seed gives the same draws; one is drawn and kept in ``fit.settings.seed`` by default.
-        form : {"auto", "collapsed", "generative"}, default "auto"
-            Collapsed integrates the group-specific effects out and draws them exactly afterwards; generative samples
-            them.
+        form : {"auto", "collapsed", "whitened", "generative"}, default "auto"
+            Collapsed integrates the group-specific effects of a Gaussian model out and draws them exactly afterwards;
+            whitened samples them in the coordinates of the Laplace approximation; generative samples them as the
+            readable model (``model.pymc``) has them. Auto takes the first that serves the model; the fit's ``form``
+            says which and why.
         progress : bool, default True
             Show progress.
         cores : int, optional
@@ -278,17 +281,32 @@ class Model:
         self._warn_if_uncentred(centred=self.specification.centred)
         if form not in FORMS:
             raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
+        priors, why = self.specification.priors, ""
         if form == "auto":
-            priors = self.specification.priors
             joint = any(prior.support == JOINT for prior in priors.values())
             explicit = not self.design.collapses or len(self.design.factors) > 1 or (joint and not all_closed(priors))
-            form = "generative" if explicit else "collapsed"
-        if form == "generative":
+            form = "whitened" if explicit else "collapsed"
+            why = serves(self.design, priors) if explicit else ""
+            form = "generative" if why else form
+        if form == "collapsed" and not self.design.collapses:
+            raise ArgumentError(
+                f"form='collapsed' is for Gaussian responses with an identity link, neither censored nor truncated; "
+                f"this is family {self.design.family}. Leave form out, or use 'whitened' or 'generative'"
+            )
+        if form == "whitened":
+            if why := serves(self.design, priors):
+                raise ArgumentError(f"form='whitened' cannot sample this model: {why}; leave form out, or use 'generative'")
+            whitened = WhitenedSampler(self.design, priors, centred=self.specification.centred)
+            x, stats = whitened.sample(settings)
+            settings = _as_run(settings, stats)
+            tree = whitened_tree(self.design, whitened.constrain(x, settings.cores), stats, settings)
+            said = "whitened form, effects sampled by NUTS in the coordinates of the Laplace approximation"
+        elif form == "generative":
             from poolwise.fit.generative import sample_generative
 
             posterior, stats = sample_generative(self.design, self.pymc, settings)
             tree = data_tree(self.design, posterior, sample_stats_dataset(stats))
-            said = "generative form, non-centred effects sampled by NUTS"
+            said = f"generative form, non-centred effects sampled by NUTS{why and f' ({why})'}"
         else:
             sampler = self.sampler
             parameters, stats = sampler.sample(settings)

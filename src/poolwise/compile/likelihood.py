@@ -171,3 +171,55 @@ def _counted(design: Design, wrapper: Any, *arguments: Any, **bounds: Any) -> No
     else:
         density = pt.as_tensor(design.weights) * pm.logp(wrapper.dist(*arguments, **bounds), y)
         pm.Potential(design.response, density.sum())
+
+
+def log_density(design: Design, eta: np.ndarray, own: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Log density of the observed response under draws of its linear predictor.
+
+    Parameters
+    ----------
+    design : Design
+        Response, censoring and bounds; weights do not count.
+    eta : ndarray (D, n)
+        Linear predictor.
+    own : mapping of str to ndarray
+        The family's further parameters, (D, 1); ``threshold`` (D, 1, K - 1).
+
+    Returns
+    -------
+    ndarray (D, n)
+    """
+    outcome = design.outcome
+    variable = _response_variable(design, eta, own, outcome.trials)
+    whole = design.family.holds in ("binary", "trials", "count", "levels")
+    y = np.broadcast_to(outcome.y.astype(np.int64) if whole else outcome.y, eta.shape)
+    return pm.logp(variable, pt.as_tensor(y)).eval(mode="FAST_COMPILE")
+
+
+def draw_response(
+    design: Design, eta: np.ndarray, own: Mapping[str, np.ndarray], trials: np.ndarray | None, seed: int
+) -> np.ndarray:
+    """Replications of the response under draws of its linear predictor; arguments as :func:`log_density` has them.
+
+    A truncated response is drawn within its bounds only where they are the same in every row; a censored one is drawn
+    as it was before it was censored.
+    """
+    variable = _response_variable(design, eta, own, trials, censored=False)
+    drawn = pm.draw(variable, random_seed=seed, mode="FAST_COMPILE").astype(np.float64)
+    return drawn + 1 if design.outcome.levels is not None else drawn
+
+
+def _response_variable(design: Design, eta: Any, own: Any, trials: Any, *, censored: bool = True) -> Any:
+    outcome = design.outcome
+    trials = None if trials is None else np.broadcast_to(trials.astype(np.int64), eta.shape)
+    chosen, given = distribution(design.family, pt.as_tensor(eta), {k: pt.as_tensor(v) for k, v in own.items()}, trials)
+    variable = chosen.dist(**given)
+    if outcome.status is not None and censored:
+        lower = np.where(outcome.status == -1, outcome.y, -np.inf)
+        upper = np.where(outcome.status == 1, outcome.y, np.inf)
+        return pm.Censored.dist(variable, lower=lower, upper=upper)
+    if outcome.bounds is not None:
+        bounds = [bound if censored else bound[:1] for bound in outcome.bounds]
+        low, high = (None if np.isinf(bound).all() else bound for bound in bounds)
+        return pm.Truncated.dist(variable, lower=low, upper=high, shape=eta.shape)
+    return variable

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from poolwise.algebra.crossproducts import Array
-from poolwise.compile.collapsed import HEADER, LENGTH, log_posterior
+from poolwise.compile import collapsed, whitened
 from poolwise.errors import FitError
 
 # The sample statistics that are kept, under nutpie's names.
@@ -43,12 +43,29 @@ _POINT = numba.types.CPointer(numba.types.double)
     numba.types.int64(numba.types.uint64, _POINT, _POINT, _POINT, numba.types.voidptr), cache=True, nopython=True
 )
 def _log_posterior_callback(size, x_pointer, gradient_pointer, value_pointer, packed_pointer):
-    header = numba.carray(packed_pointer, (HEADER,), dtype=np.float64)
-    packed = numba.carray(packed_pointer, (int(header[LENGTH]),), dtype=np.float64)
+    header = numba.carray(packed_pointer, (collapsed.HEADER,), dtype=np.float64)
+    packed = numba.carray(packed_pointer, (int(header[collapsed.LENGTH]),), dtype=np.float64)
     gradient = numba.carray(gradient_pointer, (size,))
-    value = log_posterior(numba.carray(x_pointer, (size,)), packed, gradient)
+    value = collapsed.log_posterior(numba.carray(x_pointer, (size,)), packed, gradient)
     numba.carray(value_pointer, (1,))[0] = value
     # A positive code tells nutpie to reject the point; a density that is not finite must not be stepped to.
+    if not np.isfinite(value):
+        return 4
+    for i in range(size):
+        if not np.isfinite(gradient[i]):
+            return 3
+    return 0
+
+
+@numba.cfunc(
+    numba.types.int64(numba.types.uint64, _POINT, _POINT, _POINT, numba.types.voidptr), cache=True, nopython=True
+)
+def _whitened_callback(size, x_pointer, gradient_pointer, value_pointer, packed_pointer):
+    header = numba.carray(packed_pointer, (whitened.HEADER,), dtype=np.float64)
+    packed = numba.carray(packed_pointer, (int(header[whitened.LENGTH]),), dtype=np.float64)
+    gradient = numba.carray(gradient_pointer, (size,))
+    value = whitened.log_posterior(numba.carray(x_pointer, (size,)), packed, gradient)
+    numba.carray(value_pointer, (1,))[0] = value
     if not np.isfinite(value):
         return 4
     for i in range(size):
@@ -70,17 +87,24 @@ def _expand_callback(size, expanded_size, x_pointer, out_pointer, packed_pointer
     return 0
 
 
-def sample_packed(packed: Array, size: int, start: Callable[[int], Array], **settings: Any) -> tuple[Array, xr.Dataset]:
-    """Sample the collapsed posterior through the direct door.
+_CALLBACKS = {"collapsed": _log_posterior_callback, "whitened": _whitened_callback}
+
+
+def sample_packed(
+    packed: Array, size: int, start: Callable[[int], Array], *, kernel: str = "collapsed", **settings: Any
+) -> tuple[Array, xr.Dataset]:
+    """Sample a posterior of poolwise's own kernels through the direct door.
 
     Parameters
     ----------
     packed : ndarray
-        From :func:`poolwise.compile.collapsed.pack`.
+        From :func:`poolwise.compile.collapsed.pack` or :func:`poolwise.compile.whitened.pack`.
     size : int
         Length of the unconstrained vector.
     start : callable
         From a seed to an initial vector; nutpie calls it once a chain.
+    kernel : {"collapsed", "whitened"}
+        Whose density.
     **settings
         As :func:`run` takes them.
 
@@ -99,7 +123,7 @@ def sample_packed(packed: Array, size: int, start: Callable[[int], Array], **set
         dims={"x": ("x_dim",)},
         _coords={"x_dim": np.arange(size)},
         _shapes={"x": (size,)},
-        compiled_logp_func=_log_posterior_callback,
+        compiled_logp_func=_CALLBACKS[kernel],
         compiled_expand_func=_expand_callback,
         initial_point_func=start,
         shared_data={},

@@ -18,7 +18,9 @@ from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
 from poolwise.result import pointwise, tables
 from poolwise.result.convergence import Convergence, convergence
+from poolwise.result.expectation import mean_of
 from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.response import trials_of
 
 # Rows predicted at a time: the draws of one block stay below about 100 MB.
 BLOCK_NUMBERS = 10_000_000
@@ -57,7 +59,9 @@ class BayesFit:
         self.design, self.data, self.resolved_priors = design, data, tuple(priors)
         self.settings, self.form = settings, form
         stats = data["sample_stats"].to_dataset() if "sample_stats" in data.children else None
-        group_dims = {names.group_dim(factor.name) for factor in design.factors}
+        # Exact draws given the parameters need no check; effects that NUTS sampled do.
+        exact = form.startswith("collapsed")
+        group_dims = {names.group_dim(factor.name) for factor in design.factors} if exact else set()
         self.convergence: Convergence = convergence(self.posterior, stats, group_dims)
 
     @property
@@ -102,6 +106,11 @@ class BayesFit:
             value = self._draws(names.effect(term.name, factor.name))
             parts.append(value[:, :, None] if term.levels is None else value)
         return np.concatenate(parts, axis=2)
+
+    @property
+    def family_draws(self) -> dict[str, Array]:
+        """Draws of the family's own parameters, (chains * draws, 1), or (chains * draws, 1, K - 1) for thresholds."""
+        return {own.name: self._draws(own.name)[:, None] for own in self.design.family.auxiliaries}
 
     @property
     def sigma_draws(self) -> Array:
@@ -200,7 +209,10 @@ class BayesFit:
 
     @property
     def fitted(self) -> Array:
-        """Posterior mean of the mean of each row (n,)."""
+        """Posterior mean of the mean of each row (n,); of the share of trials, of the level of an ordinal response."""
+        if self.design.family.link != "identity" or not self.design.family.gaussian:
+            blocks = [self.predict_draws(block=block).mean(axis=0) for block in self._blocks(self.design.n)]
+            return np.concatenate(blocks)
         mean = self.design.offset + self.design.X @ self.fixef.to_numpy()
         for factor in self.design.factors:
             effects = self.effects(factor).mean(axis=0)
@@ -209,8 +221,8 @@ class BayesFit:
 
     @property
     def residuals(self) -> Array:
-        """Response minus fitted values (n,)."""
-        return self.design.y - self.fitted
+        """Response minus fitted values (n,), on the scale of :attr:`fitted`."""
+        return self.design.outcome.scaled - self.fitted
 
     def rmse(self) -> float:
         """Root mean squared residual of the posterior mean, in sample."""
@@ -224,7 +236,8 @@ class BayesFit:
         data : DataFrame, optional
             New rows with the predictors and grouping factors; the data of the fit by default.
         kind : {"mean", "response"}
-            The mean of the response, or the response itself with its residual noise.
+            The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1), or
+            the response itself with its residual noise (of a binomial one, successes in the trials of the row).
         level : float, default 0.95
             Probability of the equal-tailed interval.
         seed : int, default 0
@@ -270,16 +283,33 @@ class BayesFit:
         """
         if kind not in ("mean", "response"):
             raise ArgumentError(f"kind must be 'mean' or 'response'; got {kind!r}")
-        frame = self.design.frame if data is None else as_frame(data)
-        part = frame if block is None else frame.iloc[block].reset_index(drop=True)
-        mean = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
-        for factor in self.design.factors:
-            mean += self._group_part(factor, frame, part, seed)
+        mean = self.linear_predictor(data, seed=seed, block=block)
+        start = 0 if block is None else block.start
+        if not self.design.family.gaussian:
+            own = self.family_draws
+            if kind == "mean":
+                return mean_of(self.design.family, mean, own)
+            from poolwise.compile.likelihood import draw_response
+
+            trials = None
+            if self.design.outcome.trials is not None:
+                known = self.design.outcome.trials
+                trials = known if data is None else trials_of(self.design.formula, as_frame(data))
+                trials = trials if block is None else trials[block]
+            return draw_response(self.design, mean, own, trials, _mixed(seed, start))
         if kind == "response":
-            start = 0 if block is None else block.start
             rng = np.random.default_rng([seed, 1, start])
             mean += self.sigma_draws[:, None] * rng.standard_normal(mean.shape)
         return mean
+
+    def linear_predictor(self, data=None, *, seed: int = 0, block: slice | None = None) -> Array:
+        """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`."""
+        frame = self.design.frame if data is None else as_frame(data)
+        part = frame if block is None else frame.iloc[block].reset_index(drop=True)
+        eta = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
+        for factor in self.design.factors:
+            eta += self._group_part(factor, frame, part, seed)
+        return eta
 
     def _group_part(self, factor: GroupingFactor, frame: pd.DataFrame, part: pd.DataFrame, seed: int) -> Array:
         """Contribution of one factor (D, rows); effects of new groups are drawn from N(0, T T'), once a label."""
@@ -354,7 +384,7 @@ class BayesFit:
         """
         import arviz as az
 
-        if len(self.design.factors) > 1 or self.design.frequency:
+        if len(self.design.factors) > 1 or self.design.frequency or not self.design.collapses:
             return az.loo(self.add_log_likelihood().data, **options)
         value = pointwise.rowwise(self, pointwise.log_density_of_left_out_rows(self))
         return az.loo(xr.DataTree.from_dict({"posterior": self.posterior, "log_likelihood": value}), **options)
@@ -386,3 +416,8 @@ class BayesFit:
     def _repr_html_(self) -> str:
         head = "<br>".join(escape(line) for line in repr(self).split("\n\n")[0].splitlines())
         return f"<p>{head}</p>{self.summary().to_html(float_format='%.4g')}"
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed from several."""
+    return int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])

@@ -42,7 +42,13 @@ def log_likelihood(fit: "BayesFit") -> Array:
         If rows times draws would not fit memory comfortably.
     """
     _check_memory(fit)
-    design, scale = fit.design, fit.sigma_draws[:, None]
+    design = fit.design
+    if not design.collapses:
+        from poolwise.compile.likelihood import log_density
+
+        value = log_density(design, fit.linear_predictor(), fit.family_draws)
+        return value if design.weights is None else value * design.weights
+    scale = fit.sigma_draws[:, None]
     if design.weights is not None and not design.frequency:
         scale = scale / np.sqrt(design.weights)
     value = -0.5 * ((design.y - fit.predict_draws()) / scale) ** 2 - np.log(scale * np.sqrt(2 * np.pi))

@@ -10,6 +10,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import sds_and_correlations
 from poolwise.compile.collapsed import Draws
 from poolwise.fit.bayes import Sampling
+from poolwise.fit.whitened import WhitenedDraws
 from poolwise.spec.design import Design
 
 # nutpie's names of sample statistics, and those that PyMC and ArviZ use.
@@ -31,7 +32,7 @@ def posterior_dataset(
     coefficients: Array,
     sds: Mapping[str, Array],
     correlations: Mapping[str, Array],
-    sigma: Array,
+    own: Mapping[str, Array],
     effects: Mapping[str, Array],
 ) -> xr.Dataset:
     """Posterior group under Bambi's names, dims and coords.
@@ -44,8 +45,8 @@ def posterior_dataset(
         On the original, uncentred scale.
     sds, correlations, effects : mapping of factor name to ndarray (chain, draw, q), (..., q, q), (..., J, q)
         In the units of the data.
-    sigma : ndarray (chain, draw)
-        Residual standard deviation.
+    own : mapping of str to ndarray (chain, draw) or (chain, draw, K - 1)
+        The family's further parameters: sigma, alpha, threshold.
 
     Returns
     -------
@@ -53,8 +54,8 @@ def posterior_dataset(
     """
     variables: dict[str, tuple] = {}
     coords: dict[str, object] = {
-        names.CHAIN: np.arange(sigma.shape[0]),
-        names.DRAW: np.arange(sigma.shape[1]),
+        names.CHAIN: np.arange(coefficients.shape[0]),
+        names.DRAW: np.arange(coefficients.shape[1]),
     }
     sample = (names.CHAIN, names.DRAW)
     for term, where, levels in design.common.terms:
@@ -64,7 +65,12 @@ def posterior_dataset(
         else:
             variables[name] = ((*sample, names.term_dim(term)), coefficients[..., where])
             coords[names.term_dim(term)] = list(levels)
-    variables[names.SIGMA] = (sample, sigma)
+    for name, value in own.items():
+        if value.ndim == len(sample):
+            variables[name] = (sample, value)
+        else:
+            variables[name] = ((*sample, names.term_dim(name)), value)
+            coords[names.term_dim(name)] = np.arange(value.shape[-1])
     for factor in design.factors:
         groups = names.group_dim(factor.name)
         coords[groups] = factor.labels
@@ -143,7 +149,27 @@ def collapsed_tree(design: Design, draws: Draws, effects: Array, stats: xr.Datas
         sd, correlation = sds_and_correlations(draws.group_factor)
         sds[factor.name], by_factor[factor.name] = by_chain(sd), by_chain(effects)
         correlations[factor.name] = by_chain(correlation)
+    own = {names.SIGMA: by_chain(draws.sigma)}
+    posterior = posterior_dataset(design, by_chain(draws.coefficients), sds, correlations, own, by_factor)
+    return data_tree(design, posterior, sample_stats_dataset(stats))
+
+
+def whitened_tree(design: Design, draws: WhitenedDraws, stats: xr.Dataset, settings: Sampling) -> xr.DataTree:
+    """The tree of a whitened fit; draws are (chains * draws, ...)."""
+    shape = (settings.chains, settings.draws)
+
+    def by_chain(value: Array) -> Array:
+        return value.reshape(*shape, *value.shape[1:])
+
+    def by_name(values: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: by_chain(value) for name, value in values.items()}
+
     posterior = posterior_dataset(
-        design, by_chain(draws.coefficients), sds, correlations, by_chain(draws.sigma), by_factor
+        design,
+        by_chain(draws.coefficients),
+        by_name(draws.sds),
+        by_name(draws.correlations),
+        by_name(draws.own),
+        by_name(draws.effects),
     )
     return data_tree(design, posterior, sample_stats_dataset(stats))

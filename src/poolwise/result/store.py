@@ -19,9 +19,10 @@ from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior
 from poolwise.result.bayes import BayesFit
 from poolwise.spec.design import build_design
+from poolwise.spec.families import family_of
 from poolwise.spec.formula import parse_formula
 
-FORMAT = 2
+FORMAT = 3
 RECIPE = "poolwise_recipe"
 CHECKSUMS = "poolwise_checksums"
 ROWS = "rows"
@@ -56,6 +57,8 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
         "formula": fit.design.formula.text,
         "canonical": fit.design.formula.canonical,
         "columns": columns,
+        "family": fit.design.family.name,
+        "link": fit.design.family.link,
         "weights": None if fit.design.frequency else fit.design.weights_column,
         "form": fit.form,
         "settings": fit.settings.__dict__,
@@ -111,7 +114,7 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     try:
         frame = _decode_rows(tree[ROWS].to_dataset(), recipe["columns"])
         formula = replace(parse_formula(recipe["canonical"], trusted=trusted), text=recipe["formula"])
-        weights = recipe["weights"]
+        weights, family = recipe["weights"], family_of(recipe["family"], recipe["link"])
         table = check_table(
             frame,
             response=formula.response_columns,
@@ -119,8 +122,10 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
             factors=tuple(dict.fromkeys(block.columns for block in formula.blocks)),
             weights=weights or formula.weights,
             constant_ok=formula.offset_columns,
+            singletons_ok=not family.has_sigma,
+            levels_ok=family.holds == "levels",
         )
-        design = build_design(formula, table, weights)
+        design = build_design(formula, table, weights, family)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
             for parameter, role, distribution, params, rule, source, at in recipe["priors"]

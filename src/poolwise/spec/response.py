@@ -116,6 +116,25 @@ def read_response(
     return response
 
 
+def trials_of(formula: Formula, frame: pd.DataFrame) -> Array:
+    """Trials of the rows of a new table, for predictions of successes.
+
+    Raises
+    ------
+    DataError
+        If the formula has no trials, or the table lacks their column.
+    """
+    node, _ = Parser(f"{formula.response} ~ 1", trusted=formula.trusted).two_sided()
+    if not (isinstance(node, Call) and node.function in TRIALS):
+        raise DataError("the trials of new rows are not known: the response was given as shares with weights=")
+    parts = []
+    for part in node.arguments if node.function == "cbind" else node.arguments[1:]:
+        text = render(part) if isinstance(part, Name | Call) else f"I({render(part)})"
+        known = isinstance(part, Literal)
+        parts.append(np.full(len(frame), float(part.text)) if known else evaluate(f"0 + {text}", frame).matrix[:, 0])
+    return np.sum(parts, axis=0)
+
+
 def _trials(
     function: str,
     arguments: tuple[Node, ...],

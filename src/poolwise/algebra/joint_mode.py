@@ -1,0 +1,369 @@
+"""The joint mode of group-specific effects and coefficients, and the curvature there: the Laplace approximation.
+
+Fisher scoring with halved steps on the log likelihood plus the log priors of effects and coefficients; rows with the same
+predictors and groups are added up first where the family allows it, which loses nothing.
+
+References
+----------
+Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), and lme4's PIRLS for the scoring; Dempster, Laird & Rubin
+(1977) for the updates of the covariances.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+import numba
+import numpy as np
+import scipy.optimize
+import scipy.sparse
+from numpy.typing import NDArray
+
+from poolwise.algebra.cholesky import Pattern, factor_pattern, factorise, reverse_factor, solve_lower, solve_upper
+from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.likelihoods import CUMULATIVE, SUMMABLE, constants, row_density
+
+Integers = NDArray[np.int64]
+STEPS = 100  # scoring steps to the mode, each of which may be halved as often
+ROUNDS = 12  # updates of the covariances; the reference need only be near
+TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True)
+class FactorPlace:
+    """Where the effects of a grouping factor stand among the unknowns: first of them, groups, effects a group."""
+
+    first: int
+    J: int
+    q: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Observations in the coordinates of the algebra; unknowns are effects, factor by factor, then coefficients.
+
+    Parameters
+    ----------
+    code, link : int
+        From :func:`poolwise.algebra.likelihoods.density_code`.
+    y, trials, weight, offset : ndarray (n,)
+        Response, trials, how often the row counts, known part of the linear predictor.
+    X, Z : ndarray (n, p), (n, q)
+        Common part, and the group-specific parts of all factors one after the other.
+    columns : ndarray of int (n, factors)
+        First unknown of the row's group.
+    factors : tuple of FactorPlace
+        In the order of Z.
+    constant : float
+        What no parameter moves in the log likelihood of all rows.
+    """
+
+    code: int
+    link: int
+    y: Array
+    trials: Array
+    weight: Array
+    offset: Array
+    X: Array
+    Z: Array
+    columns: Integers
+    factors: tuple[FactorPlace, ...]
+    constant: float
+
+    @property
+    def n(self) -> int:
+        """Rows that are left."""
+        return len(self.y)
+
+    @property
+    def p(self) -> int:
+        """Coefficients."""
+        return self.X.shape[1]
+
+    @property
+    def unknowns(self) -> int:
+        """Effects and coefficients."""
+        return sum(factor.J * factor.q for factor in self.factors) + self.p
+
+    @property
+    def matrix(self) -> scipy.sparse.csr_array:
+        """[Z X] as (n, unknowns), zeros of the rows' own groups stored."""
+        ends = list(accumulate(factor.q for factor in self.factors))
+        parts = [self.columns[:, f, None] + np.arange(factor.q) for f, factor in enumerate(self.factors)]
+        parts.append(np.broadcast_to(self.unknowns - self.p + np.arange(self.p), (self.n, self.p)))
+        indices = np.concatenate(parts, axis=1)
+        values = np.concatenate([self.Z, self.X], axis=1)
+        assert not ends or ends[-1] == self.Z.shape[1]
+        indptr = np.arange(self.n + 1) * indices.shape[1]
+        return scipy.sparse.csr_array((values.ravel(), indices.ravel(), indptr), shape=(self.n, self.unknowns))
+
+
+def make_rows(
+    code: int,
+    link: int,
+    y: Array,
+    trials: Array | None,
+    weight: Array | None,
+    offset: Array,
+    X: Array,
+    Zs: list[Array],
+    groups: list[Integers],
+    Js: list[int],
+) -> Rows:
+    """Rows of a design, equal ones added up.
+
+    Parameters
+    ----------
+    code, link : int
+        From :func:`poolwise.algebra.likelihoods.density_code`.
+    y, trials, weight, offset : ndarray (n,)
+        As :class:`Rows` has them; None counts as ones.
+    X, Zs, groups, Js
+        Common part; for each factor its columns (n, q), the group of each row, and how many groups there are.
+
+    Returns
+    -------
+    Rows
+    """
+    n = len(y)
+    ones = np.ones(n)
+    trials = ones if trials is None else trials
+    weight = ones if weight is None else weight
+    constant = float((weight * constants(code, y, trials)).sum())
+    widths = [J * Z.shape[1] for J, Z in zip(Js, Zs, strict=True)]
+    # The factor with most effects goes first: its groups are independent given the rest.
+    order = sorted(range(len(Zs)), key=lambda f: -widths[f])
+    firsts = dict(zip(order, np.cumsum([0, *(widths[f] for f in order)])[:-1].tolist(), strict=True))
+    factors = tuple(FactorPlace(firsts[f], Js[f], Z.shape[1]) for f, Z in enumerate(Zs))
+    columns = np.column_stack(
+        [np.zeros((n, 0), dtype=np.int64)]
+        + [factor.first + group * factor.q for factor, group in zip(factors, groups, strict=True)]
+    )
+    Z = np.column_stack([np.zeros((n, 0)), *Zs])
+    rows = Rows(code, link, y, trials, weight, offset, X, Z, columns, factors, constant)
+    return _added_up(rows) if code in SUMMABLE else rows
+
+
+def _added_up(rows: Rows) -> Rows:
+    keys = np.column_stack([rows.X, rows.Z, rows.offset, rows.columns.astype(float)])
+    keys = np.ascontiguousarray(keys + 0.0)
+    _, first, inverse = np.unique(
+        keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel(), return_index=True, return_inverse=True
+    )
+    if len(first) == rows.n:
+        return rows
+    # Of a Poisson row, `trials` counts how many rows it stands for.
+    y = np.bincount(inverse, weights=rows.weight * rows.y)
+    trials = np.bincount(inverse, weights=rows.weight * rows.trials)
+    return replace(
+        rows,
+        y=y,
+        trials=trials,
+        weight=np.ones(len(first)),
+        offset=rows.offset[first],
+        X=rows.X[first],
+        Z=rows.Z[first],
+        columns=rows.columns[first],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class JointMode:
+    """The mode and the quadratic approximation there.
+
+    Parameters
+    ----------
+    unknowns : ndarray (N,)
+        Effects and coefficients.
+    pattern : Pattern
+        Of the factor of the curvature plus the prior precisions.
+    curvature, linear : ndarray (entries,), (N,)
+        A and c: the log likelihood, and the coefficients' priors, are near -1/2 t'A t + c't.
+    covariances : list of ndarray (q_f, q_f)
+        Of each factor's effects.
+    own : ndarray
+        The family's own parameters; thresholds less the first, which is minus the intercept.
+    """
+
+    unknowns: Array
+    pattern: Pattern
+    curvature: Array
+    linear: Array
+    covariances: list[Array]
+    own: Array
+
+
+def joint_mode(
+    rows: Rows,
+    prior_precision: Array,
+    prior_linear: Array,
+    covariances: list[Array],
+    own: Array,
+    own_logpdf: Callable[[Array], float] | None = None,
+    blocks: list[Array] | None = None,
+) -> JointMode:
+    """Find the mode, with updates of the covariances and of the family's own parameters on the way.
+
+    Parameters
+    ----------
+    rows : Rows
+        The observations.
+    prior_precision, prior_linear : ndarray (p, p), (p,)
+        Of the coefficients: -1/2 b'P b + d'b.
+    covariances : list of ndarray (q_f, q_f)
+        Where the covariances of the effects begin.
+    own : ndarray (k,)
+        Where the family's own parameters begin, as in :class:`JointMode`.
+    own_logpdf : callable, optional
+        Log prior density of the family's own parameters.
+    blocks : list of ndarray of bool (q_f, q_f), optional
+        Which covariances are not zero; all by default.
+
+    Returns
+    -------
+    JointMode
+    """
+    M = rows.matrix
+    structure = abs(M.T) @ abs(M)
+    structure.data[:] = 1.0
+    structure = structure + scipy.sparse.eye_array(rows.unknowns)
+    pattern = factor_pattern(scipy.sparse.csc_array(structure))
+    problem = _Problem(rows, M.tocsc(), pattern, prior_precision, prior_linear)
+    unknowns = np.zeros(rows.unknowns)
+    for _ in range(ROUNDS):
+        unknowns = problem.mode(unknowns, covariances, own)
+        _, _, _, L = problem.factor(unknowns, covariances, own)
+        spread = _diagonal_blocks(L, pattern, rows)
+        found = []
+        for f, factor in enumerate(rows.factors):
+            u = unknowns[factor.first : factor.first + factor.J * factor.q].reshape(factor.J, factor.q)
+            covariance = (u.T @ u + spread[f].sum(axis=0)) / factor.J
+            found.append(covariance if blocks is None else covariance * blocks[f])
+        covariances = found
+        if len(own):
+            own = problem.update_own(unknowns, own, own_logpdf)
+    unknowns = problem.mode(unknowns, covariances, own)
+    curvature, gradient, _, _ = problem.factor(unknowns, covariances, own)
+    linear = gradient + _symmetric_product(curvature, pattern, unknowns)
+    return JointMode(unknowns, pattern, curvature, linear, covariances, own)
+
+
+class _Problem:
+    """Value, gradient and curvature of the log likelihood and of the priors."""
+
+    def __init__(self, rows: Rows, M, pattern: Pattern, prior_precision: Array, prior_linear: Array):
+        self.rows, self.M, self.pattern = rows, M, pattern
+        self.prior_precision, self.prior_linear = prior_precision, prior_linear
+        self.Mt = M.T.tocsr()
+
+    def row_values(self, unknowns: Array, own: Array) -> tuple[Array, Array, Array]:
+        rows = self.rows
+        eta = rows.offset + self.M @ unknowns
+        return _row_values(rows.code, rows.link, rows.y, rows.trials, rows.weight, eta, own)
+
+    def objective(self, unknowns: Array, covariances: list[Array], own: Array) -> float:
+        b = unknowns[len(unknowns) - self.rows.p :]
+        value = self.row_values(unknowns, own)[0].sum() - 0.5 * b @ self.prior_precision @ b + self.prior_linear @ b
+        return float(value - 0.5 * unknowns @ self._effects_precision(unknowns, covariances))
+
+    def _effects_precision(self, unknowns: Array, covariances: list[Array]) -> Array:
+        found = np.zeros_like(unknowns)
+        for factor, covariance in zip(self.rows.factors, covariances, strict=True):
+            at = slice(factor.first, factor.first + factor.J * factor.q)
+            u = unknowns[at].reshape(factor.J, factor.q)
+            found[at] = np.linalg.solve(covariance, u.T).T.ravel()
+        return found
+
+    def factor(self, unknowns: Array, covariances: list[Array], own: Array) -> tuple[Array, Array, Array, Array]:
+        """A, the gradient of likelihood and coefficients' priors, the gradient of all, and the factor of A + P."""
+        _, slope, information = self.row_values(unknowns, own)
+        N, p, pattern = len(unknowns), self.rows.p, self.pattern
+        lower = scipy.sparse.tril(self.Mt @ (self.M * information[:, None]).tocsc()).tocoo()
+        curvature = np.zeros(pattern.entries)
+        curvature[pattern.place(lower.row.astype(np.int64), lower.col.astype(np.int64))] = lower.data
+        i, k = np.tril_indices(p)
+        curvature[pattern.place(N - p + i, N - p + k)] += self.prior_precision[i, k]
+        gradient = self.Mt @ slope
+        gradient[N - p :] += self.prior_linear - self.prior_precision @ unknowns[N - p :]
+        L = curvature.copy()
+        for factor, covariance in zip(self.rows.factors, covariances, strict=True):
+            precision = np.linalg.inv(covariance)
+            base = factor.first + factor.q * np.arange(factor.J)
+            for i in range(factor.q):
+                for k in range(i + 1):
+                    L[pattern.place(base + i, base + k)] += precision[i, k]
+        factorise(L, pattern.starts, pattern.targets, pattern.scattered)
+        return curvature, gradient, gradient - self._effects_precision(unknowns, covariances), L
+
+    def mode(self, unknowns: Array, covariances: list[Array], own: Array) -> Array:
+        value = self.objective(unknowns, covariances, own)
+        for _ in range(STEPS):
+            _, _, gradient, L = self.factor(unknowns, covariances, own)
+            step = gradient.copy()
+            solve_lower(L, self.pattern.starts, self.pattern.rows, step)
+            solve_upper(L, self.pattern.starts, self.pattern.rows, step)
+            gain, length = float(gradient @ step), 1.0
+            if not gain > TOLERANCE:
+                break
+            while length > 1e-10:
+                there = self.objective(unknowns + length * step, covariances, own)
+                if there >= value:
+                    break
+                length /= 2
+            else:
+                break
+            unknowns, value = unknowns + length * step, there
+        return unknowns
+
+    def update_own(self, unknowns: Array, own: Array, own_logpdf: Callable[[Array], float] | None) -> Array:
+        """Maximise over the family's own parameters, on log scales, the unknowns held."""
+        rows = self.rows
+        eta = rows.offset + self.M @ unknowns
+        ordered = rows.code == CUMULATIVE
+        start = np.log(np.diff(own)) if ordered else np.log(own)
+        if not len(start):
+            return own
+
+        def parameters(x: Array) -> Array:
+            return np.concatenate([[0.0], np.cumsum(np.exp(x))]) if ordered else np.exp(x)
+
+        def negative(x: Array) -> float:
+            values = parameters(x)
+            total = _row_values(rows.code, rows.link, rows.y, rows.trials, rows.weight, eta, values)[0].sum()
+            return -float(total + (own_logpdf(values) if own_logpdf is not None else 0.0))
+
+        bounds = [(value - 2.0, value + 2.0) for value in start]
+        return parameters(scipy.optimize.minimize(negative, start, bounds=bounds, method="L-BFGS-B").x)
+
+
+@numba.njit(cache=True, nogil=True)
+def _row_values(code, link, y, trials, weight, eta, own):
+    n = len(y)
+    values, slopes, information, bar = np.empty(n), np.empty(n), np.empty(n), np.zeros(len(own) + 1)
+    for i in range(n):
+        value, slope, expected = row_density(code, link, y[i], trials[i], eta[i], own, bar, 0.0)
+        values[i], slopes[i], information[i] = weight[i] * value, weight[i] * slope, weight[i] * expected
+    return values, slopes, information
+
+
+def _diagonal_blocks(L: Array, pattern: Pattern, rows: Rows) -> list[Array]:
+    """The groups' own blocks (J, q, q) of the inverse, from the derivative of the log determinant."""
+    bar = np.zeros(pattern.entries)
+    bar[pattern.starts[:-1]] = 2.0 / L[pattern.starts[:-1]]
+    reverse_factor(L, bar, pattern.starts, pattern.targets, pattern.scattered)
+    found = []
+    for factor in rows.factors:
+        block = np.zeros((factor.J, factor.q, factor.q))
+        base = factor.first + factor.q * np.arange(factor.J)
+        for i in range(factor.q):
+            for k in range(i + 1):
+                # An entry below the diagonal stands for the two it mirrors.
+                block[:, i, k] = bar[pattern.place(base + i, base + k)] / (1.0 if i == k else 2.0)
+                block[:, k, i] = block[:, i, k]
+        found.append(block)
+    return found
+
+
+def _symmetric_product(entries: Array, pattern: Pattern, x: Array) -> Array:
+    lower = scipy.sparse.csc_array((entries, pattern.rows, pattern.starts), shape=(pattern.size, pattern.size))
+    return lower @ x + lower.T @ x - lower.diagonal() * x

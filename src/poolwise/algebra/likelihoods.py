@@ -1,0 +1,275 @@
+"""Log density of one row by its linear predictor, for the families that the whitened form evaluates itself.
+
+``row_density`` returns the value without the terms that neither the linear predictor nor a parameter of the family
+moves, its slope, and the expected information, which is the weight of a row in the Laplace approximation.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+Array = NDArray[np.float64]
+
+BINOMIAL, POISSON, NEGATIVE_BINOMIAL, GAMMA, BETA, STUDENT, CUMULATIVE, EXPONENTIAL, WEIBULL, NORMAL = range(10)
+LOGIT, PROBIT, CLOGLOG, LOG, IDENTITY = range(5)
+_FAMILIES = {
+    ("bernoulli", "logit"): (BINOMIAL, LOGIT),
+    ("bernoulli", "probit"): (BINOMIAL, PROBIT),
+    ("bernoulli", "cloglog"): (BINOMIAL, CLOGLOG),
+    ("binomial", "logit"): (BINOMIAL, LOGIT),
+    ("binomial", "probit"): (BINOMIAL, PROBIT),
+    ("binomial", "cloglog"): (BINOMIAL, CLOGLOG),
+    ("poisson", "log"): (POISSON, LOG),
+    ("negativebinomial", "log"): (NEGATIVE_BINOMIAL, LOG),
+    ("gamma", "log"): (GAMMA, LOG),
+    ("exponential", "log"): (EXPONENTIAL, LOG),
+    ("weibull", "log"): (WEIBULL, LOG),
+    ("beta", "logit"): (BETA, LOGIT),
+    ("t", "identity"): (STUDENT, IDENTITY),
+    ("gaussian", "identity"): (NORMAL, IDENTITY),
+    ("cumulative", "logit"): (CUMULATIVE, LOGIT),
+    ("cumulative", "probit"): (CUMULATIVE, PROBIT),
+    ("cumulative", "cloglog"): (CUMULATIVE, CLOGLOG),
+}
+# Rows with the same linear predictor add up to one row of these.
+SUMMABLE = (BINOMIAL, POISSON)
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+# Beyond this distance a linear predictor gives probabilities that round to 0 or 1 under every link.
+_FAR = 700.0
+
+
+def density_code(family: str, link: str) -> tuple[int, int] | None:
+    """Codes of a family and link, or None where the kernel has none."""
+    return _FAMILIES.get((family, link))
+
+
+def constants(code: int, y: Array, trials: Array) -> Array:
+    """The terms (n,) of each row's log density that no parameter moves."""
+    if code == BINOMIAL:
+        return gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1)
+    if code in (POISSON, NEGATIVE_BINOMIAL):
+        return -gammaln(y + 1)
+    if code in (GAMMA, WEIBULL):
+        return -np.log(y)
+    if code == BETA:
+        return -np.log(y) - np.log1p(-y)
+    if code in (STUDENT, NORMAL):
+        return np.full(len(y), -_LOG_SQRT_2PI if code == NORMAL else 0.0)
+    return np.zeros(len(y))
+
+
+@numba.njit(cache=True, nogil=True)
+def digamma(x):
+    """Derivative of lgamma for x > 0; asymptotic series after the recurrence, to about 1e-13."""
+    total = 0.0
+    while x < 10.0:
+        total -= 1.0 / x
+        x += 1.0
+    inverse = 1.0 / (x * x)
+    series = inverse * (
+        1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse * (1 / 132 - inverse * 691 / 32760))))
+    )
+    return total + math.log(x) - 0.5 / x - series
+
+
+@numba.njit(cache=True, nogil=True)
+def _softplus(x):
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _log_normal_cdf(x):
+    """log Phi(x) and phi(x) / Phi(x), by the asymptotic series far out on the left."""
+    if x > -30.0:
+        below = 0.5 * math.erfc(-x / math.sqrt(2.0))
+        value = math.log(below)
+        return value, math.exp(-0.5 * x * x - _LOG_SQRT_2PI - value)
+    inverse = 1.0 / (x * x)
+    series = 1.0 - inverse * (1.0 - 3.0 * inverse * (1.0 - 5.0 * inverse))
+    return -0.5 * x * x - _LOG_SQRT_2PI - math.log(-x) + math.log(series), -x / series
+
+
+@numba.njit(cache=True, nogil=True)
+def _log_probability(link, eta):
+    """log p, log(1 - p) and their slopes by eta."""
+    if link == LOGIT:
+        p = 1.0 / (1.0 + math.exp(-eta)) if eta > -_FAR else 0.0
+        return -_softplus(-eta), -_softplus(eta), 1.0 - p, -p
+    if link == PROBIT:
+        below, slope = _log_normal_cdf(eta)
+        above, other = _log_normal_cdf(-eta)
+        return below, above, slope, -other
+    # cloglog: 1 - p = exp(-exp(eta)).
+    rate = math.exp(min(eta, _FAR))
+    if rate < 1e-12:
+        return eta, -rate, 1.0, -rate
+    event = -math.expm1(-rate)
+    return math.log(event), -rate, rate * math.exp(-rate) / event, -rate
+
+
+@numba.njit(cache=True, nogil=True)
+def _cdf(link, x):
+    """F(x), f(x) and f'(x) of the standard distribution of a link."""
+    if link == LOGIT:
+        p = 1.0 / (1.0 + math.exp(-x)) if x > 0 else math.exp(x) / (1.0 + math.exp(x))
+        density = p * (1.0 - p)
+        return p, density, density * (1.0 - 2.0 * p)
+    if link == PROBIT:
+        density = math.exp(-0.5 * x * x - _LOG_SQRT_2PI)
+        return 0.5 * math.erfc(-x / math.sqrt(2.0)), density, -x * density
+    rate = math.exp(min(x, 50.0))
+    density = rate * math.exp(-rate)
+    return -math.expm1(-rate), density, density * (1.0 - rate)
+
+
+@numba.njit(cache=True, nogil=True)
+def _between(link, low, high):
+    """F(high) - F(low) from the tail where the difference keeps its digits."""
+    if low > 0.0 and link != CLOGLOG:
+        return _cdf(link, -low)[0] - _cdf(link, -high)[0]
+    if low > 0.0:
+        return math.exp(-math.exp(min(low, 50.0))) - math.exp(-math.exp(min(high, 50.0)))
+    return _cdf(link, high)[0] - _cdf(link, low)[0]
+
+
+@numba.njit(cache=True, nogil=True)
+def row_density(code, link, y, trials, eta, own, own_bar, weight):
+    """Value, slope and expected information of one row by eta; adds weight times the slopes by ``own`` to ``own_bar``.
+
+    Parameters
+    ----------
+    code, link : int
+        From :func:`density_code`.
+    y, trials : float
+        Response, and the trials of a binomial one.
+    eta : float
+        Linear predictor.
+    own : ndarray
+        The family's further parameters: alpha, kappa, (sigma, nu), thresholds.
+    own_bar : ndarray
+        Cotangents of these.
+    weight : float
+        How often the row counts.
+
+    Returns
+    -------
+    value, slope, information : float
+    """
+    if code == BINOMIAL:
+        event, other, up, down = _log_probability(link, eta)
+        value, slope = 0.0, 0.0
+        # Written so that 0 times the log of 0 is 0.
+        if y > 0.0:
+            value += y * event
+            slope += y * up
+        if y < trials:
+            value += (trials - y) * other
+            slope += (trials - y) * down
+        # p' ^ 2 / (p (1 - p)) = -(p'/p) (-p'/(1 - p)).
+        return value, slope, -trials * up * down
+    if code == POISSON:
+        mean = math.exp(min(eta, _FAR))
+        return y * eta - trials * mean, y - trials * mean, trials * mean
+    if code == NEGATIVE_BINOMIAL:
+        shape = own[0]
+        together = _softplus(eta - math.log(shape)) + math.log(shape)  # log(mean + shape)
+        share = math.exp(eta - together)  # mean / (mean + shape)
+        value = math.lgamma(y + shape) - math.lgamma(shape) + shape * (math.log(shape) - together) + y * (eta - together)
+        slope_own = digamma(y + shape) - digamma(shape) + math.log(shape) - together
+        slope_own += 1.0 - (y + shape) * math.exp(-together)
+        own_bar[0] += weight * slope_own
+        return value, y - (y + shape) * share, shape * share
+    if code == GAMMA:
+        shape = own[0]
+        ratio = y * math.exp(-eta)
+        value = shape * (math.log(shape * y) - eta) - math.lgamma(shape) - shape * ratio
+        own_bar[0] += weight * (math.log(shape * y) - eta + 1.0 - digamma(shape) - ratio)
+        return value, shape * (ratio - 1.0), shape
+    if code == EXPONENTIAL:
+        ratio = y * math.exp(-eta)
+        return -eta - ratio, ratio - 1.0, 1.0
+    if code == WEIBULL:
+        # y has mean exp(eta): its scale is exp(eta) / Gamma(1 + 1 / shape).
+        shape = own[0]
+        logs = math.log(y) - eta + math.lgamma(1.0 + 1.0 / shape)
+        power = math.exp(shape * logs)
+        value = math.log(shape) + shape * logs - power
+        scale_slope = -digamma(1.0 + 1.0 / shape) / (shape * shape)
+        own_bar[0] += weight * (1.0 / shape + (1.0 - power) * (logs + shape * scale_slope))
+        return value, shape * (power - 1.0), shape * shape
+    if code == BETA:
+        total = own[0]
+        mean = 1.0 / (1.0 + math.exp(-eta))
+        mean = min(max(mean, 1e-15), 1.0 - 1e-15)
+        a, b = mean * total, (1.0 - mean) * total
+        log_y, log_other = math.log(y), math.log1p(-y)
+        value = math.lgamma(total) - math.lgamma(a) - math.lgamma(b) + a * log_y + b * log_other
+        by_a, by_b = log_y - digamma(a), log_other - digamma(b)
+        by_mean = total * (by_a - by_b)
+        own_bar[0] += weight * (digamma(total) + mean * by_a + (1.0 - mean) * by_b)
+        spread = mean * (1.0 - mean)
+        # Trigamma by the slope of digamma is enough for a weight.
+        information = 0.0
+        for part in (a, b):
+            step = 1e-4 * part
+            information += (digamma(part + step) - digamma(part - step)) / (2.0 * step)
+        return value, by_mean * spread, information * total * total * spread * spread
+    if code == STUDENT:
+        sigma, nu = own[0], own[1]
+        z = (y - eta) / sigma
+        inner = 1.0 + z * z / nu
+        value = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(nu * math.pi) - math.log(sigma)
+        value -= (nu + 1) / 2 * math.log(inner)
+        pull = (nu + 1) / nu * z / inner
+        own_bar[0] += weight * (pull * z - 1.0) / sigma
+        slope_nu = 0.5 * (digamma((nu + 1) / 2) - digamma(nu / 2) - 1.0 / nu - math.log(inner) + pull * z / nu)
+        own_bar[1] += weight * slope_nu
+        return value, pull / sigma, (nu + 1) / (nu + 3) / (sigma * sigma)
+    if code == NORMAL:
+        z = (y - eta) / own[0]
+        own_bar[0] += weight * (z * z - 1.0) / own[0]
+        return -0.5 * z * z - math.log(own[0]), z / own[0], 1.0 / (own[0] * own[0])
+    # Cumulative: P(level k) = F(threshold_k - eta) - F(threshold_(k-1) - eta).
+    k, last = int(y), len(own)
+    low = own[k - 1] - eta if k > 0 else -math.inf
+    high = own[k] - eta if k < last else math.inf
+    if k == 0:
+        chance = _cdf(link, high)[0]
+    elif k == last:
+        chance = 1.0 - _cdf(link, low)[0] if low < 0 else _between(link, low, 60.0)
+    else:
+        chance = _between(link, low, high)
+    chance = max(chance, 1e-300)
+    slope_low = _cdf(link, low)[1] / chance if k > 0 else 0.0
+    slope_high = _cdf(link, high)[1] / chance if k < last else 0.0
+    if k > 0:
+        own_bar[k - 1] -= weight * slope_low
+    if k < last:
+        own_bar[k] += weight * slope_high
+    information = 0.0
+    before, density_before = 0.0, 0.0
+    for level in range(last + 1):
+        if level < last:
+            here, density, _ = _cdf(link, own[level] - eta)
+        else:
+            here, density = 1.0, 0.0
+        information += (density - density_before) ** 2 / max(here - before, 1e-12)
+        before, density_before = here, density
+    return math.log(chance), slope_low - slope_high, information
+
+
+def names_of(family: str) -> Sequence[str]:
+    """The further parameters in the order of ``own``."""
+    return {
+        "negativebinomial": ("alpha",),
+        "gamma": ("alpha",),
+        "weibull": ("alpha",),
+        "beta": ("kappa",),
+        "t": ("sigma", "nu"),
+        "gaussian": ("sigma",),
+        "cumulative": ("threshold",),
+    }.get(family, ())

@@ -1,0 +1,404 @@
+"""The log posterior of a hierarchical model of any family the kernel knows, its effects whitened, as one numba function.
+
+The unconstrained vector is ``[z (N) | log sd ratios (q) | atanh partial correlations | the family's own]``. With A and c
+the curvature and linear term of the log likelihood at the joint mode of effects and coefficients, P the precision of
+their priors given the group sds, H = A + P = L L':
+
+    (u, b) = H^-1 c + L^-T z
+
+so z would be standard normal at every value of the group sds if the log likelihood were quadratic; what it is beyond
+that, the density says exactly. It is a change of variables: the posterior is untouched.
+
+References
+----------
+The Laplace approximation as coordinates: Rue, Martino & Chopin (2009), J. R. Stat. Soc. B 71(2), 319-392, section 3, for
+the Gaussian approximation at the mode; Hoffman et al. (2019), arXiv:1903.03704, for sampling through such a map.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy.special import gammaln
+
+from poolwise.algebra.basis import Basis
+from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_lower, solve_upper
+from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.group_factor import build_factor, pull_factor
+from poolwise.algebra.joint_mode import Rows
+from poolwise.algebra.likelihoods import CUMULATIVE, row_density
+from poolwise.algebra.theta import BlockStructure, lkj_shapes
+from poolwise.priors.density import prior_logpdf
+
+HEADER = 24
+LENGTH = 14  # where the header holds the length of the whole
+VALUE = 10  # and the constant of the log density
+
+
+@dataclass(frozen=True, eq=False)
+class Whitened:
+    """A model with its whitening, ready to be evaluated.
+
+    Parameters
+    ----------
+    rows : Rows
+        The observations in the coordinates of the algebra.
+    basis : Basis
+        The way back to the units of the data.
+    structure : BlockStructure
+        Which effects are correlated, all factors one after the other.
+    eta : tuple of float
+        LKJ parameter of each block.
+    pattern : Pattern
+        Of the factor of H.
+    curvature, linear : ndarray (entries,), (N,)
+        A in the places of the pattern, prior precisions of the coefficients included, and c.
+    sd : ndarray (q,)
+        Reference group sds, units of the data.
+    own : ndarray (k,)
+        Reference values of the family's own parameters; steps between thresholds of an ordinal one.
+    """
+
+    rows: Rows
+    basis: Basis
+    structure: BlockStructure
+    eta: tuple[float, ...]
+    pattern: Pattern
+    curvature: Array
+    linear: Array
+    sd: Array
+    own: Array
+
+    @property
+    def size(self) -> int:
+        """Length of the unconstrained vector."""
+        return self.pattern.size + self.structure.q + self.structure.n_correlations + len(self.own)
+
+
+def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_priors: Array) -> Array:
+    """All numbers of a model and its priors as one flat array of 8-byte cells, integers by their bits.
+
+    Parameters
+    ----------
+    model : Whitened
+        The model.
+    coefficient_priors, sd_priors, own_priors : ndarray (p, 4), (q, 4), (k or K - 1, 4)
+        Rows (kind, p1, p2, p3) as from :func:`poolwise.priors.density.prior_code`.
+
+    Returns
+    -------
+    ndarray
+    """
+    rows, structure, pattern = model.rows, model.structure, model.pattern
+    shapes = lkj_shapes(structure.sizes, model.eta)
+    offset, matrix = model.basis.to_centred
+    if rows.code == CUMULATIVE:
+        # The first threshold is minus the intercept at predictors of zero.
+        matrix = model.basis.to_coefficients[1]
+    header = np.zeros(HEADER)
+    header[:10] = (
+        pattern.size,
+        structure.q,
+        rows.p,
+        len(structure.sizes),
+        structure.n_correlations,
+        len(model.own),
+        rows.n,
+        len(rows.factors),
+        rows.code,
+        rows.link,
+    )
+    header[VALUE] = _constants(model, matrix, shapes)
+    header[11:14] = pattern.entries, len(pattern.scattered), len(own_priors)
+    integers = [
+        np.array([part for factor in rows.factors for part in (factor.first, factor.J, factor.q)], dtype=np.int64),
+        pattern.starts,
+        pattern.rows,
+        pattern.targets,
+        pattern.scattered,
+        rows.columns,
+    ]
+    floats = [
+        rows.y,
+        rows.trials,
+        rows.weight,
+        rows.offset,
+        rows.X,
+        rows.Z,
+        model.curvature,
+        model.linear,
+        offset,
+        matrix,
+        model.sd,
+        1.0 / model.basis.sd_scale,
+        np.array(structure.sizes, dtype=float),
+        shapes,
+        model.own,
+        coefficient_priors,
+        sd_priors,
+        own_priors,
+    ]
+    cells = [header]
+    cells += [np.ascontiguousarray(part, dtype=np.int64).ravel().view(np.float64) for part in integers]
+    cells += [np.ravel(part).astype(np.float64) for part in floats]
+    packed = np.concatenate(cells)
+    packed[LENGTH] = len(packed)
+    return packed
+
+
+def _constants(model: Whitened, matrix: Array, shapes: Array) -> float:
+    """What no parameter moves: of the likelihood, of the effects' priors, and of the changes of variables."""
+    rows = model.rows
+    _, logdet = np.linalg.slogdet(matrix)
+    effects = sum(factor.J * factor.q for factor in rows.factors)
+    beta = gammaln(2 * shapes) - 2 * gammaln(shapes) - (2 * shapes - 1) * math.log(2)
+    own = 0.0 if rows.code == CUMULATIVE else np.log(model.own).sum()
+    prior = -0.5 * effects * math.log(2 * math.pi)
+    return float(rows.constant + prior + logdet + beta.sum() + np.log(model.sd).sum() + own)
+
+
+@numba.njit(cache=True, nogil=True)
+def log_posterior(x, packed, grad):
+    """Log posterior density over the unconstrained vector x; writes its gradient. NaN where the algebra breaks down."""
+    unknowns = np.empty(int(packed[0]))
+    return evaluate(x, packed, grad, unknowns, True)
+
+
+@numba.njit(cache=True, nogil=True)
+def evaluate(x, packed, grad, unknowns, density):
+    """``log_posterior``; fills ``unknowns`` (N,) with effects and coefficients, and stops there without ``density``."""
+    N, q, p, n_blocks, n_corr = int(packed[0]), int(packed[1]), int(packed[2]), int(packed[3]), int(packed[4])
+    k_own, n, n_factors = int(packed[5]), int(packed[6]), int(packed[7])
+    code, link, value = int(packed[8]), int(packed[9]), packed[VALUE]
+    entries, n_scattered, k_priors = int(packed[11]), int(packed[12]), int(packed[13])
+    at = HEADER
+    factors = packed[at : at + 3 * n_factors].view(np.int64)
+    at += 3 * n_factors
+    starts = packed[at : at + N + 1].view(np.int64)
+    at += N + 1
+    where = packed[at : at + entries].view(np.int64)
+    at += entries
+    targets = packed[at : at + entries].view(np.int64)
+    at += entries
+    scattered = packed[at : at + n_scattered].view(np.int64)
+    at += n_scattered
+    columns = packed[at : at + n * n_factors].view(np.int64)
+    at += n * n_factors
+    y = packed[at : at + n]
+    at += n
+    trials = packed[at : at + n]
+    at += n
+    weight = packed[at : at + n]
+    at += n
+    row_offset = packed[at : at + n]
+    at += n
+    X = packed[at : at + n * p]
+    at += n * p
+    Z = packed[at : at + n * q]
+    at += n * q
+    curvature = packed[at : at + entries]
+    at += entries
+    linear = packed[at : at + N]
+    at += N
+    offset = packed[at : at + p]
+    at += p
+    matrix = packed[at : at + p * p].reshape(p, p)
+    at += p * p
+    sd_reference = packed[at : at + q]
+    at += q
+    to_algebra = packed[at : at + q]
+    at += q
+    sizes = packed[at : at + n_blocks]
+    at += n_blocks
+    shapes = packed[at : at + n_corr]
+    at += n_corr
+    own_reference = packed[at : at + k_own]
+    at += k_own
+    coefficient_priors = packed[at : at + 4 * p].reshape(p, 4)
+    at += 4 * p
+    sd_priors = packed[at : at + 4 * q].reshape(q, 4)
+    at += 4 * q
+    own_priors = packed[at : at + 4 * k_priors].reshape(k_priors, 4)
+
+    # Group covariances, and their precisions in the diagonal blocks of H.
+    sd, z_corr, left = np.empty(q), np.empty(n_corr), np.empty(n_corr)
+    correlation, T = np.empty((q, q)), np.empty((q, q))
+    value += build_factor(
+        x[N : N + q], x[N + q : N + q + n_corr], sd_reference, to_algebra, sizes, shapes, sd, z_corr, left, correlation, T
+    )
+    inverse, P = np.zeros((q, q)), np.zeros((q, q))
+    for column in range(q):
+        for i in range(column, q):
+            total = 1.0 if i == column else 0.0
+            for k in range(column, i):
+                total -= T[i, k] * inverse[k, column]
+            inverse[i, column] = total / T[i, i]
+    for i in range(q):
+        for k in range(q):
+            for m in range(max(i, k), q):
+                P[i, k] += inverse[m, i] * inverse[m, k]
+    L = curvature.copy()
+    begin = 0
+    for f in range(n_factors):
+        first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
+        for j in range(J):
+            for k in range(width):
+                entry = starts[first + j * width + k]
+                # The rows of a group's own block come first in each of its columns.
+                for i in range(k, width):
+                    L[entry + i - k] += P[begin + i, begin + k]
+        for k in range(width):
+            value -= J * math.log(T[begin + k, begin + k])
+        begin += width
+    logdet = factorise(L, starts, targets, scattered)
+    if not math.isfinite(logdet):
+        return math.nan
+    value -= logdet
+    # y_center = L^-1 c and the unknowns L^-T (y_center + z).
+    center = linear.copy()
+    solve_lower(L, starts, where, center)
+    for k in range(N):
+        unknowns[k] = center[k] + x[k]
+    solve_upper(L, starts, where, unknowns)
+
+    # The family's own parameters.
+    tail = N + q + n_corr
+    own, own_bar = np.empty(k_own + 1), np.zeros(k_own + 1)
+    if code == CUMULATIVE:
+        own[0] = 0.0
+        for k in range(k_own):
+            step = own_reference[k] * math.exp(x[tail + k])
+            own[k + 1] = own[k] + step
+            value += math.log(step)
+    else:
+        for k in range(k_own):
+            own[k] = own_reference[k] * math.exp(x[tail + k])
+            value += x[tail + k]
+    if not density:
+        return value
+
+    # Likelihood.
+    bar = np.zeros(N)
+    for i in range(n):
+        eta = row_offset[i]
+        for k in range(p):
+            eta += X[i * p + k] * unknowns[N - p + k]
+        begin = 0
+        for f in range(n_factors):
+            first = columns[i * n_factors + f]
+            for k in range(factors[3 * f + 2]):
+                eta += Z[i * q + begin + k] * unknowns[first + k]
+            begin += factors[3 * f + 2]
+        logp, slope, _ = row_density(code, link, y[i], trials[i], eta, own, own_bar, weight[i])
+        value += weight[i] * logp
+        slope *= weight[i]
+        for k in range(p):
+            bar[N - p + k] += X[i * p + k] * slope
+        begin = 0
+        for f in range(n_factors):
+            first = columns[i * n_factors + f]
+            for k in range(factors[3 * f + 2]):
+                bar[first + k] += Z[i * q + begin + k] * slope
+            begin += factors[3 * f + 2]
+
+    # Priors of effects given their sds, with their share of the gradient by P.
+    P_bar, grad_T = np.zeros((q, q)), np.zeros((q, q))
+    begin = 0
+    for f in range(n_factors):
+        first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
+        for j in range(J):
+            base = first + j * width
+            for i in range(width):
+                total = 0.0
+                for k in range(width):
+                    total += P[begin + i, begin + k] * unknowns[base + k]
+                    P_bar[begin + i, begin + k] -= 0.5 * unknowns[base + i] * unknowns[base + k]
+                value -= 0.5 * unknowns[base + i] * total
+                bar[base + i] -= total
+        for k in range(width):
+            grad_T[begin + k, begin + k] -= J / T[begin + k, begin + k]
+        begin += width
+
+    # Priors of coefficients at centred predictors, and of thresholds at predictors of zero.
+    for i in range(p):
+        total = offset[i]
+        for k in range(p):
+            total += matrix[i, k] * unknowns[N - p + k]
+        row = coefficient_priors[i]
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], total)
+        value += logp
+        if code == CUMULATIVE and i == 0:
+            for k in range(k_own + 1):
+                row = own_priors[k]
+                logp, by_threshold = prior_logpdf(int(row[0]), row[1], row[2], row[3], own[k] - total)
+                value += logp
+                slope -= by_threshold
+                own_bar[k] += by_threshold
+        for k in range(p):
+            bar[N - p + k] += slope * matrix[i, k]
+    if code == CUMULATIVE:
+        # A step moves its threshold and all above it.
+        running = 0.0
+        for k in range(k_own, 0, -1):
+            running += own_bar[k]
+            grad[tail + k - 1] = running * (own[k] - own[k - 1]) + 1.0
+    else:
+        for k in range(k_own):
+            row = own_priors[k]
+            logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], own[k])
+            value += logp
+            grad[tail + k] = (own_bar[k] + slope) * own[k] + 1.0
+
+    # Back through the whitening: to z, and through the factor to P.
+    solve_lower(L, starts, where, bar)
+    ahead = bar.copy()
+    solve_upper(L, starts, where, ahead)
+    for k in range(N):
+        grad[k] = bar[k]
+    L_bar = np.empty(entries)
+    for k in range(N):
+        for entry in range(starts[k], starts[k + 1]):
+            i = where[entry]
+            L_bar[entry] = -unknowns[i] * bar[k] - ahead[i] * center[k]
+        L_bar[starts[k]] -= 1.0 / L[starts[k]]
+    reverse_factor(L, L_bar, starts, targets, scattered)
+    begin = 0
+    for f in range(n_factors):
+        first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
+        for j in range(J):
+            for k in range(width):
+                entry = starts[first + j * width + k]
+                P_bar[begin + k, begin + k] += L_bar[entry]
+                for i in range(k + 1, width):
+                    half = 0.5 * L_bar[entry + i - k]
+                    P_bar[begin + i, begin + k] += half
+                    P_bar[begin + k, begin + i] += half
+        begin += width
+    # P = (T T')^-1, so T's cotangent is -2 P P_bar T^-T.
+    for i in range(q):
+        for m in range(q):
+            total = 0.0
+            for k in range(q):
+                inner = 0.0
+                for j in range(m + 1):
+                    inner += P_bar[k, j] * inverse[m, j]
+                total += P[i, k] * inner
+            grad_T[i, m] -= 2.0 * total
+    pull_factor(
+        grad_T, T, sd, to_algebra, sizes, shapes, z_corr, left, correlation, grad[N : N + q], grad[N + q : N + q + n_corr]
+    )
+    for k in range(q):
+        row = sd_priors[k]
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], sd[k])
+        value += logp + x[N + k]
+        grad[N + k] += slope * sd[k] + 1.0
+    return value
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_unknowns(x, packed, unknowns):
+    """Effects and coefficients (D, N) of draws x (D, size), in the coordinates of the algebra."""
+    nothing = np.empty(x.shape[1])
+    for draw in range(x.shape[0]):
+        evaluate(x[draw], packed, nothing, unknowns[draw], False)

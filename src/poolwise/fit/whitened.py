@@ -1,0 +1,204 @@
+"""NUTS over the whitened posterior: explicit effects of any grouping factors, for the families the kernel knows."""
+
+import math
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from poolwise import names
+from poolwise.algebra.basis import centring, make_basis
+from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.joint_mode import joint_mode, make_rows
+from poolwise.algebra.likelihoods import CUMULATIVE, density_code, names_of
+from poolwise.algebra.theta import BlockStructure, correlation_factor, lower_factor, sds_and_correlations
+from poolwise.compile.whitened import Whitened, fill_unknowns, pack
+from poolwise.fit.bayes import Sampling, all_closed
+from poolwise.fit.nuts import sample_packed
+from poolwise.priors.density import prior_code, prior_logpdf
+from poolwise.priors.distributions import JOINT
+from poolwise.priors.prior import Prior
+from poolwise.spec.design import Design
+
+# A factorisation with more multiplications than this a draw is left to the generative form.
+MOST_WORK = 2e7
+
+
+def serves(design: Design, priors: Mapping[str, Prior]) -> str:
+    """Why the whitened form cannot sample this model; empty if it can."""
+    if density_code(design.family.name, design.family.link) is None:
+        return f"family {design.family} is not of its kernel"
+    if not design.outcome.plain:
+        return "the response is censored or truncated"
+    if design.weights is not None and not design.frequency:
+        return "rows have precisions of their own"
+    if any(prior.support == JOINT for prior in priors.values()):
+        return "a joint prior is not of its kernel"
+    if not all_closed(priors):
+        return "a prior is not of its kernel"
+    return ""
+
+
+class WhitenedSampler:
+    """The whitened posterior of a design.
+
+    Parameters
+    ----------
+    design : Design
+        Rows and names.
+    priors : mapping of str to Prior
+        Resolved, by parameter.
+    centred : bool
+        Whether the priors of group intercepts stand at the means of their block's predictors.
+    """
+
+    def __init__(self, design: Design, priors: Mapping[str, Prior], *, centred: bool):
+        self.design = design
+        code, link = density_code(design.family.name, design.family.link) or (0, 0)
+        self.ordinal = code == CUMULATIVE
+        X = np.column_stack([np.ones(design.n), design.X]) if self.ordinal else design.X
+        structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
+        Z = np.column_stack([np.zeros((design.n, 0)), *(factor.Z for factor in design.factors)])
+        intercept = 0 if self.ordinal else design.intercept
+        basis = make_basis(X, Z, np.zeros(design.n), intercept, centring(Z, structure) if centred else None)
+        basis = replace(basis, y_shift=0.0, y_scale=1.0)
+        X, Z, _ = basis.rows(X, Z, np.zeros(design.n))
+        ends = np.cumsum([len(factor.effects) for factor in design.factors])
+        rows = make_rows(
+            code,
+            link,
+            design.outcome.y,
+            design.outcome.trials,
+            design.weights,
+            design.offset,
+            X,
+            np.split(Z, ends[:-1], axis=1) if len(ends) else [],
+            [factor.codes for factor in design.factors],
+            [factor.J for factor in design.factors],
+        )
+        coefficients = [priors[name] for name in design.coefficient_names]
+        if self.ordinal:
+            coefficients = [Prior("Flat"), *coefficients]
+        sds = [priors[name] for factor in design.factors for name in factor.sd_names]
+        own = [priors[name] for name in names_of(design.family.name)]
+        levels = 1 if design.outcome.levels is None else len(design.outcome.levels)
+        mode = self._mode(rows, basis, structure, coefficients, own, levels)
+        eta: list[float] = []
+        for factor in design.factors:
+            correlation = priors.get(names.correlation(factor.name))
+            eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes)
+        sd = np.sqrt(np.concatenate([np.zeros(0), *(np.diag(covariance) for covariance in mode.covariances)]))
+        self.model = Whitened(
+            rows,
+            basis,
+            structure,
+            tuple(eta),
+            mode.pattern,
+            mode.curvature,
+            mode.linear,
+            sd * basis.sd_scale,
+            np.diff(mode.own) if self.ordinal else mode.own,
+        )
+        own_codes = own * (levels - 1) if self.ordinal else own
+        self.packed = pack(self.model, _codes(coefficients), _codes(sds), _codes(own_codes))
+
+    def _mode(self, rows, basis, structure, coefficients, own, levels):
+        """The joint mode under normal stand-ins for the coefficients' priors."""
+        mean, precision = np.zeros(len(coefficients)), np.zeros(len(coefficients))
+        for k, prior in enumerate(coefficients):
+            scale = prior.params.get("sigma")
+            if scale is not None:
+                mean[k], precision[k] = prior.params.get("mu", 0.0), scale**-2
+        if self.ordinal:
+            precision[0] = 1e-2
+        offset, matrix = basis.to_centred
+        block_of = np.array(structure.block_of)
+        blocks, covariances, at = [], [], 0
+        for factor in rows.factors:
+            part = block_of[at : at + factor.q]
+            blocks.append(part[:, None] == part[None])
+            covariances.append(np.eye(factor.q) * 0.25)
+            at += factor.q
+        start, codes = np.ones(len(own)), _codes(own)
+        if self.ordinal:
+            start = np.arange(levels - 1.0)
+        if "sigma" in names_of(self.design.family.name):
+            start[0] = float(rows.y.std()) or 1.0
+
+        def logpdf(values: Array) -> float:
+            if self.ordinal:
+                return 0.0
+            return sum(prior_logpdf(int(row[0]), *row[1:], value)[0] for row, value in zip(codes, values, strict=True))
+
+        return joint_mode(
+            rows,
+            matrix.T @ (precision[:, None] * matrix),
+            matrix.T @ (precision * (mean - offset)),
+            covariances,
+            start,
+            logpdf,
+            blocks,
+        )
+
+    def sample(self, settings: Sampling) -> tuple[Array, xr.Dataset]:
+        """Unconstrained draws (chains * draws, size) and nutpie's sample statistics."""
+        size = self.model.size
+
+        def start(seed: int) -> Array:
+            return np.random.default_rng(seed).uniform(-1.0, 1.0, size)
+
+        x, stats = sample_packed(self.packed, size, start, kernel="whitened", **settings.nuts)
+        return x.reshape(-1, size), stats
+
+    def constrain(self, x: Array, cores: int | None = None) -> "WhitenedDraws":
+        """Parameters and effects in the units of the data."""
+        model, design = self.model, self.design
+        N, q, r = model.pattern.size, model.structure.q, model.structure.n_correlations
+        unknowns = np.empty((len(x), N))
+        parts = np.array_split(np.arange(len(x)), max(1, cores or 2))
+        with ThreadPoolExecutor(len(parts)) as pool:
+            list(pool.map(lambda rows: fill_unknowns(x[rows], self.packed, unknowns[rows[0] : rows[-1] + 1]), parts))
+        sd = model.sd * np.exp(x[:, N : N + q])
+        L, at = np.zeros((len(x), q, q)), 0
+        for first, size in zip(model.structure.starts, model.structure.sizes, strict=True):
+            stop, count = first + size, size * (size - 1) // 2
+            c = x[:, N + q + at : N + q + at + count]
+            L[:, first:stop, first:stop] = correlation_factor(np.tanh(c), size)
+            at += count
+        T = (sd / model.basis.sd_scale)[..., None] * L
+        offset, matrix = model.basis.to_coefficients
+        coefficients = offset + unknowns[:, N - model.rows.p :] @ matrix.T
+        own = model.own * np.exp(x[:, N + q + r :])
+        parameters: dict[str, Array]
+        if self.ordinal:
+            steps = np.concatenate([np.zeros((len(x), 1)), np.cumsum(own, axis=1)], axis=1)
+            parameters = {"threshold": steps - coefficients[:, :1]}
+            coefficients = coefficients[:, 1:]
+        else:
+            parameters = {name: own[:, k] for k, name in enumerate(names_of(design.family.name))}
+        sds, correlations, effects, at = {}, {}, {}, 0
+        for factor, place in zip(design.factors, model.rows.factors, strict=True):
+            part = slice(at, at + place.q)
+            to_effects = model.basis.to_effects[part, part]
+            sds[factor.name], correlations[factor.name] = sds_and_correlations(
+                lower_factor(to_effects @ T[:, part, part])
+            )
+            u = unknowns[:, place.first : place.first + place.J * place.q].reshape(len(x), place.J, place.q)
+            effects[factor.name] = u @ to_effects.T
+            at += place.q
+        return WhitenedDraws(coefficients, sds, correlations, parameters, effects)
+
+
+class WhitenedDraws:
+    """Draws (D, ...) in the units of the data: coefficients, by factor sds, correlations and effects, the family's own."""
+
+    def __init__(self, coefficients, sds, correlations, own, effects):
+        self.coefficients, self.sds, self.correlations = coefficients, sds, correlations
+        self.own, self.effects = own, effects
+
+
+def _codes(priors: list[Prior]) -> Array:
+    rows = [prior_code(prior.distribution, prior.params) for prior in priors]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
