@@ -1,5 +1,6 @@
 """The frequentist fit of a generalised linear (mixed) model."""
 
+import warnings
 from functools import cached_property
 from html import escape
 
@@ -12,18 +13,20 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.links import INVERSE
 from poolwise.algebra.theta import lower_factor, sds_and_correlations
 from poolwise.data.intake import as_frame
-from poolwise.errors import ArgumentError
-from poolwise.fit.laplace import LaplaceOptimum
+from poolwise.errors import ArgumentError, ConvergenceWarning, FitError
+from poolwise.fit.laplace import LaplaceOptimum, optimise_laplace
 from poolwise.result import scores, tables
 from poolwise.result.frequentist import SINGULAR_TOLERANCE
 from poolwise.result.simulate import simulate
 from poolwise.spec.design import Design, GroupingFactor
-from poolwise.spec.exponential import LinearPredictor
+from poolwise.spec.exponential import LinearPredictor, linear_predictor
 from poolwise.spec.response import trials_of
 
 # Numbers solved for at a time: about 100 MB.
 BLOCK_NUMBERS = 10_000_000
 DRAWS = 4000
+# Beyond this many nodes the weights of the rule are too small for floating point.
+MOST_NODES = 100
 
 
 class GLMMFit:
@@ -427,6 +430,12 @@ class GLMMFit:
             )
         return tuple(found)
 
+    def warn_about_problems(self) -> "GLMMFit":
+        """Warn once about each of :attr:`problems`; returns the fit."""
+        for problem in self.problems:
+            warnings.warn(problem, ConvergenceWarning, stacklevel=3)
+        return self
+
     def _head(self) -> list[str]:
         lines = [
             f"Fit by {self.method} of {self.design.formula.text}",
@@ -453,6 +462,54 @@ class GLMMFit:
         head = "<br>".join(map(escape, self._head()))
         groups = self.varcorr.fillna("").to_html(index=False, float_format="%.4f") if self.factor is not None else ""
         return f"<p>{head}</p>{self._common().to_html(float_format='%.4f')}{groups}"
+
+
+def fit_glmm(design: Design, n_quadrature: int = 1) -> GLMMFit:
+    """Fit a design by maximum likelihood.
+
+    Parameters
+    ----------
+    design : Design
+        Of a family in :data:`poolwise.spec.exponential.KINDS`, with any number of grouping factors.
+    n_quadrature : int, default 1
+        Nodes of adaptive Gauss-Hermite quadrature; 1 is the Laplace approximation.
+
+    Returns
+    -------
+    GLMMFit
+
+    Raises
+    ------
+    ArgumentError
+        If quadrature is asked for where it is not available.
+    FitError
+        For a model that is not served or not identified.
+    """
+    if not isinstance(n_quadrature, int) or isinstance(n_quadrature, bool) or not 1 <= n_quadrature <= MOST_NODES:
+        raise ArgumentError(f"n_quadrature must be a whole number from 1 to {MOST_NODES}; got {n_quadrature!r}")
+    effects = sum(len(factor.effects) for factor in design.factors)
+    if n_quadrature > 1 and effects != 1:
+        raise ArgumentError(
+            f"n_quadrature > 1 is for one grouping factor with one effect, such as (1 | g); this model has {effects} "
+            f"effects in {len(design.factors)} grouping factors. Leave it out for the Laplace approximation"
+        )
+    predictor = linear_predictor(design)
+    rows, p = predictor.problem.rows, design.X.shape[1]
+    if design.n < p + len(predictor.structure.positions) + rows.free:
+        raise FitError(
+            f"{design.n} rows cannot estimate {p} common effects and {len(predictor.structure.positions)} parameters of "
+            "group covariances; leave out terms, or use Model.fit(), where the priors identify them"
+        )
+    for factor in design.factors:
+        if design.family.holds in ("binary", "trials") and factor.J == design.n and (rows.trials == 1).all():
+            raise FitError(
+                f"every row is a group of its own of {factor.name!r}, and its response is a single trial: the spread "
+                "of such effects is not identified. Leave the block out, or use Model.fit(), where its prior decides"
+            )
+    return GLMMFit(
+        design, predictor, optimise_laplace(predictor.problem, predictor.structure, n_quadrature),
+        n_quadrature=n_quadrature,
+    )
 
 
 def mean_interval(link: str, lower: Array, upper: Array) -> tuple[Array, Array]:
