@@ -101,9 +101,7 @@ class ExponentialRows:
 
     def subset(self, rows: NDArray) -> "ExponentialRows":
         """Only these rows."""
-        return ExponentialRows(
-            self.family, self.link, self.y[rows], self.trials[rows], self.weights[rows], self.free
-        )
+        return ExponentialRows(self.family, self.link, self.y[rows], self.trials[rows], self.weights[rows], self.free)
 
     def log_density(self, eta: Array, log_own: float) -> Array:
         """Log density of every row (..., n), constants included; ``log_own`` is the log of the own parameter."""
@@ -184,7 +182,7 @@ class ExponentialRows:
         return ByAuxiliary(self.weights * logf, factor * at.score, factor * at.weight)
 
     def _variance(self, eta: Array, mu: Array, log_own: float) -> tuple[Array, Array]:
-        """phi V and phi V' at the mean."""
+        """Phi V and phi V' at the mean."""
         own = np.exp(log_own)
         match self.family:
             case "binomial":
@@ -229,8 +227,7 @@ class ExponentialRows:
                 curvature = total * float(1 - own * polygamma(1, own))
             else:
                 gradient = float(
-                    weights
-                    @ (digamma(self.y + own) - digamma(own) - np.log1p(mu / own) + (mu - self.y) / (own + mu))
+                    weights @ (digamma(self.y + own) - digamma(own) - np.log1p(mu / own) + (mu - self.y) / (own + mu))
                 )
                 curvature = own * float(
                     weights
@@ -263,7 +260,7 @@ def _mean(link: str, eta: Array) -> Array:
 
 
 def _derivatives(link: str, eta: Array) -> tuple[Array, Array, Array]:
-    """mu and its first two derivatives by eta."""
+    """Mu and its first two derivatives by eta."""
     match link:
         case "identity":
             return eta, np.ones_like(eta), np.zeros_like(eta)

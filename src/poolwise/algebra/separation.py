@@ -11,7 +11,10 @@ in binary logistic regression models, DPhil thesis, Oxford. Correia, Guimaraes &
 counts.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
@@ -31,8 +34,32 @@ def separates(rows: ExponentialRows) -> bool:
     return rows.link in SEPARABLE.get(rows.family, ())
 
 
-def separating_direction(rows: ExponentialRows, X: Array) -> Array | None:
-    """Direction (p,) in which the coefficients go to infinity; None if all of them are finite.
+@dataclass(frozen=True)
+class Separation:
+    """Where coefficients go to infinity.
+
+    Parameters
+    ----------
+    direction : ndarray (p,)
+        Along which the likelihood rises for ever, in every row that can.
+    span : ndarray (p, r)
+        Basis of the changes that leave all other rows as they are: what the data do not determine in the limit.
+    """
+
+    direction: Array
+    span: Array
+
+    def limits(self, matrix: Array) -> Array:
+        """Limit of each of matrix times the coefficients: +-inf, NaN where it is not determined, 0 where it is finite."""
+        toward, loose = matrix @ self.direction, np.abs(matrix @ self.span).max(axis=1)
+        size = np.abs(matrix).max(axis=1)
+        found = np.where(loose > TOLERANCE * size, np.nan, 0.0)
+        found[toward > TOLERANCE * size], found[toward < -TOLERANCE * size] = np.inf, -np.inf
+        return found
+
+
+def find_separation(rows: ExponentialRows, X: Array) -> Separation | None:
+    """Whether coefficients go to infinity, and where; None if all of them are finite.
 
     Parameters
     ----------
@@ -43,36 +70,41 @@ def separating_direction(rows: ExponentialRows, X: Array) -> Array | None:
 
     Examples
     --------
-    >>> ones = np.ones(4)
-    >>> rows = ExponentialRows("binomial", "logit", np.array([0.0, 0, 1, 1]), ones, ones, False)
-    >>> separating_direction(rows, np.column_stack([ones, [-2.0, -1, 1, 2]])).tolist()
-    [0.0, 1.0]
+    >>> ones = np.ones(6)
+    >>> rows = ExponentialRows("binomial", "logit", np.array([0.0, 1, 0, 1, 1, 1]), ones, ones, False)
+    >>> found = find_separation(rows, np.column_stack([ones, [0.0, 0, 0, 1, 1, 1]]))
+    >>> found.limits(np.eye(2)).tolist()
+    [0.0, inf]
     """
     if not separates(rows) or not X.shape[1]:
         return None
     low = rows.y == 0
     high = (rows.y == rows.trials) if rows.family == "binomial" else np.zeros(len(low), dtype=bool)
     scale = np.sqrt((X**2).mean(axis=0))
-    columns = X / np.where(scale > 0, scale, 1.0)
+    scale = np.where(scale > 0, scale, 1.0)
+    columns = X / scale
     free = _null_space(columns[~(low | high)])
     if not free.shape[1]:
         return None
-    signed = np.unique(np.concatenate([-columns[low], columns[high]]) @ free, axis=0)
-    p, k = free.shape
-    # Maximise the sum of the gains, every gain at least 0, every coefficient between -1 and 1.
-    A = np.concatenate([-signed, free, -free])
-    bound = np.concatenate([np.zeros(len(signed)), np.ones(2 * p)])
-    found = linprog(-signed.sum(axis=0), A_ub=A, b_ub=bound, bounds=[(None, None)] * k, method="highs")
-    if found.x is None or (signed @ found.x).max(initial=0.0) < TOLERANCE:
+    gains = np.unique(np.concatenate([-columns[low], columns[high]]) @ free, axis=0)
+    # Maximise the sum of t with 0 <= t <= 1 and t <= gain, so that every row that can gain does.
+    m, k = gains.shape
+    A = scipy.sparse.hstack([scipy.sparse.csr_array(-gains), scipy.sparse.eye_array(m)])
+    bounds = [(None, None)] * k + [(0.0, 1.0)] * m
+    found = linprog(np.repeat([0.0, -1.0], [k, m]), A_ub=A, b_ub=np.zeros(m), bounds=bounds, method="highs")
+    if found.x is None or found.x[k:].max(initial=0.0) < 0.5:
         return None
-    direction = free @ found.x
-    direction[np.abs(direction) < TOLERANCE] = 0.0
-    return direction / np.where(scale > 0, scale, 1.0)
+    direction = free @ found.x[:k]
+    gained = np.where(low, -1.0, 1.0) * (columns @ direction)
+    span = _null_space(columns[~((low | high) & (gained > 0.5))])
+    largest = np.abs(direction).max()
+    return Separation(direction / largest / scale, span / scale[:, None])
 
 
 def suspicious(rows: ExponentialRows, logf: Array) -> NDArray[np.bool_]:
-    """Rows fitted so well that their probability is 1: separation drives fitted values there."""
-    return (np.exp(logf) > 1 - 1e-5) & (rows.y == 0) | (np.exp(logf) > 1 - 1e-5) & (rows.y == rows.trials)
+    """Rows at an end of their range whose probability is 1: separation drives the fitted values there."""
+    at_end = (rows.y == 0) | ((rows.y == rows.trials) & (rows.family == "binomial"))
+    return at_end & (logf > -1e-5)
 
 
 def _null_space(rows: Array) -> Array:

@@ -98,7 +98,7 @@ class Pattern:
 
     def scatter(self, A: Array, values: Array) -> Array:
         """A' times values (n,) or (n, c)."""
-        columns = values.reshape(len(values), -1)
+        columns = values if values.ndim == 2 else values[:, None]
         out = _scatter(A, np.ascontiguousarray(columns), self.codes, self.at, self.q, self.J * self.q, self.size)
         return out.reshape(self.size, *values.shape[1:])
 
@@ -172,9 +172,9 @@ class Factored:
 
     def solve(self, vector: Array) -> Array:
         """M^-1 times a vector of effects (size,) or several (size, c)."""
-        columns, pattern = vector.reshape(len(vector), -1), self.pattern
+        columns, pattern = vector if vector.ndim == 2 else vector[:, None], self.pattern
         own = pattern.J * pattern.q
-        half = self.L_inverse @ columns[:own].reshape(pattern.J, pattern.q, -1)
+        half = self.L_inverse @ columns[:own].reshape(pattern.J, pattern.q, columns.shape[1])
         rest = np.ascontiguousarray(columns[own:])
         if pattern.Q:
             _subtract_others(half, rest, self.H, pattern.indptr, pattern.indices)
@@ -182,7 +182,7 @@ class Factored:
             half = np.ascontiguousarray(half)
             _subtract_own(half, np.ascontiguousarray(rest), self.H, pattern.indptr, pattern.indices)
         found = self.L_inverse.swapaxes(1, 2) @ half
-        return np.concatenate([found.reshape(own, -1), rest]).reshape(vector.shape)
+        return np.concatenate([found.reshape(own, columns.shape[1]), rest]).reshape(vector.shape)
 
     def inverse(self) -> "Inverse":
         """The elements of M^-1 at the pairs of effects that share a row."""

@@ -9,7 +9,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.exponential import ExponentialRows
 from poolwise.algebra.links import LINK
 from poolwise.algebra.separate import separate_regressions
-from poolwise.algebra.separation import separates, separating_direction, suspicious
+from poolwise.algebra.separation import Separation, find_separation, separates, suspicious
 
 # Twice the fall of a group's deviance that one more Newton step promises.
 DECREMENT = 1e-10
@@ -28,8 +28,8 @@ class SeparateModels:
         Coefficients that the group's rows do not identify.
     inverse : ndarray (J, p, p)
         Inverse of the expected information over the identified ones, 0 elsewhere.
-    directions : dict of int to ndarray (p,)
-        For each separated group, the direction in which its coefficients go to infinity.
+    separations : dict of int to Separation
+        Of the groups in which coefficients go to infinity.
     converged : ndarray of bool (J,)
         Whether Newton's method stopped at a maximum.
     log_own : float
@@ -41,7 +41,7 @@ class SeparateModels:
     coefficients: Array
     aliased: NDArray[np.bool_]
     inverse: Array
-    directions: dict[int, Array]
+    separations: dict[int, Separation]
     converged: NDArray[np.bool_]
     log_own: float
     loglik: Array
@@ -88,18 +88,19 @@ def fit_separately(
     information = _masked(_sums(X, at.expected, np.zeros(len(X)), codes, J)[0], aliased)
     inverse = np.linalg.pinv(information, rcond=1e-14, hermitian=True)
     inverse = inverse * (~aliased[:, :, None] & ~aliased[:, None, :])
-    directions = {}
+    separations = {}
     if separates(rows):
         unit = rows.weights > 0
         for j in np.unique(codes[suspicious(rows, at.logf / np.where(unit, rows.weights, 1.0))]):
             own, columns = codes == j, ~aliased[j]
-            found = separating_direction(rows.subset(own), X[own][:, columns])
+            found = find_separation(rows.subset(own), X[own][:, columns])
             if found is not None:
-                directions[int(j)] = np.zeros(X.shape[1])
-                directions[int(j)][columns] = found
-    converged[list(directions)] = True
+                direction, span = np.zeros(X.shape[1]), np.zeros((X.shape[1], found.span.shape[1]))
+                direction[columns], span[columns] = found.direction, found.span
+                separations[int(j)] = Separation(direction, span)
+    converged[list(separations)] = True
     return SeparateModels(
-        b, aliased, inverse, directions, converged, log_own, np.bincount(codes, at.logf, minlength=J)
+        b, aliased, inverse, separations, converged, log_own, np.bincount(codes, at.logf, minlength=J)
     )
 
 

@@ -7,9 +7,10 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.exponential import LOG_OWN
 from poolwise.algebra.laplace import LaplacePoint, LaplaceProblem, laplace
 from poolwise.algebra.quadrature import quadrature_deviance
-from poolwise.algebra.separation import separates, separating_direction, suspicious
+from poolwise.algebra.separation import Separation, find_separation, separates, suspicious
 from poolwise.algebra.theta import BlockStructure
 from poolwise.fit.boundary import leave_boundary
 from poolwise.fit.glm import fit_separately
@@ -41,8 +42,8 @@ class LaplaceOptimum:
         Of b, from the Hessian of the criterion over all parameters.
     from_hessian : bool
         Whether that Hessian was positive definite; else the covariance takes the group variances as known.
-    direction : ndarray (p,) or None
-        Direction in which b goes to infinity under separation.
+    separation : Separation or None
+        Where b goes to infinity.
     converged : bool
         Whether the gradient vanishes and the Hessian has no negative eigenvalue.
     message : str
@@ -56,7 +57,7 @@ class LaplaceOptimum:
     criterion: float
     covariance: Array
     from_hessian: bool
-    direction: Array | None
+    separation: Separation | None
     converged: bool
     message: str
     evaluations: int
@@ -97,8 +98,15 @@ class Criterion:
     @property
     def lower(self) -> Array:
         """Lower bounds of x."""
-        free = self.problem.X.shape[1] + int(self.problem.rows.free)
-        return np.concatenate([np.where(self.structure.on_diagonal, 0.0, -np.inf), np.full(free, -np.inf)])
+        own = [LOG_OWN[0] / self.own_scale] if self.problem.rows.free else []
+        free = np.full(len(self.b0), -np.inf)
+        return np.concatenate([np.where(self.structure.on_diagonal, 0.0, -np.inf), free, own])
+
+    @property
+    def upper(self) -> Array:
+        """Upper bounds of x."""
+        own = [LOG_OWN[1] / self.own_scale] if self.problem.rows.free else []
+        return np.concatenate([np.full(self.n_theta + len(self.b0), np.inf), own])
 
     def x(self, theta: Array, log_own: float) -> Array:
         """The vector at theta, the starting common effects and an own parameter."""
@@ -153,9 +161,7 @@ class QuadratureCriterion(Criterion):
         Nodes of the rule.
     """
 
-    def __init__(
-        self, problem: LaplaceProblem, structure: BlockStructure, start: LaplacePoint, b: Array, nodes: int
-    ):
+    def __init__(self, problem: LaplaceProblem, structure: BlockStructure, start: LaplacePoint, b: Array, nodes: int):
         super().__init__(problem, structure, start, b)
         self.nodes = nodes
 
@@ -202,7 +208,15 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure, nodes: 
             covariance = np.linalg.pinv(information, hermitian=True)
             said = "iteratively reweighted least squares"
             return LaplaceOptimum(
-                nothing, b, nothing.deviance, covariance, True, alone.directions.get(0), bool(alone.converged[0]), said, 1
+                nothing,
+                b,
+                nothing.deviance,
+                covariance,
+                True,
+                alone.separations.get(0),
+                bool(alone.converged[0]),
+                said,
+                1,
             )
         Lambda = _first_Lambda(problem, structure, nothing)
         criterion = Criterion(problem, structure, laplace(problem, Lambda, b, log_own), b)
@@ -218,18 +232,16 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure, nodes: 
             if inside is None:
                 break
             x = _descend(inside, criterion)
-        x, H, left = _polish(_to_zero(x, criterion), criterion)
+        x, H, left = _polish(_to_bounds(x, criterion), criterion)
         point, value = criterion.point(x), criterion(x)[0]
         _, b, _ = criterion.parameters(x)
-        direction = None
-        if separates(problem.rows) and (alone.directions or suspicious(problem.rows, point.at.logf).any()):
-            direction = separating_direction(problem.rows, problem.X)
+        separation = None
+        if separates(problem.rows) and (alone.separations or suspicious(problem.rows, point.at.logf).any()):
+            separation = find_separation(problem.rows, problem.X)
         covariance, from_hessian = _covariance(H, criterion, point)
     converged = bool(np.isfinite(point.deviance)) and left < CONVERGED
     said = f"a Newton step would lower the criterion by {left / 2:.1e}; {criterion.evaluations} evaluations"
-    return LaplaceOptimum(
-        point, b, value, covariance, from_hessian, direction, converged, said, criterion.evaluations
-    )
+    return LaplaceOptimum(point, b, value, covariance, from_hessian, separation, converged, said, criterion.evaluations)
 
 
 def _first_Lambda(problem: LaplaceProblem, structure: BlockStructure, at: LaplacePoint) -> Array:
@@ -259,7 +271,7 @@ def _descend(x: Array, criterion: Criterion) -> Array:
         x,
         jac=True,
         method="L-BFGS-B",
-        bounds=[(low if np.isfinite(low) else None, None) for low in criterion.lower],
+        bounds=list(zip(criterion.lower, criterion.upper, strict=True)),
         options={"ftol": 1e-14, "gtol": 1e-4, "maxiter": 500, "maxls": 40},
     )
     return found.x
@@ -277,12 +289,17 @@ def _leave(x: Array, criterion: Criterion) -> Array | None:
     return None if theta is None else np.concatenate([theta / criterion.steps, x[m:]])
 
 
-def _to_zero(x: Array, criterion: Criterion) -> Array:
-    """Elements of the diagonal of theta that are almost 0 set to 0, where that is no worse."""
+def _to_bounds(x: Array, criterion: Criterion) -> Array:
+    """Elements that are almost at a bound set to it, where that is no worse."""
     diagonal = np.flatnonzero(criterion.structure.on_diagonal)
     for k in diagonal[(x[diagonal] > 0) & (x[diagonal] < NEAR_ZERO)]:
         moved = x.copy()
         moved[k] = 0.0
+        if criterion(moved)[0] <= criterion(x)[0] + 1e-8:
+            x = moved
+    if criterion.problem.rows.family == "negativebinomial" and x[-1] > 0.5 * criterion.upper[-1]:
+        # Counts without overdispersion: the criterion falls for ever, and ever less, towards the Poisson distribution.
+        moved = np.append(x[:-1], criterion.upper[-1])
         if criterion(moved)[0] <= criterion(x)[0] + 1e-8:
             x = moved
     return x
@@ -290,7 +307,7 @@ def _to_zero(x: Array, criterion: Criterion) -> Array:
 
 def _polish(x: Array, criterion: Criterion) -> tuple[Array, Array, float]:
     """Newton steps over the elements that are not at a bound; also the Hessian and what a further step promises."""
-    free = np.flatnonzero(~((criterion.lower == 0) & (x <= 0)))
+    free = np.flatnonzero(~((criterion.lower == 0) & (x <= 0)) & (x < criterion.upper))
     value, gradient = criterion(x)
     left, H = np.inf, np.eye(len(x))
     for attempt in range(3):
@@ -308,7 +325,7 @@ def _polish(x: Array, criterion: Criterion) -> tuple[Array, Array, float]:
                 break
             moved = x.copy()
             moved[free] -= vectors[:, usable] @ (along[usable] / np.abs(values[usable]))
-            if np.any(moved < criterion.lower):
+            if np.any(moved < criterion.lower) or np.any(moved > criterion.upper):
                 break
             moved_value, moved_gradient = criterion(moved)
             if not moved_value <= value + 1e-10 * abs(value):

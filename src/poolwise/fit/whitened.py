@@ -1,6 +1,5 @@
 """NUTS over the whitened posterior: explicit effects of any grouping factors, for the families the kernel knows."""
 
-import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.exponential import LOG_OWN
 from poolwise.algebra.links import INVERSE
 from poolwise.algebra.theta import lower_factor, sds_and_correlations
 from poolwise.data.intake import as_frame
@@ -19,7 +20,8 @@ from poolwise.result import scores, tables
 from poolwise.result.frequentist import SINGULAR_TOLERANCE
 from poolwise.result.simulate import simulate
 from poolwise.spec.design import Design, GroupingFactor
-from poolwise.spec.exponential import LinearPredictor, linear_predictor
+from poolwise.spec.exponential import LinearPredictor, has_own, linear_predictor
+from poolwise.spec.families import Family
 from poolwise.spec.response import trials_of
 
 # Numbers solved for at a time: about 100 MB.
@@ -27,6 +29,8 @@ BLOCK_NUMBERS = 10_000_000
 DRAWS = 4000
 # Beyond this many nodes the weights of the rule are too small for floating point.
 MOST_NODES = 100
+# A deviance this small is a perfect fit of all rows.
+PERFECT = 1e-3
 
 
 class GLMMFit:
@@ -56,7 +60,7 @@ class GLMMFit:
         theta), the shape ``alpha`` of a gamma, ``lam`` of a wald, ``sigma`` of a gaussian response.
     separated : tuple of str
         Common effects whose estimate is infinite, because they predict the response perfectly. They are +-inf in
-        ``fixef``, without standard error.
+        ``fixef`` (NaN where not even the sign is determined), without standard error.
 
     Notes
     -----
@@ -83,22 +87,18 @@ class GLMMFit:
     # theta is on the scale of the link itself, not relative to a residual standard deviation.
     sigma = 1.0
 
-    def __init__(
-        self, design: Design, predictor: LinearPredictor, optimum: LaplaceOptimum, *, n_quadrature: int = 1
-    ):
+    def __init__(self, design: Design, predictor: LinearPredictor, optimum: LaplaceOptimum, *, n_quadrature: int = 1):
         self.design, self.predictor, self.optimum, self.n_quadrature = design, predictor, optimum, n_quadrature
         self.converged, self.message, self.criterion = optimum.converged, optimum.message, optimum.criterion
         self.structure = predictor.structure
         self._T = lower_factor(predictor.basis.to_effects @ optimum.point.Lambda)
         self.theta = self.structure.theta(self._T)
         _, self._matrix = predictor.basis.to_coefficients
-        names = [own.name for own in design.family.auxiliaries] if predictor.problem.rows.free else []
-        self.family_parameters = pd.Series([float(np.exp(optimum.point.log_own))] * len(names), index=names, dtype=float)
-        self._direction = np.zeros(len(design.coefficient_names))
-        if optimum.direction is not None:
-            toward = self._matrix @ optimum.direction
-            self._direction = np.where(np.abs(toward) > 1e-6 * np.abs(toward).max(), np.sign(toward), 0.0)
-        self.separated = tuple(np.array(design.coefficient_names, dtype=object)[self._direction != 0])
+        self.family_parameters = own_parameters(design.family, optimum.point.log_own)
+        self._limits = np.zeros(len(design.coefficient_names))
+        if optimum.separation is not None:
+            self._limits = optimum.separation.limits(self._matrix)
+        self.separated = tuple(np.array(design.coefficient_names, dtype=object)[self._limits != 0])
 
     @property
     def factor(self) -> GroupingFactor | None:
@@ -122,14 +122,14 @@ class GLMMFit:
     @property
     def fixef(self) -> pd.Series:
         """Common effects on the scale of the link, under Bambi's names; +-inf under separation."""
-        value = np.where(self._direction != 0, self._direction * np.inf, self._b) if self.separated else self._b
+        value = np.where(self._limits != 0, self._limits, self._b)
         return pd.Series(value, index=list(self.design.coefficient_names))
 
     @property
     def vcov(self) -> pd.DataFrame:
         """Covariance of the common effects; NaN for infinite ones."""
         value, labels = self._matrix @ self.optimum.covariance @ self._matrix.T, list(self.design.coefficient_names)
-        infinite = self._direction != 0
+        infinite = self._limits != 0
         value[infinite], value[:, infinite] = np.nan, np.nan
         return pd.DataFrame(value, index=labels, columns=labels)
 
@@ -428,6 +428,11 @@ class GLMMFit:
             found.append(
                 "the Hessian at the optimum is not positive definite; standard errors take the group variances as known"
             )
+        if np.isinf(self.family_parameters).any():
+            found.append(
+                "no overdispersion: alpha is infinite, where the negative binomial is the Poisson distribution; use "
+                "family='poisson'"
+            )
         return tuple(found)
 
     def warn_about_problems(self) -> "GLMMFit":
@@ -501,15 +506,31 @@ def fit_glmm(design: Design, n_quadrature: int = 1) -> GLMMFit:
             "group covariances; leave out terms, or use Model.fit(), where the priors identify them"
         )
     for factor in design.factors:
-        if design.family.holds in ("binary", "trials") and factor.J == design.n and (rows.trials == 1).all():
+        if design.family.holds in ("binary", "trials") and design.n == factor.J and (rows.trials == 1).all():
             raise FitError(
                 f"every row is a group of its own of {factor.name!r}, and its response is a single trial: the spread "
                 "of such effects is not identified. Leave the block out, or use Model.fit(), where its prior decides"
             )
-    return GLMMFit(
-        design, predictor, optimise_laplace(predictor.problem, predictor.structure, n_quadrature),
+    fit = GLMMFit(
+        design,
+        predictor,
+        optimise_laplace(predictor.problem, predictor.structure, n_quadrature),
         n_quadrature=n_quadrature,
     )
+    if fit.separated and design.factors and fit.criterion < PERFECT:
+        raise FitError(
+            f"separation: the common effects ({', '.join(map(repr, fit.separated))}) predict every response perfectly, "
+            "so neither they nor the group standard deviations have finite estimates. Model.fit() gives finite ones "
+            "under its priors; or leave the term out or join its levels"
+        )
+    return fit
+
+
+def own_parameters(family: Family, log_own: float) -> pd.Series:
+    """The family's own parameter by name, infinite at its upper bound; empty where it has none."""
+    free = has_own(family)
+    value = float(np.exp(log_own)) if log_own < LOG_OWN[1] else np.inf
+    return pd.Series([value] * free, index=[own.name for own in family.auxiliaries][:free], dtype=float)
 
 
 def mean_interval(link: str, lower: Array, upper: Array) -> tuple[Array, Array]:

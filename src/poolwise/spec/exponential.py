@@ -53,6 +53,11 @@ def has_laplace(family: Family) -> bool:
     return family.name in KINDS and (family.name, family.link) not in _WITHOUT
 
 
+def has_own(family: Family) -> bool:
+    """Whether the family has a parameter of its own that is estimated."""
+    return bool(family.auxiliaries)
+
+
 def exponential_rows(design: Design) -> ExponentialRows:
     """The responses of a design.
 
@@ -84,8 +89,7 @@ def exponential_rows(design: Design) -> ExponentialRows:
     weights = design.weights if design.weights is not None and design.frequency else ones
     trials = ones if outcome.trials is None else outcome.trials
     kind = KINDS[family.name]
-    free = kind not in ("binomial", "poisson") and family.name != "exponential"
-    return ExponentialRows(kind, family.link, outcome.y, trials, weights, free)
+    return ExponentialRows(kind, family.link, outcome.y, trials, weights, has_own(family))
 
 
 def linear_predictor(design: Design) -> LinearPredictor:
