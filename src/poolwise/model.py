@@ -318,9 +318,7 @@ class Model:
             )
         if form == "whitened":
             if why := serves(self.design, priors):
-                raise ArgumentError(
-                    f"form='whitened' cannot sample this model: {why}; leave form out, or use 'generative'"
-                )
+                raise ArgumentError(f"form='whitened' cannot sample this model: {why}; leave form out, or use 'generative'")
             whitened = WhitenedSampler(self.design, priors, centred=self.specification.centred)
             x, stats = whitened.sample(settings)
             settings = _as_run(settings, stats)

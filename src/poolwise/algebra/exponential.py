@@ -94,8 +94,8 @@ class ExponentialRows:
     def observed_curvature(self) -> bool:
         """Whether the Laplace approximation uses the observed information where it differs from the expected one.
 
-        lme4 uses the expected one; but it has no coherent likelihood for a gamma response, so there the approximation is
-        the textbook's, with the observed one, wherever that is never negative.
+        lme4 uses the expected one; but its criterion for a gamma response does not scale the effects by the
+        dispersion, so there the approximation is the textbook's, with the observed one, where that is never negative.
         """
         return self.family == "gamma" and self.link == "log"
 

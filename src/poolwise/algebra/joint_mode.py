@@ -148,9 +148,7 @@ def _added_up(rows: Rows) -> Rows:
     keys = np.column_stack([rows.X, rows.Z, rows.offset, rows.columns.astype(float)])
     keys = np.ascontiguousarray(keys + 0.0)
     _, first, inverse = np.unique(
-        keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel(),
-        return_index=True,
-        return_inverse=True,
+        keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel(), return_index=True, return_inverse=True
     )
     if len(first) == rows.n:
         return rows

@@ -14,8 +14,8 @@ W the curvature of the rows at the modes. With s the score, l_i = a_i'M^-1 a_i, 
 References
 ----------
 Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), and the vignette "Computational methods for mixed
-models" of lme4 for the approximation; Kristensen, Nielsen, Berg, Skaug & Bell (2016), J. Stat. Softw. 70(5), equation 8,
-for the derivative of an approximation through its modes.
+models" of lme4 for the approximation; Kristensen, Nielsen, Berg, Skaug & Bell (2016), J. Stat. Softw. 70(5), equation
+8, for the derivative of an approximation through its modes.
 """
 
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ class LaplacePoint:
         return self.expected.inverse()
 
     def gradient(self) -> tuple[Array, Array, float]:
-        """Derivatives of the deviance by Lambda (k, k; its blocks, lower triangle), b (p,) and the log own parameter."""
+        """Derivatives of the deviance by Lambda (k, k; lower triangles of its blocks), b (p,) and log own parameter."""
         problem, at, A = self.problem, self.at, self.A
         pattern, blocks = problem.pattern, problem.blocks
         inverse_rows = self.inverse.times_rows(A)  # (n, k)

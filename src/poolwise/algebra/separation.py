@@ -1,4 +1,4 @@
-"""Separation: a direction of the coefficients along which the likelihood never falls, so that no finite estimate exists.
+"""Separation: a direction of the coefficients along which the likelihood never falls: there is no finite estimate.
 
 A row whose response is at the lower end of its range (no successes, a count of 0) does not lose by a smaller linear
 predictor, one at the upper end (all trials) not by a larger one; every other row holds it fixed. A direction d with
@@ -50,7 +50,7 @@ class Separation:
     span: Array
 
     def limits(self, matrix: Array) -> Array:
-        """Limit of each of matrix times the coefficients: +-inf, NaN where it is not determined, 0 where it is finite."""
+        """Limits of matrix times the coefficients: +-inf, NaN where not determined, 0 for what is finite."""
         toward, loose = matrix @ self.direction, np.abs(matrix @ self.span).max(axis=1)
         size = np.abs(matrix).max(axis=1)
         found = np.where(loose > TOLERANCE * size, np.nan, 0.0)

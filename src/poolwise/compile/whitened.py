@@ -225,17 +225,7 @@ def evaluate(x, packed, grad, unknowns, density):
     sd, z_corr, left = np.empty(q), np.empty(n_corr), np.empty(n_corr)
     correlation, T = np.empty((q, q)), np.empty((q, q))
     value += build_factor(
-        x[N : N + q],
-        x[N + q : N + q + n_corr],
-        sd_reference,
-        to_algebra,
-        sizes,
-        shapes,
-        sd,
-        z_corr,
-        left,
-        correlation,
-        T,
+        x[N : N + q], x[N + q : N + q + n_corr], sd_reference, to_algebra, sizes, shapes, sd, z_corr, left, correlation, T
     )
     inverse, P = np.zeros((q, q)), np.zeros((q, q))
     for column in range(q):
@@ -396,17 +386,7 @@ def evaluate(x, packed, grad, unknowns, density):
                 total += P[i, k] * inner
             grad_T[i, m] -= 2.0 * total
     pull_factor(
-        grad_T,
-        T,
-        sd,
-        to_algebra,
-        sizes,
-        shapes,
-        z_corr,
-        left,
-        correlation,
-        grad[N : N + q],
-        grad[N + q : N + q + n_corr],
+        grad_T, T, sd, to_algebra, sizes, shapes, z_corr, left, correlation, grad[N : N + q], grad[N + q : N + q + n_corr]
     )
     for k in range(q):
         row = sd_priors[k]

@@ -75,7 +75,9 @@ def fit_separately(
     """
     codes = np.zeros(len(offset), dtype=np.int64) if codes is None else codes
     aliased = separate_regressions(*_sums(X, np.ones(len(X)), np.zeros(len(X)), codes, J)).aliased
-    log_own, b, converged = 0.0, None, np.ones(J, dtype=bool)
+    log_own = 0.0
+    b = _first(rows, X, offset, codes, aliased, log_own)
+    converged = np.ones(J, dtype=bool)
     for _ in range(50):
         b, converged = _newton(rows, X, offset, codes, aliased, log_own, b)
         new = rows.best_own(offset + np.einsum("np,np->n", X, b[codes]), log_own)
@@ -104,7 +106,7 @@ def fit_separately(
     )
 
 
-def _newton(rows, X, offset, codes, aliased, log_own: float, b: Array | None) -> tuple[Array, NDArray[np.bool_]]:
+def _newton(rows, X, offset, codes, aliased, log_own: float, b: Array) -> tuple[Array, NDArray[np.bool_]]:
     """Coefficients (J, p) and whether each group converged."""
     J = len(aliased)
 
@@ -114,8 +116,6 @@ def _newton(rows, X, offset, codes, aliased, log_own: float, b: Array | None) ->
     def predictor(b: Array) -> Array:
         return offset + np.einsum("np,np->n", X, b[codes])
 
-    if b is None:
-        b = _first(rows, X, offset, codes, aliased, log_own)
     eta = predictor(b)
     at = rows.at(eta, log_own)
     value = total(at.logf)

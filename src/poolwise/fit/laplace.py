@@ -136,6 +136,7 @@ class Criterion:
         return self._last[1]
 
     def __call__(self, x: Array) -> tuple[float, Array]:
+        """Criterion and gradient at x."""
         self.point(x)
         assert self._last is not None  # just set
         return self._last[2]
@@ -172,6 +173,7 @@ class QuadratureCriterion(Criterion):
         return min(quadrature_deviance(point, self.nodes), 1e300)
 
     def __call__(self, x: Array) -> tuple[float, Array]:
+        """Criterion and gradient at x."""
         steps = INNER_STEP * np.eye(len(x))
         gradient = [(self.value(x + step) - self.value(x - step)) / (2 * INNER_STEP) for step in steps]
         return self.value(x), np.array(gradient)

@@ -1,5 +1,6 @@
 """NUTS over the whitened posterior: explicit effects of any grouping factors, for the families the kernel knows."""
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

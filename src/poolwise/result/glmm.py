@@ -29,6 +29,8 @@ BLOCK_NUMBERS = 10_000_000
 DRAWS = 4000
 # Beyond this many nodes the weights of the rule are too small for floating point.
 MOST_NODES = 100
+# Of the rule that averages over the groups of a population.
+NODES = 31
 # A deviance this small is a perfect fit of all rows.
 PERFECT = 1e-3
 
@@ -65,8 +67,8 @@ class GLMMFit:
     Notes
     -----
     Coefficients, group-specific effects and their intervals are on the scale of the link; ``fitted``, ``predict`` and
-    the errors on that of the response. With one grouping factor ``ranef``, ``ranef_sd`` and ``coef_se`` are frames, with
-    several they are dicts of frames by factor.
+    the errors on that of the response. With one grouping factor ``ranef``, ``ranef_sd`` and ``coef_se`` are frames,
+    with several they are dicts of frames by factor.
 
     Kinds of interval as for :class:`~poolwise.result.frequentist.FrequentistFit`: ``"conditional"`` takes the common
     effects and variances as known, ``"total"`` adds the uncertainty of the common effects, and as far as they move with
@@ -254,22 +256,24 @@ class GLMMFit:
         """Mean log loss in sample, of binary responses and trials; see :func:`poolwise.result.scores.log_loss`."""
         return scores.log_loss(self.design, self.fitted)
 
-    def _link_scale(self, frame: pd.DataFrame) -> tuple[Array, Array, NDArray[np.bool_]]:
-        """Linear predictor of new rows, its variance, and whether all their groups were seen."""
+    def _link_scale(self, frame: pd.DataFrame) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+        """Linear predictor of new rows, its variance, that of new groups alone, and whether all groups were seen."""
         X, eta = self.design.common.apply(frame), self.design.offset_of(frame)
         eta, h, known = eta + X @ self._b, X @ self._matrix, np.ones(len(frame), dtype=bool)
-        variance, pattern = np.zeros(len(frame)), self.predictor.problem.pattern
+        spread, pattern = np.zeros(len(frame)), self.predictor.problem.pattern
         spherical = []
         for f, factor in enumerate(self.design.factors):
             codes, Z = factor.codes_of(frame), factor.Z_of(frame)
-            seen = codes >= 0
+            # A level without rows, as cross-validation has them, was not seen either.
+            seen = (codes >= 0) & (factor.sizes > 0)[codes]
             known &= seen
             # A group that was not seen has the effect 0, the spread of the population, and does not move with b.
             eta = eta + np.einsum("nk,nk->n", Z, self._modes[f][codes]) * seen
             h = h + np.einsum("nk,nkp->np", Z, self._slopes[f][codes]) * seen[:, None]
             rows = Z @ self._to_units[f]
-            variance += np.where(seen, 0.0, (rows**2).sum(axis=1))
+            spread += np.where(seen, 0.0, (rows**2).sum(axis=1))
             spherical.append((codes, rows * seen[:, None]))
+        variance = spread.copy()
         block = max(1, BLOCK_NUMBERS // max(1, pattern.size))
         for start in range(0, len(frame) if spherical else 0, block):
             chosen = slice(start, start + block)
@@ -277,15 +281,17 @@ class GLMMFit:
             for (codes, rows), places in zip(spherical, self._places, strict=True):
                 np.add.at(a, (places[codes[chosen]], np.arange(a.shape[1])[:, None]), rows[chosen])
             variance[chosen] += np.einsum("qn,qn->n", a, self.optimum.point.expected.solve(a))
-        return eta, variance + np.einsum("np,pr,nr->n", h, self.optimum.covariance, h), known
+        return eta, variance + np.einsum("np,pr,nr->n", h, self.optimum.covariance, h), spread, known
 
     @cached_property
     def _places(self) -> list[NDArray[np.int64]]:
         """Place of each effect (J, q) in the vector of all, by factor."""
         pattern = self.predictor.problem.pattern
-        return pattern.by_factor(np.arange(pattern.size))
+        return [places.astype(np.int64) for places in pattern.by_factor(np.arange(float(pattern.size)))]
 
-    def predict(self, data=None, *, kind: str = "mean", level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+    def predict(
+        self, data=None, *, kind: str = "mean", level: float = 0.95, seed: int = 0, new_groups: str = "typical"
+    ) -> pd.DataFrame:
         """Mean of the response for new rows, or the response itself, with its interval.
 
         Parameters
@@ -296,12 +302,13 @@ class GLMMFit:
             The mean of the response (of a binomial one, the probability), or the response itself (of a binomial one,
             successes in the trials of the row).
         level : float, default 0.95
-            Probability of the interval; variances taken as known. It includes the uncertainty of the common effects and
-            of the group-specific ones, normal on the scale of the link. A new group has the effect 0, so the estimate is
-            that of a group in the middle of the population, not the mean over groups; its interval includes their
-            spread.
+            Probability of the interval; variances taken as known. It includes the uncertainty of the common effects
+            and of the group-specific ones, normal on the scale of the link; of a new group, the groups' spread.
         seed : int, default 0
             Of the draws behind the interval of a response.
+        new_groups : {"typical", "average"}
+            Estimate of a group that was not seen: that of a group in the middle of the population, with the effect 0,
+            as lme4 has it, or the mean over the population of groups, which loses least in squared error.
 
         Returns
         -------
@@ -310,14 +317,17 @@ class GLMMFit:
         """
         if kind not in ("mean", "response"):
             raise ArgumentError(f"kind must be 'mean' or 'response'; got {kind!r}")
+        if new_groups not in ("typical", "average"):
+            raise ArgumentError(f"new_groups must be 'typical' or 'average'; got {new_groups!r}")
         tail = (1 - tables.check_level(level)) / 2
         frame = self.design.frame if data is None else as_frame(data)
-        eta, variance, known = self._link_scale(frame)
+        eta, variance, spread, known = self._link_scale(frame)
         sd, inverse = np.sqrt(np.maximum(variance, 0.0)), INVERSE[self.design.family.link]
+        mean = inverse(eta) if new_groups == "typical" else population_mean(self.design.family.link, eta, spread)
         if kind == "mean":
             half = ndtri(1 - tail) * sd
             lower, upper = mean_interval(self.design.family.link, eta - half, eta + half)
-            return tables.prediction_frame(inverse(eta), lower, upper, known)
+            return tables.prediction_frame(mean, lower, upper, known)
         trials = None
         if self.design.outcome.trials is not None:
             trials = self.design.outcome.trials if data is None else trials_of(self.design.formula, frame)
@@ -330,7 +340,7 @@ class GLMMFit:
             own = float(np.exp(self.optimum.point.log_own))
             drawn = simulate(self.design.family, draws, own, None if trials is None else trials[chosen], rng)
             lower[chosen], upper[chosen] = np.quantile(drawn, [tail, 1 - tail], axis=0)
-        return tables.prediction_frame(inverse(eta) * (1.0 if trials is None else trials), lower, upper, known)
+        return tables.prediction_frame(mean * (1.0 if trials is None else trials), lower, upper, known)
 
     def coef(self, interval: str = "total", level: float = 0.95) -> pd.DataFrame:
         """Coefficients of each group, common plus group-specific effects, on the scale of the link.
@@ -502,8 +512,8 @@ def fit_glmm(design: Design, n_quadrature: int = 1) -> GLMMFit:
     rows, p = predictor.problem.rows, design.X.shape[1]
     if design.n < p + len(predictor.structure.positions) + rows.free:
         raise FitError(
-            f"{design.n} rows cannot estimate {p} common effects and {len(predictor.structure.positions)} parameters of "
-            "group covariances; leave out terms, or use Model.fit(), where the priors identify them"
+            f"{design.n} rows cannot estimate {p} common effects and {len(predictor.structure.positions)} parameters "
+            "of group covariances; leave out terms, or use Model.fit(), where the priors identify them"
         )
     for factor in design.factors:
         if design.family.holds in ("binary", "trials") and design.n == factor.J and (rows.trials == 1).all():
@@ -531,6 +541,21 @@ def own_parameters(family: Family, log_own: float) -> pd.Series:
     free = has_own(family)
     value = float(np.exp(log_own)) if log_own < LOG_OWN[1] else np.inf
     return pd.Series([value] * free, index=[own.name for own in family.auxiliaries][:free], dtype=float)
+
+
+def population_mean(link: str, eta: Array, variance: Array) -> Array:
+    """Mean of the response over normal effects of this variance (n,) around a linear predictor (n,).
+
+    Examples
+    --------
+    >>> population_mean("log", np.array([0.0]), np.array([1.0])).round(6).tolist()
+    [1.648721]
+    """
+    z, w = np.polynomial.hermite.hermgauss(NODES)
+    found = np.zeros(len(eta))
+    for node, weight in zip(z, w / np.sqrt(np.pi), strict=True):
+        found += weight * INVERSE[link](eta + np.sqrt(2 * variance) * node)
+    return found
 
 
 def mean_interval(link: str, lower: Array, upper: Array) -> tuple[Array, Array]:

@@ -36,9 +36,9 @@ class NoPoolingGLM:
     Notes
     -----
     Coefficients and their intervals are on the scale of the link. One that the rows of a group do not identify is NaN
-    in :meth:`coef` and listed in :attr:`unidentified`. One that is infinite, because its group's responses are perfectly
-    predicted (no events, all counts 0 ...), is +-inf without an interval, and listed in :attr:`separated`; predictions
-    then have their limits.
+    in :meth:`coef` and listed in :attr:`unidentified`. One that is infinite, because its group's responses are
+    perfectly predicted (no events, all counts 0 ...), is +-inf without an interval, and listed in :attr:`separated`;
+    predictions then have their limits.
     """
 
     intervals = ("separate",)
@@ -171,7 +171,8 @@ class NoPoolingGLM:
 
     def __repr__(self) -> str:
         lines = [
-            f"No pooling: {self.factor.J} generalised linear models by {self.factor.name} of {self.design.formula.text}",
+            f"No pooling: {self.factor.J} generalised linear models by {self.factor.name} of "
+            f"{self.design.formula.text}",
             f"family {self.design.family.name}, link {self.design.family.link}"
             + "".join(f", {name} {value:.4g}" for name, value in self.family_parameters.items())
             + f"; log-likelihood {self.loglik:.4f}",

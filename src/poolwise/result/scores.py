@@ -8,6 +8,7 @@ from poolwise.result.tables import root_mean_square
 from poolwise.spec.design import Design
 
 BINARY = ("binary", "trials")
+CERTAIN = 1e-9
 
 
 def rmse(design: Design, fitted: Array) -> float:
@@ -34,6 +35,9 @@ def brier(design: Design, fitted: Array) -> float:
 def log_loss(design: Design, fitted: Array) -> float:
     """Mean of minus the log probability of single trials; infinite where an impossible one happened.
 
+    A probability within 1e-9 of 0 or 1 counts as one: that is where an optimiser stops that follows a separated
+    coefficient to infinity.
+
     Raises
     ------
     ArgumentError
@@ -44,6 +48,7 @@ def log_loss(design: Design, fitted: Array) -> float:
     Good (1952), J. R. Stat. Soc. B 14, 107-114.
     """
     y, n, w = _trials(design, "the log loss")
+    fitted = np.where(fitted < CERTAIN, 0.0, np.where(fitted > 1 - CERTAIN, 1.0, fitted))
     with np.errstate(divide="ignore"):
         events = np.where(y > 0, y * np.log(np.where(y > 0, fitted, 1.0)), 0.0)
         others = np.where(n > y, (n - y) * np.log1p(-np.where(n > y, fitted, 0.0)), 0.0)

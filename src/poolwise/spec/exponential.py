@@ -116,8 +116,8 @@ def linear_predictor(design: Design) -> LinearPredictor:
         pattern = make_pattern([np.zeros(design.n, dtype=np.int64)], [1], [0])
     if pattern.Q > MOST_COLUMNS:
         raise FitError(
-            f"the grouping factors beside the largest have {pattern.Q} effects, and the algebra keeps a dense matrix of "
-            f"their square, {8e-9 * pattern.Q**2:.0f} GB; at most {MOST_COLUMNS} effects are served. Use fewer or "
+            f"the grouping factors beside the largest have {pattern.Q} effects, and the algebra keeps a dense matrix "
+            f"of their square, {8e-9 * pattern.Q**2:.0f} GB; at most {MOST_COLUMNS} effects are served. Use fewer or "
             "coarser factors, or lme4 or MixedModels.jl, whose factorisation is sparse"
         )
     return LinearPredictor(basis, LaplaceProblem(rows, X, Z, design.offset, pattern), structure)
