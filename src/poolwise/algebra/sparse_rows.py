@@ -175,7 +175,7 @@ class Factored:
         columns, pattern = vector if vector.ndim == 2 else vector[:, None], self.pattern
         own = pattern.J * pattern.q
         half = self.L_inverse @ columns[:own].reshape(pattern.J, pattern.q, columns.shape[1])
-        rest = np.ascontiguousarray(columns[own:])
+        rest = np.array(columns[own:], order="C")
         if pattern.Q:
             _subtract_others(half, rest, self.H, pattern.indptr, pattern.indices)
             rest = lapack.dpotrs(self.U, rest, lower=1)[0]

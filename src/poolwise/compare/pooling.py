@@ -163,7 +163,6 @@ class PoolingStudy:
         binary = self.model.design.family.holds in scores.BINARY
         rows = []
         for name, fit in self.fits.items():
-            single = {"brier": scores.brier, "log_loss": scores.log_loss} if binary else {}
             row = {
                 "fit": name,
                 "rmse": fit.rmse(),

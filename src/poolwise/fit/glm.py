@@ -12,8 +12,8 @@ from poolwise.algebra.separate import separate_regressions
 from poolwise.algebra.separation import Separation, find_separation, separates, suspicious
 
 # Twice the fall of a group's deviance that one more Newton step promises.
-DECREMENT = 1e-10
-STEPS = 60
+DECREMENT = 1e-14
+STEPS = 100
 
 
 @dataclass(frozen=True, eq=False)

@@ -206,14 +206,12 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure, nodes: 
         b, log_own = alone.coefficients[0], alone.log_own
         nothing = laplace(problem, np.zeros((structure.q, structure.q)), b, log_own)
         if not structure.q:
-            information = nothing.information()
-            covariance = np.linalg.pinv(information, hermitian=True)
             said = "iteratively reweighted least squares"
             return LaplaceOptimum(
                 nothing,
                 b,
                 nothing.deviance,
-                covariance,
+                alone.inverse[0],
                 True,
                 alone.separations.get(0),
                 bool(alone.converged[0]),
