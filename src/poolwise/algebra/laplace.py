@@ -28,7 +28,7 @@ from poolwise.algebra.exponential import AtRows, ExponentialRows
 from poolwise.algebra.sparse_rows import Factored, Integers, Inverse, Pattern, factorise
 
 # Twice the fall in the deviance that one more Newton step would bring; the next step would square it.
-DECREMENT = 1e-9
+DECREMENT = 1e-12
 STEPS = 100
 
 

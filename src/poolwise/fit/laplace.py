@@ -24,6 +24,8 @@ NEAR_ZERO = 1e-2
 STEP = 1e-3
 # And of the differences of a criterion without an analytic gradient.
 INNER_STEP = 1e-4
+# Hessians that are worked out before an optimum is given up.
+POLISHING = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +240,7 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure, nodes: 
         separation = None
         if separates(problem.rows) and (alone.separations or suspicious(problem.rows, point.at.logf).any()):
             separation = find_separation(problem.rows, problem.X)
-        covariance, from_hessian = _covariance(H, criterion, point)
+        covariance, from_hessian = _covariance(H, x, criterion, point)
     converged = bool(np.isfinite(point.deviance)) and left < CONVERGED
     said = f"a Newton step would lower the criterion by {left / 2:.1e}; {criterion.evaluations} evaluations"
     return LaplaceOptimum(point, b, value, covariance, from_hessian, separation, converged, said, criterion.evaluations)
@@ -306,43 +308,57 @@ def _to_bounds(x: Array, criterion: Criterion) -> Array:
 
 
 def _polish(x: Array, criterion: Criterion) -> tuple[Array, Array, float]:
-    """Newton steps over the elements that are not at a bound; also the Hessian and what a further step promises."""
-    free = np.flatnonzero(~((criterion.lower == 0) & (x <= 0)) & (x < criterion.upper))
+    """Newton steps within the bounds; also the Hessian, and twice what a further step promises."""
     value, gradient = criterion(x)
+    lower, upper = criterion.lower, criterion.upper
     left, H = np.inf, np.eye(len(x))
-    for attempt in range(3):
+    for _ in range(POLISHING):
         H = criterion.hessian(x)
+        # An element of theta at 0 is stationary; leave_boundary has looked for a way inside.
+        free = np.flatnonzero(~((lower == 0) & (x <= 0)) & (x < upper))
         values, vectors = np.linalg.eigh(H[np.ix_(free, free)])
-        flat = 1e-9 * max(float(np.abs(values).max(initial=0.0)), 1.0)
+        # Directions that the data do not bound, such as a separated coefficient, are left alone.
+        usable = np.abs(values) > 1e-9 * max(float(np.abs(values).max(initial=0.0)), 1.0)
         moved_far = False
         for _ in range(3):
             along = vectors.T @ gradient[free]
-            # Directions that the data do not bound, such as a separated coefficient, are left alone.
-            usable = np.abs(values) > flat
             promised = float((along[usable] ** 2 / np.abs(values[usable])).sum())
             left = promised if values.min(initial=0.0) > -1e-4 else np.inf
             if promised < 1e-3 * CONVERGED:
                 break
-            moved = x.copy()
-            moved[free] -= vectors[:, usable] @ (along[usable] / np.abs(values[usable]))
-            if np.any(moved < criterion.lower) or np.any(moved > criterion.upper):
-                break
-            moved_value, moved_gradient = criterion(moved)
-            if not moved_value <= value + 1e-10 * abs(value):
+            step = np.zeros(len(x))
+            step[free] = -vectors[:, usable] @ (along[usable] / np.abs(values[usable]))
+            for size in (1.0, 0.3, 0.1, 0.01):
+                moved = np.clip(x + size * step, lower, upper)
+                moved_value, moved_gradient = criterion(moved)
+                if moved_value <= value + 1e-11 * abs(value):
+                    break
+            else:
                 break
             moved_far |= promised > 1e-3
             x, value, gradient = moved, moved_value, moved_gradient
-        if not moved_far or attempt == 2:
+        if left == np.inf and not moved_far:
+            # A saddle: down along the direction that bends down.
+            step = np.zeros(len(x))
+            step[free] = vectors[:, 0]
+            trials = [np.clip(x + size * step, lower, upper) for size in (1.0, -1.0, 0.3, -0.3, 0.1, -0.1)]
+            best = min(trials, key=lambda trial: criterion(trial)[0])
+            if criterion(best)[0] < value - 1e-9 * abs(value):
+                x = _descend(best, criterion)
+                (value, gradient), moved_far = criterion(x), True
+        if not moved_far:
             break
     return x, H, left
 
 
-def _covariance(H: Array, criterion: Criterion, point: LaplacePoint) -> tuple[Array, bool]:
+def _covariance(H: Array, x: Array, criterion: Criterion, point: LaplacePoint) -> tuple[Array, bool]:
     """Twice the inverse Hessian, its part of b; where that is no covariance, the inverse information given theta."""
     m, p = criterion.n_theta, len(criterion.b0)
     if not p:
         return np.zeros((0, 0)), True
-    others = np.concatenate([np.arange(m), np.arange(m + p, len(H))])
+    # The criterion is even in an element of theta at 0: its mixed derivatives are zero.
+    inside = ~((criterion.lower == 0) & (x <= 0)) & (x < criterion.upper)
+    others = np.flatnonzero(inside & ~((np.arange(len(H)) >= m) & (np.arange(len(H)) < m + p)))
     own = slice(m, m + p)
     values, vectors = np.linalg.eigh(H[np.ix_(others, others)])
     usable = values > 1e-6 * max(float(values.max(initial=0.0)), 1e-300)
