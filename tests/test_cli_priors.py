@@ -157,7 +157,7 @@ def test_new_explains_every_key_and_table(like, tmp_path):
 def test_new_keeps_overrides_links_families_and_odd_texts(tmp_path):
     tables = '\n[overrides."f[\\"b\\"]|g_sigma"]\ndistribution = "PC"\nu = 1e-7\nalpha = 0.05\n'
     tables += (
-        "\n[link.logit.slope]\ndistribution = 'Normal'\nmu = 0\nsigma = { rule = 'sd_y_over_sd_x', times = 1e20 }\n"
+        "\n[link.inverse.slope]\ndistribution = 'Normal'\nmu = 0\nsigma = { rule = 'sd_y_over_sd_x', times = 1e20 }\n"
     )
     tables += "\n[family.t.nu]\ndistribution = 'Gamma'\nalpha = 2\nbeta = 0.1\n"
     text = DEFAULT.replace('title = "Weakly', 'title = "\\\\ \\"quoted\\" \\t µ Weakly') + tables

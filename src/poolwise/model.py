@@ -318,12 +318,14 @@ class Model:
             )
         if form == "whitened":
             if why := serves(self.design, priors):
-                raise ArgumentError(f"form='whitened' cannot sample this model: {why}; leave form out, or use 'generative'")
+                raise ArgumentError(
+                    f"form='whitened' cannot sample this model: {why}; leave form out, or use 'generative'"
+                )
             whitened = WhitenedSampler(self.design, priors, centred=self.specification.centred)
             x, stats = whitened.sample(settings)
             settings = _as_run(settings, stats)
             tree = whitened_tree(self.design, whitened.constrain(x, settings.cores), stats, settings)
-            said = "whitened form, effects sampled by NUTS in the coordinates of the Laplace approximation"
+            said = whitened.said
         elif form == "generative":
             from poolwise.fit.generative import sample_generative
 

@@ -56,14 +56,20 @@ MODELS = [
 ]
 
 
-def sampler(formula: str, family: str, link: str | None, priors=None) -> tuple[pw.Model, WhitenedSampler]:
-    model = pw.Model(formula, table(), family=family, link=link, priors=priors)
-    return model, WhitenedSampler(model.design, model.specification.priors, centred=model.specification.centred)
+def sampler(formula: str, family: str, link: str | None, priors=None, **options) -> tuple[pw.Model, WhitenedSampler]:
+    model = pw.Model(formula, table(), family, priors, link=link)
+    centred = model.specification.centred
+    return model, WhitenedSampler(model.design, model.specification.priors, centred=centred, **options)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize(("formula", "family", "link"), MODELS)
-def test_gradient_is_that_of_the_value(formula, family, link):
-    _, whitened = sampler(formula, family, link)
+def test_gradient_is_that_of_the_value(formula, family, link, frozen):
+    _, whitened = sampler(formula, family, link, frozen=frozen)
+    check_gradient(whitened)
+
+
+def check_gradient(whitened: WhitenedSampler) -> None:
     rng = np.random.default_rng(1)
     for _ in range(3):
         x = rng.normal(0, 0.7, whitened.model.size)
@@ -74,3 +80,69 @@ def test_gradient_is_that_of_the_value(formula, family, link):
             up = log_posterior(x + step * direction, whitened.packed, nothing)
             down = log_posterior(x - step * direction, whitened.packed, nothing)
             assert gradient[k] == pytest.approx((up - down) / (2 * step), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("priors", ["rstanarm", "horseshoe"])
+@pytest.mark.parametrize(
+    ("formula", "family"),
+    [("count ~ x + (x|g)", "negativebinomial"), ("level ~ x + (x|g)", "cumulative"), ("real ~ x + (x|g) + (1|h)", "t")],
+)
+def test_gradient_under_joint_priors(formula, family, priors):
+    check_gradient(sampler(formula, family, None, priors)[1])
+
+
+# Models of one effect a group, whose map to the generative model's coordinates is written out below.
+@pytest.mark.parametrize(
+    ("formula", "family", "link"),
+    [
+        ("event ~ x + (1|g) + (1|h)", "bernoulli", None),
+        ("p(successes, n) ~ x + (1|g)", "binomial", "probit"),
+        ("count ~ x + (1|g) + offset(log(n))", "negativebinomial", None),
+        ("count ~ x + (1|h) + (1|g)", "poisson", None),
+        ("time ~ x + (1|g)", "weibull", None),
+        ("share ~ x + (1|g)", "beta", None),
+        ("real ~ x + (1|g)", "t", None),
+        ("level ~ x + (1|g)", "cumulative", "cloglog"),
+    ],
+)
+def test_density_is_the_generative_models(formula, family, link):
+    model, whitened = sampler(formula, family, link)
+    _, frozen = sampler(formula, family, link, frozen=True)
+    logp = model.pymc.compile_logp(mode="FAST_COMPILE")
+    x_mean = model.design.X[:, -1].mean()
+
+    def coordinates(whitened: WhitenedSampler, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Values of the generative model's own unconstrained variables."""
+        draws = whitened.constrain(x[None], 1)
+        b = draws.coefficients[0]
+        found = {"x": b[-1]}
+        if family != "cumulative":
+            found["Intercept_centred"] = b[0] + b[1] * x_mean
+        for name, value in draws.own.items():
+            if name == "threshold":
+                steps = np.log(np.diff(value[0]))
+                found["threshold_ordered__"] = np.concatenate([value[0][:1], steps])
+            else:
+                found[f"{name}_log__"] = np.log(value[0])
+        for factor in model.design.factors:
+            sd = draws.sds[factor.name][0, 0]
+            found[f"1|{factor.name}_sigma_log__"] = np.log(sd)
+            found[f"{factor.name}__z"] = draws.effects[factor.name][0] / sd
+        return found
+
+    def flat(form, x):
+        found = coordinates(form, x)
+        return np.concatenate([np.ravel(found[name]) for name in sorted(found)])
+
+    rng, gaps = np.random.default_rng(2), []
+    for form in (whitened, whitened, frozen, frozen):
+        x = rng.normal(0, 0.5, form.model.size)
+        step = 1e-5
+        jacobian = np.column_stack(
+            [(flat(form, x + step * e) - flat(form, x - step * e)) / (2 * step) for e in np.eye(form.model.size)]
+        )
+        _, logdet = np.linalg.slogdet(jacobian)
+        own = log_posterior(x, form.packed, np.empty_like(x))
+        gaps.append(own - float(logp(coordinates(form, x))) - logdet)
+    # The constants agree too.
+    np.testing.assert_allclose(gaps, 0.0, atol=1e-6 * (1 + abs(own)))

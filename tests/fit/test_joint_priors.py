@@ -40,6 +40,32 @@ def test_the_posterior_under_decov_is_that_of_rstanarm():
             assert abs(np.quantile(draws, probability) - expected[label]) < MCSE_LIMIT * both, (name, label)
 
 
+# rstanarm 2.21.3, stan_glmer(cbind(incidence, size - incidence) ~ period + (1 | herd), family = binomial), seed 1,
+# 4 x 2,000 draws: mean, mcse, sd.
+CBPP = {
+    "Intercept": (-1.396983096, 0.003743579292, 0.2518678930),
+    "period[2]": (-0.997600458, 0.002815641501, 0.3077774744),
+    "period[3]": (-1.142376575, 0.003001318877, 0.3240455086),
+    "period[4]": (-1.618836793, 0.004041665872, 0.4364252632),
+    "variance": (0.5561656311, 0.006374931367, 0.3459473883),
+}
+
+
+def test_the_posterior_of_a_binomial_model_is_that_of_rstanarm():
+    model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial", "rstanarm")
+    adjusted = [model.specification.priors[f"period[{level}]"].params["sigma"] for level in "234"]
+    np.testing.assert_allclose(adjusted, [5.72172135271, 5.72172135271, 5.86826156019], rtol=1e-9)
+    posterior = model.fit(draws=3000, seed=2, progress=False).data["posterior"]
+    ours = {f"period[{level}]": posterior["period"].sel(period_dim=level).to_numpy() for level in "234"}
+    ours |= {"Intercept": posterior["Intercept"].to_numpy(), "variance": posterior["1|herd_sigma"].to_numpy() ** 2}
+    for name, (mean, mcse, sd) in CBPP.items():
+        draws = ours[name]
+        own = draws.std() / np.sqrt(effective(draws))
+        assert abs(draws.mean() - mean) < MCSE_LIMIT * np.hypot(mcse, own), name
+        # The variance of the herds is skewed; its sd is known to about 5 %.
+        assert draws.std() == pytest.approx(sd, rel=0.1), name
+
+
 def small_table() -> pd.DataFrame:
     rng = np.random.default_rng(5)
     g, x, z = np.repeat(list("abcdefgh"), 6), rng.normal(1, 2, 48), rng.normal(0, 0.3, 48)

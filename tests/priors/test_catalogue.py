@@ -72,6 +72,36 @@ def test_rstanarm(case):
     assert all(dict(prior.params) == {"concentration": 1.0, "shape": 1.0, "scale": 1.0} for prior in decov)
 
 
+CBPP = "p(incidence, size) ~ period + (1 | herd)"
+
+
+def cbpp(preset: str) -> dict:
+    return pw.Model(CBPP, pw.load_dataset("cbpp"), family="binomial", priors=preset).specification.priors
+
+
+def test_bambi_on_a_binomial_response():
+    peer = bambi.Model(CBPP, pw.load_dataset("cbpp"), family="binomial")
+    peer.build()
+    ours, theirs = cbpp("bambi_0_21"), peer.parameters["p"]
+    assert dict(ours["Intercept"].params) == {
+        name: float(theirs.intercept_term.prior.args[name]) for name in ("mu", "sigma")
+    }
+    slopes = theirs.common_terms["period"].prior.args
+    for k, level in enumerate("234"):
+        expected = {name: pytest.approx(float(slopes[name][k]), rel=1e-9) for name in ("mu", "sigma")}
+        assert dict(ours[f"period[{level}]"].params) == expected
+    sd = theirs.group_specific_terms["1|herd"].prior.args["sigma"].args["sigma"]
+    assert ours["1|herd_sigma"].params["sigma"] == pytest.approx(float(sd), rel=1e-9)
+
+
+def test_brms_on_a_binomial_response():
+    """As the prior summary in the reference says: flat slopes, Student t with 3 degrees of freedom, scale 2.5."""
+    ours = cbpp("brms")
+    assert ours["Intercept"] == pw.Prior("StudentT", nu=3, mu=0, sigma=2.5)
+    assert ours["1|herd_sigma"] == pw.Prior("HalfStudentT", nu=3, sigma=2.5)
+    assert all(ours[f"period[{level}]"].distribution == "Flat" for level in "234")
+
+
 def test_pc_says_what_it_says():
     prior = resolved("sleepstudy", "pc")["1|Subject_sigma"]
     u, alpha = prior.params["u"], prior.params["alpha"]

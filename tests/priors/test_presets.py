@@ -226,10 +226,10 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_tables_for_links_and_families_are_kept(preset_file):
-    tables = "\n[link.logit.slope]\ndistribution = 'Normal'\nmu = 0\nsigma = 1.5\n"
+    tables = "\n[link.inverse.slope]\ndistribution = 'Normal'\nmu = 0\nsigma = 1.5\n"
     tables += "\n[family.negativebinomial.alpha]\ndistribution = 'HalfCauchy'\nbeta = 1\n"
     extras = load_preset(preset_file(add=tables)).extras
-    assert extras["link"]["logit"]["slope"] == Prior("Normal", mu=0, sigma=1.5)
+    assert extras["link"]["inverse"]["slope"] == Prior("Normal", mu=0, sigma=1.5)
     assert extras["family"]["negativebinomial"]["alpha"] == Prior("HalfCauchy", beta=1)
 
 

@@ -76,9 +76,21 @@ UNITS = {
 }
 
 
+# Rules for scales without a unit of the response: power of the predictor's unit, where it is no level of a factor.
+UNITLESS = {"bambi_probability_slope_sd": -1, "bambi_probability_group_sd": 0}
+
+
 def test_every_rule_is_documented_and_tested():
-    assert set(RULES) == {*UNITS, "median_y_rounded", "mad_y_floored"}
+    assert set(RULES) == {*UNITS, *UNITLESS, "median_y_rounded", "mad_y_floored"}
     assert all(rule.__doc__ for rule in RULES.values())
+
+
+@pytest.mark.parametrize("rule", UNITLESS)
+def test_rules_of_probabilities_follow_the_predictors_units(rule):
+    rng = np.random.default_rng(1)
+    x, y, codes = rng.normal(3, 1, 40), rng.normal(2, 1, 40), rng.integers(0, 4, 40)
+    before = RULES[rule](facts(y, x, codes), "x")
+    assert RULES[rule](facts(y * 7, x * 5, codes), "x") == pytest.approx(before * 5.0 ** UNITLESS[rule], rel=RTOL)
 
 
 @given(

@@ -1,8 +1,8 @@
 """Sparse Cholesky factors of a fixed pattern, and the derivative of everything that is solved with them.
 
 A symmetric matrix is kept as its lower triangle by columns, the diagonal first, fill included, so that factor and
-matrix share one array of positions. The order of the unknowns is given: groups of the largest grouping factor first, the
-common effects last, which keeps the fill to the groups that meet.
+matrix share one array of positions. The order of the unknowns is given: groups of the largest grouping factor first,
+the common effects last, which keeps the fill to the groups that meet.
 
 References
 ----------
@@ -85,7 +85,9 @@ def factor_pattern(matrix: scipy.sparse.sparray) -> Pattern:
     for k in range(size):
         parts = [lower.indices[lower.indptr[k] : lower.indptr[k + 1]]]
         parts += [columns[child][1:] for child in children[k]]
-        own = np.unique(np.concatenate(parts)).astype(np.int64) if len(parts) > 1 else np.sort(parts[0]).astype(np.int64)
+        own = (
+            np.unique(np.concatenate(parts)).astype(np.int64) if len(parts) > 1 else np.sort(parts[0]).astype(np.int64)
+        )
         columns.append(own)
         if len(own):
             children[own[0]].append(k)
@@ -152,7 +154,7 @@ def factorise(L, starts, targets, scattered):
 
 @numba.njit(cache=True, nogil=True)
 def solve_lower(L, starts, rows, x):
-    """x becomes L^-1 x."""
+    """X becomes L^-1 x."""
     for k in range(len(starts) - 1):
         x[k] /= L[starts[k]]
         value = x[k]
@@ -162,7 +164,7 @@ def solve_lower(L, starts, rows, x):
 
 @numba.njit(cache=True, nogil=True)
 def solve_upper(L, starts, rows, x):
-    """x becomes L^-T x."""
+    """X becomes L^-T x."""
     for k in range(len(starts) - 2, -1, -1):
         total = x[k]
         for entry in range(starts[k] + 1, starts[k + 1]):

@@ -1,6 +1,6 @@
 """The factor T of the group covariance from the sampler's coordinates, and the way back of its gradient.
 
-    sd_k = reference_k exp(zeta_k)     T = diag(sd) L     L from the canonical partial correlations tanh(c)
+sd_k = reference_k exp(zeta_k)     T = diag(sd) L     L from the canonical partial correlations tanh(c)
 """
 
 import math

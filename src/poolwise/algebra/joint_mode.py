@@ -1,12 +1,12 @@
 """The joint mode of group-specific effects and coefficients, and the curvature there: the Laplace approximation.
 
-Fisher scoring with halved steps on the log likelihood plus the log priors of effects and coefficients; rows with the same
-predictors and groups are added up first where the family allows it, which loses nothing.
+Fisher scoring with halved steps on the log likelihood plus the log priors of effects and coefficients; rows with the
+same predictors and groups are added up first where the family allows it, which loses nothing.
 
 References
 ----------
-Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), and lme4's PIRLS for the scoring; Dempster, Laird & Rubin
-(1977) for the updates of the covariances.
+Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), and lme4's PIRLS for the scoring; Dempster, Laird &
+Rubin (1977) for the updates of the covariances.
 """
 
 from collections.abc import Callable
@@ -148,7 +148,9 @@ def _added_up(rows: Rows) -> Rows:
     keys = np.column_stack([rows.X, rows.Z, rows.offset, rows.columns.astype(float)])
     keys = np.ascontiguousarray(keys + 0.0)
     _, first, inverse = np.unique(
-        keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel(), return_index=True, return_inverse=True
+        keys.view(np.dtype((np.void, keys.dtype.itemsize * keys.shape[1]))).ravel(),
+        return_index=True,
+        return_inverse=True,
     )
     if len(first) == rows.n:
         return rows
@@ -179,6 +181,8 @@ class JointMode:
         Of the factor of the curvature plus the prior precisions.
     curvature, linear : ndarray (entries,), (N,)
         A and c: the log likelihood, and the coefficients' priors, are near -1/2 t'A t + c't.
+    factor : ndarray (entries,)
+        Of the curvature plus the prior precisions of effects under ``covariances``.
     covariances : list of ndarray (q_f, q_f)
         Of each factor's effects.
     own : ndarray
@@ -189,6 +193,7 @@ class JointMode:
     pattern: Pattern
     curvature: Array
     linear: Array
+    factor: Array
     covariances: list[Array]
     own: Array
 
@@ -243,9 +248,9 @@ def joint_mode(
         if len(own):
             own = problem.update_own(unknowns, own, own_logpdf)
     unknowns = problem.mode(unknowns, covariances, own)
-    curvature, gradient, _, _ = problem.factor(unknowns, covariances, own)
+    curvature, gradient, _, L = problem.factor(unknowns, covariances, own)
     linear = gradient + _symmetric_product(curvature, pattern, unknowns)
-    return JointMode(unknowns, pattern, curvature, linear, covariances, own)
+    return JointMode(unknowns, pattern, curvature, linear, L, covariances, own)
 
 
 class _Problem:
@@ -281,8 +286,8 @@ class _Problem:
         lower = scipy.sparse.tril(self.Mt @ (self.M * information[:, None]).tocsc()).tocoo()
         curvature = np.zeros(pattern.entries)
         curvature[pattern.place(lower.row.astype(np.int64), lower.col.astype(np.int64))] = lower.data
-        i, k = np.tril_indices(p)
-        curvature[pattern.place(N - p + i, N - p + k)] += self.prior_precision[i, k]
+        below, left = np.tril_indices(p)
+        curvature[pattern.place(N - p + below, N - p + left)] += self.prior_precision[below, left]
         gradient = self.Mt @ slope
         gradient[N - p :] += self.prior_linear - self.prior_precision @ unknowns[N - p :]
         L = curvature.copy()

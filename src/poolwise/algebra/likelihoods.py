@@ -71,7 +71,8 @@ def digamma(x):
         x += 1.0
     inverse = 1.0 / (x * x)
     series = inverse * (
-        1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse * (1 / 132 - inverse * 691 / 32760))))
+        1 / 12
+        - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse * (1 / 132 - inverse * 691 / 32760))))
     )
     return total + math.log(x) - 0.5 / x - series
 
@@ -83,7 +84,7 @@ def _softplus(x):
 
 @numba.njit(cache=True, nogil=True)
 def _log_normal_cdf(x):
-    """log Phi(x) and phi(x) / Phi(x), by the asymptotic series far out on the left."""
+    """Log Phi(x) and phi(x) / Phi(x), by the asymptotic series far out on the left."""
     if x > -30.0:
         below = 0.5 * math.erfc(-x / math.sqrt(2.0))
         value = math.log(below)
@@ -95,10 +96,7 @@ def _log_normal_cdf(x):
 
 @numba.njit(cache=True, nogil=True)
 def _log_probability(link, eta):
-    """log p, log(1 - p) and their slopes by eta."""
-    if link == LOGIT:
-        p = 1.0 / (1.0 + math.exp(-eta)) if eta > -_FAR else 0.0
-        return -_softplus(-eta), -_softplus(eta), 1.0 - p, -p
+    """Log p, log(1 - p) and their slopes by eta, for probit and cloglog."""
     if link == PROBIT:
         below, slope = _log_normal_cdf(eta)
         above, other = _log_normal_cdf(-eta)
@@ -159,6 +157,10 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight):
     -------
     value, slope, information : float
     """
+    if code == BINOMIAL and link == LOGIT:
+        small = math.exp(-abs(eta))
+        p = 1.0 / (1.0 + small) if eta > 0 else small / (1.0 + small)
+        return y * eta - trials * (max(eta, 0.0) + math.log1p(small)), y - trials * p, trials * p * (1.0 - p)
     if code == BINOMIAL:
         event, other, up, down = _log_probability(link, eta)
         value, slope = 0.0, 0.0
@@ -178,7 +180,9 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight):
         shape = own[0]
         together = _softplus(eta - math.log(shape)) + math.log(shape)  # log(mean + shape)
         share = math.exp(eta - together)  # mean / (mean + shape)
-        value = math.lgamma(y + shape) - math.lgamma(shape) + shape * (math.log(shape) - together) + y * (eta - together)
+        value = (
+            math.lgamma(y + shape) - math.lgamma(shape) + shape * (math.log(shape) - together) + y * (eta - together)
+        )
         slope_own = digamma(y + shape) - digamma(shape) + math.log(shape) - together
         slope_own += 1.0 - (y + shape) * math.exp(-together)
         own_bar[0] += weight * slope_own

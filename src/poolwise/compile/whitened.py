@@ -1,18 +1,19 @@
-"""The log posterior of a hierarchical model of any family the kernel knows, its effects whitened, as one numba function.
+"""The log posterior of a hierarchical model of many families, its effects whitened, as one numba function.
 
-The unconstrained vector is ``[z (N) | log sd ratios (q) | atanh partial correlations | the family's own]``. With A and c
-the curvature and linear term of the log likelihood at the joint mode of effects and coefficients, P the precision of
+The unconstrained vector is ``[z (N) | log sd ratios (q) | atanh partial correlations | the family's own]``. With A and
+c the curvature and linear term of the log likelihood at the joint mode of effects and coefficients, P the precision of
 their priors given the group sds, H = A + P = L L':
 
     (u, b) = H^-1 c + L^-T z
 
 so z would be standard normal at every value of the group sds if the log likelihood were quadratic; what it is beyond
-that, the density says exactly. It is a change of variables: the posterior is untouched.
+that, the density says exactly. It is a change of variables: the posterior is untouched. Where factoring H anew at every
+point costs too much (two large crossed factors), the factor at the reference sds stays: ``frozen``.
 
 References
 ----------
-The Laplace approximation as coordinates: Rue, Martino & Chopin (2009), J. R. Stat. Soc. B 71(2), 319-392, section 3, for
-the Gaussian approximation at the mode; Hoffman et al. (2019), arXiv:1903.03704, for sampling through such a map.
+Rue, Martino & Chopin (2009), J. R. Stat. Soc. B 71(2), 319-392, section 3, for the Gaussian approximation at the mode;
+Hoffman et al. (2019), arXiv:1903.03704, for sampling through such a map.
 """
 
 import math
@@ -27,11 +28,13 @@ from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.group_factor import build_factor, pull_factor
 from poolwise.algebra.joint_mode import Rows
-from poolwise.algebra.likelihoods import CUMULATIVE, row_density
+from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, row_density
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.priors.density import prior_logpdf
+from poolwise.priors.joint import JointSet, encode, joint_logpdf
 
 HEADER = 24
+FROZEN = 15  # where the header says that the factor was made once, at the reference
 LENGTH = 14  # where the header holds the length of the whole
 VALUE = 10  # and the constant of the log density
 
@@ -58,6 +61,10 @@ class Whitened:
         Reference group sds, units of the data.
     own : ndarray (k,)
         Reference values of the family's own parameters; steps between thresholds of an ordinal one.
+    frozen : bool
+        Whether ``curvature`` holds the factor of H at the reference, and stays.
+    joint : tuple of JointSet
+        Parameters that share a joint prior.
     """
 
     rows: Rows
@@ -69,11 +76,14 @@ class Whitened:
     linear: Array
     sd: Array
     own: Array
+    frozen: bool = False
+    joint: tuple[JointSet, ...] = ()
 
     @property
     def size(self) -> int:
         """Length of the unconstrained vector."""
-        return self.pattern.size + self.structure.q + self.structure.n_correlations + len(self.own)
+        latents = sum(len(one.centres) for one in self.joint)
+        return self.pattern.size + self.structure.q + self.structure.n_correlations + len(self.own) + latents
 
 
 def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_priors: Array) -> Array:
@@ -138,12 +148,13 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         coefficient_priors,
         sd_priors,
         own_priors,
+        encode(model.joint),
     ]
     cells = [header]
     cells += [np.ascontiguousarray(part, dtype=np.int64).ravel().view(np.float64) for part in integers]
     cells += [np.ravel(part).astype(np.float64) for part in floats]
     packed = np.concatenate(cells)
-    packed[LENGTH] = len(packed)
+    packed[LENGTH], packed[FROZEN] = len(packed), float(model.frozen)
     return packed
 
 
@@ -220,12 +231,23 @@ def evaluate(x, packed, grad, unknowns, density):
     sd_priors = packed[at : at + 4 * q].reshape(q, 4)
     at += 4 * q
     own_priors = packed[at : at + 4 * k_priors].reshape(k_priors, 4)
+    joint = packed[at + 4 * k_priors :]
 
     # Group covariances, and their precisions in the diagonal blocks of H.
     sd, z_corr, left = np.empty(q), np.empty(n_corr), np.empty(n_corr)
     correlation, T = np.empty((q, q)), np.empty((q, q))
     value += build_factor(
-        x[N : N + q], x[N + q : N + q + n_corr], sd_reference, to_algebra, sizes, shapes, sd, z_corr, left, correlation, T
+        x[N : N + q],
+        x[N + q : N + q + n_corr],
+        sd_reference,
+        to_algebra,
+        sizes,
+        shapes,
+        sd,
+        z_corr,
+        left,
+        correlation,
+        T,
     )
     inverse, P = np.zeros((q, q)), np.zeros((q, q))
     for column in range(q):
@@ -238,11 +260,12 @@ def evaluate(x, packed, grad, unknowns, density):
         for k in range(q):
             for m in range(max(i, k), q):
                 P[i, k] += inverse[m, i] * inverse[m, k]
-    L = curvature.copy()
+    frozen = packed[FROZEN] > 0
+    L = curvature if frozen else curvature.copy()
     begin = 0
     for f in range(n_factors):
         first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
-        for j in range(J):
+        for j in range(0 if frozen else J):
             for k in range(width):
                 entry = starts[first + j * width + k]
                 # The rows of a group's own block come first in each of its columns.
@@ -251,7 +274,12 @@ def evaluate(x, packed, grad, unknowns, density):
         for k in range(width):
             value -= J * math.log(T[begin + k, begin + k])
         begin += width
-    logdet = factorise(L, starts, targets, scattered)
+    logdet = 0.0
+    if frozen:
+        for k in range(N):
+            logdet += math.log(L[starts[k]])
+    else:
+        logdet = factorise(L, starts, targets, scattered)
     if not math.isfinite(logdet):
         return math.nan
     value -= logdet
@@ -321,13 +349,27 @@ def evaluate(x, packed, grad, unknowns, density):
         begin += width
 
     # Priors of coefficients at centred predictors, and of thresholds at predictors of zero.
+    coefficient, coefficient_bar, sd_bar = np.empty(p), np.zeros(p), np.zeros(q)
     for i in range(p):
-        total = offset[i]
+        coefficient[i] = offset[i]
         for k in range(p):
-            total += matrix[i, k] * unknowns[N - p + k]
+            coefficient[i] += matrix[i, k] * unknowns[N - p + k]
+    if joint[0] > 0:
+        # In units of the residual sd, which stands first among the family's own parameters, or of 1.
+        scaled = code in (STUDENT, NORMAL)
+        sigma = own[0] if scaled else 1.0
+        latents = tail + k_own
+        grad[latents:] = 0.0
+        logp, slope = joint_logpdf(joint, coefficient, sd, sigma, x[latents:], coefficient_bar, sd_bar, grad[latents:])
+        value += logp
+        if scaled:
+            own_bar[0] += slope
+    for i in range(p):
+        total = coefficient[i]
         row = coefficient_priors[i]
         logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], total)
         value += logp
+        slope += coefficient_bar[i]
         if code == CUMULATIVE and i == 0:
             for k in range(k_own + 1):
                 row = own_priors[k]
@@ -352,21 +394,23 @@ def evaluate(x, packed, grad, unknowns, density):
 
     # Back through the whitening: to z, and through the factor to P.
     solve_lower(L, starts, where, bar)
-    ahead = bar.copy()
-    solve_upper(L, starts, where, ahead)
     for k in range(N):
         grad[k] = bar[k]
-    L_bar = np.empty(entries)
-    for k in range(N):
+    ahead = bar.copy()
+    if not frozen:
+        solve_upper(L, starts, where, ahead)
+    L_bar = np.empty(0 if frozen else entries)
+    for k in range(0 if frozen else N):
         for entry in range(starts[k], starts[k + 1]):
             i = where[entry]
             L_bar[entry] = -unknowns[i] * bar[k] - ahead[i] * center[k]
         L_bar[starts[k]] -= 1.0 / L[starts[k]]
-    reverse_factor(L, L_bar, starts, targets, scattered)
+    if not frozen:
+        reverse_factor(L, L_bar, starts, targets, scattered)
     begin = 0
     for f in range(n_factors):
         first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
-        for j in range(J):
+        for j in range(0 if frozen else J):
             for k in range(width):
                 entry = starts[first + j * width + k]
                 P_bar[begin + k, begin + k] += L_bar[entry]
@@ -386,13 +430,23 @@ def evaluate(x, packed, grad, unknowns, density):
                 total += P[i, k] * inner
             grad_T[i, m] -= 2.0 * total
     pull_factor(
-        grad_T, T, sd, to_algebra, sizes, shapes, z_corr, left, correlation, grad[N : N + q], grad[N + q : N + q + n_corr]
+        grad_T,
+        T,
+        sd,
+        to_algebra,
+        sizes,
+        shapes,
+        z_corr,
+        left,
+        correlation,
+        grad[N : N + q],
+        grad[N + q : N + q + n_corr],
     )
     for k in range(q):
         row = sd_priors[k]
         logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], sd[k])
         value += logp + x[N + k]
-        grad[N + k] += slope * sd[k] + 1.0
+        grad[N + k] += (slope + sd_bar[k]) * sd[k] + 1.0
     return value
 
 

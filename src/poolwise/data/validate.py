@@ -199,6 +199,13 @@ def _response_problems(part: pd.DataFrame, roles: _Roles, levels_ok: bool) -> li
         seen = describe_values(pd.unique(values), first=3)
         advice = "convert it to numbers; for two outcomes to 0 and 1, the event being 1"
         return [f"the response {name!r} holds {_kind_word(values)} ({seen}), not numbers; {advice}"]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        empty = [str(level) for level in values.cat.categories if not (values == level).any()]
+        if empty:
+            return [
+                f"the response {name!r} has {count(len(empty), 'level')} without rows: {', '.join(empty)}; their "
+                f"thresholds are not identified. Drop them: table[{name!r}].cat.remove_unused_categories()"
+            ]
     if len(part) == 1:
         return ["the table has one complete row; a model needs more"]
     if _is_constant(values) and len(roles.response) == 1:

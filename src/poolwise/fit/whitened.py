@@ -1,9 +1,8 @@
 """NUTS over the whitened posterior: explicit effects of any grouping factors, for the families the kernel knows."""
 
-import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -18,12 +17,13 @@ from poolwise.compile.whitened import Whitened, fill_unknowns, pack
 from poolwise.fit.bayes import Sampling, all_closed
 from poolwise.fit.nuts import sample_packed
 from poolwise.priors.density import prior_code, prior_logpdf
-from poolwise.priors.distributions import JOINT
+from poolwise.priors.joint import JointSet
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
+from poolwise.spec.joint import joint_sets
 
-# A factorisation with more multiplications than this a draw is left to the generative form.
-MOST_WORK = 2e7
+# The factor is made anew at every point unless that takes more multiplications than this, and than this a row.
+WORK, WORK_A_ROW = 2e6, 150.0
 
 
 def serves(design: Design, priors: Mapping[str, Prior]) -> str:
@@ -34,8 +34,6 @@ def serves(design: Design, priors: Mapping[str, Prior]) -> str:
         return "the response is censored or truncated"
     if design.weights is not None and not design.frequency:
         return "rows have precisions of their own"
-    if any(prior.support == JOINT for prior in priors.values()):
-        return "a joint prior is not of its kernel"
     if not all_closed(priors):
         return "a prior is not of its kernel"
     return ""
@@ -52,9 +50,11 @@ class WhitenedSampler:
         Resolved, by parameter.
     centred : bool
         Whether the priors of group intercepts stand at the means of their block's predictors.
+    frozen : bool, optional
+        Whether the whitening is made once, at the reference; by default where making it anew costs too much.
     """
 
-    def __init__(self, design: Design, priors: Mapping[str, Prior], *, centred: bool):
+    def __init__(self, design: Design, priors: Mapping[str, Prior], *, centred: bool, frozen: bool | None = None):
         self.design = design
         code, link = density_code(design.family.name, design.family.link) or (0, 0)
         self.ordinal = code == CUMULATIVE
@@ -90,19 +90,27 @@ class WhitenedSampler:
             correlation = priors.get(names.correlation(factor.name))
             eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes)
         sd = np.sqrt(np.concatenate([np.zeros(0), *(np.diag(covariance) for covariance in mode.covariances)]))
+        work = mode.pattern.work
+        frozen = work > WORK and work > WORK_A_ROW * rows.n if frozen is None else frozen
         self.model = Whitened(
             rows,
             basis,
             structure,
             tuple(eta),
             mode.pattern,
-            mode.curvature,
+            mode.factor if frozen else mode.curvature,
             mode.linear,
             sd * basis.sd_scale,
             np.diff(mode.own) if self.ordinal else mode.own,
+            frozen,
+            tuple(self._shifted(one) for one in joint_sets(design, priors)),
         )
         own_codes = own * (levels - 1) if self.ordinal else own
         self.packed = pack(self.model, _codes(coefficients), _codes(sds), _codes(own_codes))
+
+    def _shifted(self, one: JointSet) -> JointSet:
+        """A set with its coefficients as the kernel counts them, the intercept of an ordinal model before them."""
+        return replace(one, coefficients=tuple((k + self.ordinal, scale) for k, scale in one.coefficients))
 
     def _mode(self, rows, basis, structure, coefficients, own, levels):
         """The joint mode under normal stand-ins for the coefficients' priors."""
@@ -142,6 +150,12 @@ class WhitenedSampler:
             blocks,
         )
 
+    @property
+    def said(self) -> str:
+        """The form in words."""
+        where = "at the reference group sds" if self.model.frozen else "at every value of the group sds"
+        return f"whitened form, effects sampled by NUTS, whitened by the Laplace approximation {where}"
+
     def sample(self, settings: Sampling) -> tuple[Array, xr.Dataset]:
         """Unconstrained draws (chains * draws, size) and nutpie's sample statistics."""
         size = self.model.size
@@ -170,7 +184,7 @@ class WhitenedSampler:
         T = (sd / model.basis.sd_scale)[..., None] * L
         offset, matrix = model.basis.to_coefficients
         coefficients = offset + unknowns[:, N - model.rows.p :] @ matrix.T
-        own = model.own * np.exp(x[:, N + q + r :])
+        own = model.own * np.exp(x[:, N + q + r : N + q + r + len(model.own)])
         parameters: dict[str, Array]
         if self.ordinal:
             steps = np.concatenate([np.zeros((len(x), 1)), np.cumsum(own, axis=1)], axis=1)
@@ -191,12 +205,15 @@ class WhitenedSampler:
         return WhitenedDraws(coefficients, sds, correlations, parameters, effects)
 
 
+@dataclass(frozen=True, eq=False)
 class WhitenedDraws:
-    """Draws (D, ...) in the units of the data: coefficients, by factor sds, correlations and effects, the family's own."""
+    """Draws (D, ...) in the units of the data: coefficients; sds, correlations, effects by factor; the family's own."""
 
-    def __init__(self, coefficients, sds, correlations, own, effects):
-        self.coefficients, self.sds, self.correlations = coefficients, sds, correlations
-        self.own, self.effects = own, effects
+    coefficients: Array
+    sds: Mapping[str, Array]
+    correlations: Mapping[str, Array]
+    own: Mapping[str, Array]
+    effects: Mapping[str, Array]
 
 
 def _codes(priors: list[Prior]) -> Array:

@@ -36,6 +36,7 @@ RULE_ROLES = {
     "sd_y_over_sd_x": ("slope",),
     "sd_y_over_sd_x_sample": ("slope",),
     "sd_y_over_sd_x_population": ("slope", "group_sd_slope"),
+    "bambi_probability_slope_sd": ("slope",),
     "sd_y_over_sd_x_within": ("group_sd_slope",),
     "sd_x_within_over_sd_y": ("group_sd_slope",),
 }

@@ -13,13 +13,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """A column of the common part: mean, sd (n - 1), smallest and largest value, number of distinct values up to 3."""
+    """A column of the common part: mean, sd (n - 1), range, whether it has two values, or codes a level of a factor."""
 
     mean: float
     sd: float
     low: float
     high: float
     binary: bool
+    categorical: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ class DataFacts:
     response: "DataFacts | None" = None
 
 
-def column_facts(x: Array) -> ColumnFacts:
+def column_facts(x: Array, *, categorical: bool = False) -> ColumnFacts:
     """Facts of one column (n,)."""
     low, high = float(x.min()), float(x.max())
     binary = bool(np.all((x == low) | (x == high)))
-    return ColumnFacts(float(x.mean()), float(x.std(ddof=1)) if len(x) > 1 else 0.0, low, high, binary)
+    return ColumnFacts(float(x.mean()), float(x.std(ddof=1)) if len(x) > 1 else 0.0, low, high, binary, categorical)
 
 
 def within_group_sd(x: Array, codes: NDArray[np.int64]) -> float:
@@ -124,13 +125,27 @@ def sd_y_over_sd_x_sample(facts: DataFacts, column: str) -> float:
 
 def sd_y_population(facts: DataFacts, column: str) -> float:
     """Standard deviation of the response with divisor n, as Bambi has it."""
-    return facts.sd_y * _population(facts)
+    return facts.sd_y * _response_population(facts)
 
 
 def sd_y_over_sd_x_population(facts: DataFacts, column: str) -> float:
     """Response sd over predictor sd over all rows, for common and group-specific slopes alike, as Bambi has it."""
     known = facts.columns[column] if column in facts.columns else facts.effects[column]
-    return facts.sd_y / _positive(known.sd, column)
+    return facts.sd_y * _response_population(facts) / (_positive(known.sd, column) * _population(facts))
+
+
+def bambi_probability_slope_sd(facts: DataFacts, column: str) -> float:
+    """Bambi's sd of a slope on a logit or probit scale: 1 for a level of a factor, else one over the predictor's sd."""
+    found = facts.columns[column]
+    return 1.0 if found.categorical else 1.0 / (_positive(found.sd, column) * _population(facts))
+
+
+def bambi_probability_group_sd(facts: DataFacts, column: str) -> float:
+    """Bambi's sd of group intercepts on a logit or probit scale, inflated as :func:`bambi_intercept_sd`."""
+    inflation = sum(
+        (found.mean * bambi_probability_slope_sd(facts, name)) ** 2 for name, found in facts.columns.items()
+    )
+    return float(np.sqrt(2.5**2 + inflation))
 
 
 def bambi_intercept_sd(facts: DataFacts, column: str) -> float:
@@ -141,6 +156,11 @@ def bambi_intercept_sd(facts: DataFacts, column: str) -> float:
     """
     distance = sum((found.mean / _population_sd(facts, found)) ** 2 for found in facts.columns.values())
     return 2.5 * sd_y_population(facts, column) * float(np.sqrt(1 + distance))
+
+
+def _response_population(facts: DataFacts) -> float:
+    """The same for the response, whose unit on a link scale is not an sample's sd."""
+    return 1.0 if facts.response is not None else _population(facts)
 
 
 def _population(facts: DataFacts) -> float:
@@ -179,6 +199,8 @@ RULES: dict[str, Callable[[DataFacts, str], float]] = {
         sd_y_over_sd_x_sample,
         sd_y_population,
         sd_y_over_sd_x_population,
+        bambi_probability_slope_sd,
+        bambi_probability_group_sd,
         bambi_intercept_sd,
         median_y_rounded,
         mad_y_floored,

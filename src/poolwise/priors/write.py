@@ -33,8 +33,8 @@ KEYS = {
     "group_correlation": "correlations within a block (x | g); eta = 1 is uniform, larger ones draw towards zero",
     "residual_sd": "residual standard deviation sigma",
     "overrides": "one parameter by its name, in place of its role's prior",
-    "link": "for families with this link; read and checked",
-    "family": "parameters of this family; read and checked",
+    "link": "in place of the role under this link",
+    "family": "in place of the role, or a parameter of the family, under this family",
 }
 # Arguments that are not PyMC's.
 ARGUMENTS = {

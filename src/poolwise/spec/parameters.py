@@ -32,11 +32,17 @@ def parameters_of(design: Design) -> list[Parameter]:
 def facts_of(design: Design) -> DataFacts:
     """What the scaling rules may ask of the data."""
     family = design.family
+    coded = {
+        k
+        for _, where, levels in design.common.terms
+        for k in range(where.start, where.stop)
+        if levels is not None and set(np.unique(design.X[:, k])) <= {0.0, 1.0}
+    }
     facts = DataFacts(
         n=design.n,
         **_response_facts(_linear_response(design)),
         columns={
-            name: column_facts(design.X[:, k])
+            name: column_facts(design.X[:, k], categorical=k in coded)
             for k, name in enumerate(design.coefficient_names)
             if k != design.intercept
         },

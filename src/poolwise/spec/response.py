@@ -129,9 +129,11 @@ def trials_of(formula: Formula, frame: pd.DataFrame) -> Array:
         raise DataError("the trials of new rows are not known: the response was given as shares with weights=")
     parts = []
     for part in node.arguments if node.function == "cbind" else node.arguments[1:]:
+        if isinstance(part, Literal):
+            parts.append(np.full(len(frame), float(part.text)))
+            continue
         text = render(part) if isinstance(part, Name | Call) else f"I({render(part)})"
-        known = isinstance(part, Literal)
-        parts.append(np.full(len(frame), float(part.text)) if known else evaluate(f"0 + {text}", frame).matrix[:, 0])
+        parts.append(evaluate(f"0 + {text}", frame).matrix[:, 0])
     return np.sum(parts, axis=0)
 
 
@@ -176,13 +178,6 @@ def _levels(node: Node, frame: pd.DataFrame) -> Response:
             "pd.Categorical(..., categories=[lowest, ..., highest], ordered=True)"
         )
     if isinstance(values.dtype, pd.CategoricalDtype):
-        counts = values.value_counts(sort=False)
-        empty = [str(level) for level, rows in counts.items() if rows == 0]
-        if empty:
-            raise DataError(
-                f"the response {node.name!r} has {count(len(empty), 'level')} without rows: {', '.join(empty)}; their "
-                f"thresholds are not identified. Drop them: table[{node.name!r}].cat.remove_unused_categories()"
-            )
         return Response(values.cat.codes.to_numpy(np.float64), levels=tuple(values.cat.categories))
     if (values % 1 != 0).any():
         raise DataError(
@@ -269,7 +264,8 @@ def _check_support(response: Response, family: Family, said: str, rows: NDArray[
     wrong = rows[~fits(y)]
     if len(wrong):
         values = pd.unique(y[~fits(y)])
-        others = [name for name in FAMILIES if name != family.name and _serves(family_of(name), y)][:4]
+        others = [name for name in FAMILIES if name != family.name and _serves(family_of(name), y)]
+        others = sorted(others, key=lambda name: family.name not in name)[:4]
         hint = f"; families that allow them: {', '.join(map(repr, others))}" if others else ""
         raise DataError(
             f"family {family.name!r} needs {words}; the response {said!r} has {count(len(wrong), 'other value')}, such "
