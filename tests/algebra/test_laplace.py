@@ -1,7 +1,7 @@
 """The Laplace approximation: rows against differences, the sparse algebra against dense matrices, exact integrals.
 
-Tolerances: central differences with a step of 1e-5 lose about 1e-10 times the value's size over 1e-5, so gradients agree
-to 1e-6 of their size; factorisations agree to rounding, 1e-9.
+Tolerances: central differences with a step of 1e-5 lose about 1e-10 times the value's size over 1e-5, so gradients
+agree to 1e-6 of their size; factorisations agree to rounding, 1e-9.
 """
 
 import numpy as np

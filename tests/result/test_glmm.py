@@ -2,12 +2,13 @@
 
 lme4 1.1-31, R 4.2.2. cbpp__rint and grouseticks__three are files of tests/reference; the other constants are
 
-    glmer(formula, data, family, control = glmerControl(optimizer = "bobyqa", optCtrl = list(rhoend = 1e-9, maxfun = 1e5),
-          tolPwrss = 1e-10))
+    glmer(formula, data, family, control = glmerControl(optimizer = "bobyqa", tolPwrss = 1e-10,
+          optCtrl = list(rhoend = 1e-9, maxfun = 1e5)))
 
-with glmer.nb for the negative binomial; np is cbpp's period as a number, ``crossed_answers`` is made below. Log-likelihoods
-agree to 1e-5 (lme4 stops 2e-5 above the minimum on grouseticks, see ``laplace_check`` there), estimates to 1e-4 of a
-standard error or so, 3e-4 in relative terms; standard errors, which lme4 has from differences of the criterion, to 1e-3.
+with glmer.nb for the negative binomial; np is cbpp's period as a number, ``crossed_answers`` is made below.
+Log-likelihoods agree to 1e-5 (lme4 stops 2e-5 above the minimum on grouseticks, see ``laplace_check`` there), estimates
+to 1e-4 of a standard error or so, 3e-4 in relative terms; standard errors, which lme4 has from differences of the
+criterion, to 1e-3.
 """
 
 import warnings
