@@ -434,3 +434,44 @@ def test_many_rows_in_crossed_factors_stay_fast():
     np.testing.assert_allclose(fit.theta, (1.3, 0.7), atol=0.35)
     # 0.3 s at home.
     assert elapsed < 10
+
+
+@pytest.mark.parametrize(("family", "left"), [("poisson", "y"), ("binomial", "p(k, n)"), ("gamma", "z")])
+def test_identity_links_keep_the_mean_in_its_range(family, left):
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(10), 12), rng.random(120)
+    effect = rng.normal(0, 1, 10)[g]
+    data = pd.DataFrame({"x": x, "g": g.astype(str), "n": 20, "y": rng.poisson(5 + 2 * x + effect)})
+    data["k"] = rng.binomial(20, 0.4 + 0.2 * x + 0.07 * effect.clip(-3, 3))
+    data["z"] = rng.gamma(5, (5 + 2 * x + effect) / 5)
+    model = pw.Model(f"{left} ~ x + (1 | g)", data, family, link="identity")
+    laplace, exact = model.fit_frequentist(), model.fit_frequentist(n_quadrature=21)
+    assert laplace.converged and (laplace.fitted > 0).all()
+    # Twelve rows a group leave the approximation within a twentieth of a standard error.
+    np.testing.assert_allclose(laplace.fixef, exact.fixef, atol=0.05 * exact.se.max())
+    assert laplace.loglik == pytest.approx(exact.loglik, abs=0.05)
+
+
+def test_models_without_common_effects_and_with_several_effects_a_level(cbpp):
+    alone = pw.Model("p(incidence, size) ~ 0 + (1 | herd)", cbpp, "binomial").fit_frequentist()
+    assert alone.fixef.empty and alone.confint().empty and alone.n_parameters == 1
+    np.testing.assert_allclose(alone.coef()["estimate"], alone.ranef["Intercept"])
+    assert "Empty" not in alone.predict().to_string()
+    cells = pw.Model("p(incidence, size) ~ 0 + period + (1 | herd)", cbpp, "binomial").fit_frequentist()
+    # The same model, its levels written out.
+    assert cells.criterion == pytest.approx(2 * 92.0262818648, abs=LOGLIK)
+    by_period = pw.Model("p(incidence, size) ~ 1 + (period | herd)", cbpp, "binomial").fit_frequentist()
+    assert len(by_period.theta) == 10 and by_period.is_singular and by_period.converged
+
+
+def test_a_censored_response_is_refused(cbpp):
+    data = cbpp.assign(y=cbpp["incidence"] + 0.5, status="none")
+    with pytest.raises(pw.PoolwiseError, match="is censored or truncated, which frequentist fits do not serve"):
+        pw.Model("censored(y, status) ~ 1 + (1 | herd)", data, "gamma").fit_frequentist()
+
+
+def test_the_lint_of_priors_knows_the_scale_of_the_link(cbpp):
+    model = pw.Model(AS_LME4, cbpp, "binomial")
+    assert pw.checks.prior_findings(model).codes == []
+    narrow = model.with_priors({"period": pw.Prior("Normal", mu=5, sigma=0.1)})
+    assert "prior_conflict" in pw.checks.prior_findings(narrow).codes

@@ -26,6 +26,8 @@ STEP = 1e-3
 INNER_STEP = 1e-4
 # Hessians that are worked out before an optimum is given up.
 POLISHING = 6
+# Smaller starts of the group sds that are tried where the first has no finite likelihood.
+SHRINKING = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,11 +223,18 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure, nodes: 
                 1,
             )
         Lambda = _first_Lambda(problem, structure, nothing)
-        criterion = Criterion(problem, structure, laplace(problem, Lambda, b, log_own), b)
+        start = laplace(problem, Lambda, b, log_own)
+        for _ in range(SHRINKING):
+            if np.isfinite(start.deviance):
+                break
+            # Under the identity link large effects take means out of their range.
+            Lambda = Lambda / 4
+            start = laplace(problem, Lambda, b, log_own)
+        criterion = Criterion(problem, structure, start, b)
         x = _descend(criterion.x(structure.theta(Lambda), log_own), criterion)
         if nodes > 1:
             criterion.point(x)
-            finer = QuadratureCriterion(problem, structure, laplace(problem, Lambda, b, log_own), b, nodes)
+            finer = QuadratureCriterion(problem, structure, start, b, nodes)
             finer.u, finer.evaluations = criterion.u, criterion.evaluations
             criterion = finer
             x = _descend(x, criterion)
@@ -242,6 +251,9 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure, nodes: 
             separation = find_separation(problem.rows, problem.X)
         covariance, from_hessian = _covariance(H, x, criterion, point)
     converged = bool(np.isfinite(point.deviance)) and left < CONVERGED
+    if not np.isfinite(point.deviance):
+        said = f"link {problem.rows.link} takes means out of their range, and no modes of the effects were found"
+        return LaplaceOptimum(point, b, value, covariance, from_hessian, separation, False, said, criterion.evaluations)
     said = f"a Newton step would lower the criterion by {left / 2:.1e}; {criterion.evaluations} evaluations"
     return LaplaceOptimum(point, b, value, covariance, from_hessian, separation, converged, said, criterion.evaluations)
 
