@@ -12,7 +12,8 @@ import xarray as xr
 from poolwise import names
 from poolwise.errors import ArgumentError, FitError, PartialRunWarning, UncentredSlopeWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
-from poolwise.fit.reml import BOUNDARY_AVOIDING, Optimum, optimise
+from poolwise.fit.identified import refuse_exact, refuse_unidentified
+from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.fit.whitened import WhitenedSampler, serves
 from poolwise.priors.distributions import JOINT
@@ -219,6 +220,7 @@ class Model:
         Raises
         ------
         FitError
+<<<<<<< HEAD
             With no more rows than coefficients, with too many effects in the factors beside the largest, or for a
             family that has no frequentist fit.
 
@@ -226,6 +228,10 @@ class Model:
         -----
         ConvergenceWarning
             If a family other than the Gaussian did not converge, or a common effect has no finite estimate.
+=======
+            With no more rows than coefficients, with too many effects in the factors beside the largest, with a
+            group sd that nothing identifies, or where the model reproduces the response exactly.
+>>>>>>> main
         """
         if penalty not in (None, "boundary_avoiding"):
             raise ArgumentError(f"penalty must be None or 'boundary_avoiding'; got {penalty!r}")
@@ -243,11 +249,15 @@ class Model:
         if len(self.design.factors) > 1:
             several = crossed_sufficient(self.design)
             self._refuse_few_rows(several.stats.n, several.stats.p)
-            optimum = _refuse_exact(optimise_crossed(several.stats, several.structure, reml=reml, power=power))
+            refuse_unidentified(self.design, several.stats.factors)
+            optimum = optimise_crossed(several.stats, several.structure, reml=reml, power=power)
+            refuse_exact(self.design, optimum)
             return CrossedFit(self.design, several, optimum, reml=reml, penalty=penalty)
         collapsed = self.sufficient
         self._refuse_few_rows(collapsed.stats.n, collapsed.stats.p)
-        optimum = _refuse_exact(optimise(collapsed.stats, collapsed.structure, reml=reml, power=power))
+        refuse_unidentified(self.design, (collapsed.stats,) * len(self.design.factors))
+        optimum = optimise(collapsed.stats, collapsed.structure, reml=reml, power=power)
+        refuse_exact(self.design, optimum)
         return FrequentistFit(self.design, collapsed, optimum, reml=reml, penalty=penalty)
 
     def _refuse_few_rows(self, n: float, p: int) -> None:
@@ -370,15 +380,6 @@ class Model:
     def _repr_html_(self) -> str:
         head = escape(repr(self).split("\n  priors\n")[0])
         return f"<pre>{head}</pre>{self.priors.to_html(index=False)}"
-
-
-def _refuse_exact(optimum: Optimum) -> Optimum:
-    if not np.isfinite(optimum.at.criterion):
-        raise FitError(
-            "the residual variance is zero: the common effects reproduce the response exactly; "
-            "check that the response is not a function of the predictors"
-        )
-    return optimum
 
 
 def _as_run(settings: Sampling, stats: xr.Dataset) -> Sampling:

@@ -59,12 +59,12 @@ def profile_crossed(stats: CrossedProducts, Lambda: Array, *, reml: bool) -> Pro
     if reml and p:
         weights[:p, :p] += np.linalg.inv(A)
     gradient = np.zeros((q, q))
-    for block, value in zip(stats.blocks(gradient), _gradients(stats, at, weights), strict=True):
+    for block, value in zip(stats.blocks(gradient), gradient_blocks(stats, at, weights), strict=True):
         block[...] = np.tril(value)
     return Profiled(float(criterion), gradient, b, A, float(pwrss / df))
 
 
-def _gradients(stats: CrossedProducts, at: Elimination, weights: Array) -> list[Array]:
+def gradient_blocks(stats: CrossedProducts, at: Elimination, weights: Array) -> list[Array]:
     """Derivative by each factor's block; ``weights`` (p + 1, p + 1) join the columns of (X, y) in pwrss and log|A|."""
     spherical, left = _spherical_and_left(stats, at)
     _, own, others = inverse_and_traces(stats, at)

@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 
 from poolwise.algebra.cholesky import Pattern, factor_pattern, factorise, reverse_factor, solve_lower, solve_upper
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.likelihoods import CUMULATIVE, SUMMABLE, constants, row_density
+from poolwise.algebra.likelihoods import (
+    CUMULATIVE,
+    GAMMA,
+    NEGATIVE_BINOMIAL,
+    SUMMABLE,
+    WEIBULL,
+    constants,
+    own_density,
+    prepare,
+    row_density,
+)
 
 Integers = NDArray[np.int64]
 STEPS = 100  # scoring steps to the mode, each of which may be halved as often
@@ -47,7 +57,10 @@ class Rows:
     code, link : int
         From :func:`poolwise.algebra.likelihoods.density_code`.
     y, trials, weight, offset : ndarray (n,)
-        Response, trials, how often the row counts, known part of the linear predictor.
+        Response, what :func:`~poolwise.algebra.likelihoods.row_density` needs beside it, how often the row counts,
+        known part of the linear predictor.
+    distinct, counts : ndarray
+        Distinct responses and their weights, as :func:`~poolwise.algebra.likelihoods.own_density` needs them.
     X, Z : ndarray (n, p), (n, q)
         Common part, and the group-specific parts of all factors one after the other.
     columns : ndarray of int (n, factors)
@@ -63,6 +76,8 @@ class Rows:
     y: Array
     trials: Array
     weight: Array
+    distinct: Array
+    counts: Array
     offset: Array
     X: Array
     Z: Array
@@ -130,6 +145,10 @@ def make_rows(
     trials = ones if trials is None else trials
     weight = ones if weight is None else weight
     constant = float((weight * constants(code, y, trials)).sum())
+    if code in (GAMMA, WEIBULL):
+        trials = np.log(y)
+    distinct, which = np.unique(y if code == NEGATIVE_BINOMIAL else np.zeros(n), return_inverse=True)
+    counts = np.bincount(which, weights=weight)
     widths = [J * Z.shape[1] for J, Z in zip(Js, Zs, strict=True)]
     # The factor with most effects goes first: its groups are independent given the rest.
     order = sorted(range(len(Zs)), key=lambda f: -widths[f])
@@ -140,7 +159,7 @@ def make_rows(
         + [factor.first + group * factor.q for factor, group in zip(factors, groups, strict=True)]
     )
     Z = np.column_stack([np.zeros((n, 0)), *Zs])
-    rows = Rows(code, link, y, trials, weight, offset, X, Z, columns, factors, constant)
+    rows = Rows(code, link, y, trials, weight, distinct, counts, offset, X, Z, columns, factors, constant)
     return _added_up(rows) if code in SUMMABLE else rows
 
 
@@ -264,7 +283,14 @@ class _Problem:
     def row_values(self, unknowns: Array, own: Array) -> tuple[Array, Array, Array]:
         rows = self.rows
         eta = rows.offset + self.M @ unknowns
-        return _row_values(rows.code, rows.link, rows.y, rows.trials, rows.weight, eta, own)
+        return self._values(eta, own)[:3]
+
+    def _values(self, eta: Array, own: Array) -> tuple[Array, Array, Array, float]:
+        rows = self.rows
+        extended = np.concatenate([own, [0.0]])
+        return _row_values(
+            rows.code, rows.link, rows.y, rows.trials, rows.weight, rows.distinct, rows.counts, eta, extended
+        )
 
     def objective(self, unknowns: Array, covariances: list[Array], own: Array) -> float:
         b = unknowns[len(unknowns) - self.rows.p :]
@@ -334,7 +360,8 @@ class _Problem:
 
         def negative(x: Array) -> float:
             values = parameters(x)
-            total = _row_values(rows.code, rows.link, rows.y, rows.trials, rows.weight, eta, values)[0].sum()
+            by_row, _, _, of_own = self._values(eta, values)
+            total = by_row.sum() + of_own
             return -float(total + (own_logpdf(values) if own_logpdf is not None else 0.0))
 
         bounds = [(value - 2.0, value + 2.0) for value in start]
@@ -342,13 +369,14 @@ class _Problem:
 
 
 @numba.njit(cache=True, nogil=True)
-def _row_values(code, link, y, trials, weight, eta, own):
+def _row_values(code, link, y, trials, weight, distinct, counts, eta, own):
     n = len(y)
-    values, slopes, information, bar = np.empty(n), np.empty(n), np.empty(n), np.zeros(len(own) + 1)
+    values, slopes, information, bar = np.empty(n), np.empty(n), np.empty(n), np.zeros(len(own))
+    prepare(code, own)
     for i in range(n):
-        value, slope, expected = row_density(code, link, y[i], trials[i], eta[i], own, bar, 0.0)
+        value, slope, expected = row_density(code, link, y[i], trials[i], eta[i], own, bar, 0.0, True)
         values[i], slopes[i], information[i] = weight[i] * value, weight[i] * slope, weight[i] * expected
-    return values, slopes, information
+    return values, slopes, information, own_density(code, own, bar, distinct, counts)
 
 
 def _diagonal_blocks(L: Array, pattern: Pattern, rows: Rows) -> list[Array]:

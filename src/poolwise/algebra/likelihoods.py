@@ -1,7 +1,8 @@
 """Log density of one row by its linear predictor, for the families that the whitened form evaluates itself.
 
-``row_density`` returns the value without the terms that neither the linear predictor nor a parameter of the family
-moves, its slope, and the expected information, which is the weight of a row in the Laplace approximation.
+``row_density`` returns the value, its slope, and the expected information, which is the weight of a row in the Laplace
+approximation. Terms that the linear predictor does not move are summed over all rows apart: ``own_density`` has those
+of the family's own parameters, one logarithm of a gamma function for each distinct response, ``constants`` the rest.
 """
 
 import math
@@ -60,6 +61,53 @@ def constants(code: int, y: Array, trials: Array) -> Array:
     if code in (STUDENT, NORMAL):
         return np.full(len(y), -_LOG_SQRT_2PI if code == NORMAL else 0.0)
     return np.zeros(len(y))
+
+
+@numba.njit(cache=True, nogil=True)
+def prepare(code, own):
+    """Fill the place behind the family's own parameters with what every row of a Weibull response needs of them."""
+    if code == WEIBULL:
+        own[1] = math.lgamma(1.0 + 1.0 / own[0])
+
+
+@numba.njit(cache=True, nogil=True)
+def own_density(code, own, own_bar, distinct, counts):
+    """The terms of all rows that only the family's own parameters move; completes their cotangents.
+
+    Parameters
+    ----------
+    code : int
+        From :func:`density_code`.
+    own, own_bar : ndarray
+        Parameters, after :func:`prepare`, and their cotangents, to which every row has added.
+    distinct, counts : ndarray
+        Distinct responses and how many rows have each, by weight; one entry serves where the response does not matter.
+    """
+    value = 0.0
+    if code == NEGATIVE_BINOMIAL:
+        shape = own[0]
+        base, base_slope = math.lgamma(shape), digamma(shape)
+        for i in range(len(distinct)):
+            value += counts[i] * (math.lgamma(distinct[i] + shape) - base)
+            own_bar[0] += counts[i] * (digamma(distinct[i] + shape) - base_slope)
+    elif code == GAMMA:
+        shape = own[0]
+        value = counts.sum() * (shape * math.log(shape) - math.lgamma(shape))
+        own_bar[0] += counts.sum() * (math.log(shape) + 1.0 - digamma(shape))
+    elif code == WEIBULL:
+        value = counts.sum() * math.log(own[0])
+        own_bar[0] += counts.sum() / own[0] - own_bar[1] * digamma(1.0 + 1.0 / own[0]) / (own[0] * own[0])
+    elif code == STUDENT:
+        sigma, nu = own[0], own[1]
+        half = 0.5 * (nu + 1.0)
+        constant = math.lgamma(half) - math.lgamma(0.5 * nu) - 0.5 * math.log(nu * math.pi) - math.log(sigma)
+        value = counts.sum() * constant
+        own_bar[0] -= counts.sum() / sigma
+        own_bar[1] += 0.5 * counts.sum() * (digamma(half) - digamma(0.5 * nu) - 1.0 / nu)
+    elif code == NORMAL:
+        value = -counts.sum() * math.log(own[0])
+        own_bar[0] -= counts.sum() / own[0]
+    return value
 
 
 @numba.njit(cache=True, nogil=True)
@@ -135,7 +183,7 @@ def _between(link, low, high):
 
 
 @numba.njit(cache=True, nogil=True)
-def row_density(code, link, y, trials, eta, own, own_bar, weight):
+def row_density(code, link, y, trials, eta, own, own_bar, weight, informed):
     """Value, slope and expected information of one row by eta; adds weight times the slopes by ``own`` to ``own_bar``.
 
     Parameters
@@ -143,15 +191,18 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight):
     code, link : int
         From :func:`density_code`.
     y, trials : float
-        Response, and the trials of a binomial one.
+        Response; trials of a binomial one, rows that a Poisson one sums, logarithm of a gamma or Weibull one.
     eta : float
         Linear predictor.
-    own : ndarray
-        The family's further parameters: alpha, kappa, (sigma, nu), thresholds.
+    own : ndarray (k + 1,)
+        The family's further parameters after :func:`prepare`, a spare place behind them: alpha, kappa, (sigma, nu),
+        thresholds.
     own_bar : ndarray
         Cotangents of these.
     weight : float
         How often the row counts.
+    informed : bool
+        Whether the information is wanted; where it takes longer than the value it is 0 otherwise.
 
     Returns
     -------
@@ -178,33 +229,26 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight):
         return y * eta - trials * mean, y - trials * mean, trials * mean
     if code == NEGATIVE_BINOMIAL:
         shape = own[0]
-        together = _softplus(eta - math.log(shape)) + math.log(shape)  # log(mean + shape)
+        log_shape = math.log(shape)
+        together = _softplus(eta - log_shape) + log_shape  # log(mean + shape)
         share = math.exp(eta - together)  # mean / (mean + shape)
-        value = (
-            math.lgamma(y + shape) - math.lgamma(shape) + shape * (math.log(shape) - together) + y * (eta - together)
-        )
-        slope_own = digamma(y + shape) - digamma(shape) + math.log(shape) - together
-        slope_own += 1.0 - (y + shape) * math.exp(-together)
-        own_bar[0] += weight * slope_own
-        return value, y - (y + shape) * share, shape * share
+        own_bar[0] += weight * (log_shape - together + 1.0 - (y + shape) * math.exp(-together))
+        return shape * (log_shape - together) + y * (eta - together), y - (y + shape) * share, shape * share
     if code == GAMMA:
-        shape = own[0]
-        ratio = y * math.exp(-eta)
-        value = shape * (math.log(shape * y) - eta) - math.lgamma(shape) - shape * ratio
-        own_bar[0] += weight * (math.log(shape * y) - eta + 1.0 - digamma(shape) - ratio)
-        return value, shape * (ratio - 1.0), shape
+        shape, logs = own[0], trials - eta
+        ratio = math.exp(logs)
+        own_bar[0] += weight * (logs - ratio)
+        return shape * (logs - ratio), shape * (ratio - 1.0), shape
     if code == EXPONENTIAL:
         ratio = y * math.exp(-eta)
         return -eta - ratio, ratio - 1.0, 1.0
     if code == WEIBULL:
-        # y has mean exp(eta): its scale is exp(eta) / Gamma(1 + 1 / shape).
-        shape = own[0]
-        logs = math.log(y) - eta + math.lgamma(1.0 + 1.0 / shape)
+        # y has mean exp(eta): its scale is exp(eta) / Gamma(1 + 1 / shape), own[1] the logarithm of that divisor.
+        shape, logs = own[0], trials - eta + own[1]
         power = math.exp(shape * logs)
-        value = math.log(shape) + shape * logs - power
-        scale_slope = -digamma(1.0 + 1.0 / shape) / (shape * shape)
-        own_bar[0] += weight * (1.0 / shape + (1.0 - power) * (logs + shape * scale_slope))
-        return value, shape * (power - 1.0), shape * shape
+        own_bar[0] += weight * (1.0 - power) * logs
+        own_bar[1] += weight * (1.0 - power) * shape
+        return shape * logs - power, shape * (power - 1.0), shape * shape
     if code == BETA:
         total = own[0]
         mean = 1.0 / (1.0 + math.exp(-eta))
@@ -216,29 +260,28 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight):
         by_mean = total * (by_a - by_b)
         own_bar[0] += weight * (digamma(total) + mean * by_a + (1.0 - mean) * by_b)
         spread = mean * (1.0 - mean)
-        # Trigamma by the slope of digamma is enough for a weight.
         information = 0.0
-        for part in (a, b):
-            step = 1e-4 * part
-            information += (digamma(part + step) - digamma(part - step)) / (2.0 * step)
+        if informed:
+            # Trigamma by the slope of digamma is enough for a weight.
+            for part in (a, b):
+                step = 1e-4 * part
+                information += (digamma(part + step) - digamma(part - step)) / (2.0 * step)
         return value, by_mean * spread, information * total * total * spread * spread
     if code == STUDENT:
         sigma, nu = own[0], own[1]
         z = (y - eta) / sigma
-        inner = 1.0 + z * z / nu
-        value = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(nu * math.pi) - math.log(sigma)
-        value -= (nu + 1) / 2 * math.log(inner)
-        pull = (nu + 1) / nu * z / inner
-        own_bar[0] += weight * (pull * z - 1.0) / sigma
-        slope_nu = 0.5 * (digamma((nu + 1) / 2) - digamma(nu / 2) - 1.0 / nu - math.log(inner) + pull * z / nu)
-        own_bar[1] += weight * slope_nu
-        return value, pull / sigma, (nu + 1) / (nu + 3) / (sigma * sigma)
+        square = z * z / nu
+        log_inner = math.log1p(square)
+        pull = (nu + 1.0) / nu * z / (1.0 + square)
+        own_bar[0] += weight * pull * z / sigma
+        own_bar[1] += weight * 0.5 * (pull * z / nu - log_inner)
+        return -0.5 * (nu + 1.0) * log_inner, pull / sigma, (nu + 1.0) / (nu + 3.0) / (sigma * sigma)
     if code == NORMAL:
         z = (y - eta) / own[0]
-        own_bar[0] += weight * (z * z - 1.0) / own[0]
-        return -0.5 * z * z - math.log(own[0]), z / own[0], 1.0 / (own[0] * own[0])
+        own_bar[0] += weight * z * z / own[0]
+        return -0.5 * z * z, z / own[0], 1.0 / (own[0] * own[0])
     # Cumulative: P(level k) = F(threshold_k - eta) - F(threshold_(k-1) - eta).
-    k, last = int(y), len(own)
+    k, last = int(y), len(own) - 1
     low = own[k - 1] - eta if k > 0 else -math.inf
     high = own[k] - eta if k < last else math.inf
     if k == 0:
@@ -256,7 +299,7 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight):
         own_bar[k] += weight * slope_high
     information = 0.0
     before, density_before = 0.0, 0.0
-    for level in range(last + 1):
+    for level in range(last + 1 if informed else 0):
         if level < last:
             here, density, _ = _cdf(link, own[level] - eta)
         else:

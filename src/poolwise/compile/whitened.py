@@ -28,13 +28,14 @@ from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.group_factor import build_factor, pull_factor
 from poolwise.algebra.joint_mode import Rows
-from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, row_density
+from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare, row_density
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.priors.density import prior_logpdf
 from poolwise.priors.joint import JointSet, encode, joint_logpdf
 
 HEADER = 24
 FROZEN = 15  # where the header says that the factor was made once, at the reference
+DISTINCT = 16  # and how many distinct responses there are
 LENGTH = 14  # where the header holds the length of the whole
 VALUE = 10  # and the constant of the log density
 
@@ -121,6 +122,7 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
     )
     header[VALUE] = _constants(model, matrix, shapes)
     header[11:14] = pattern.entries, len(pattern.scattered), len(own_priors)
+    header[DISTINCT] = len(rows.distinct)
     integers = [
         np.array([part for factor in rows.factors for part in (factor.first, factor.J, factor.q)], dtype=np.int64),
         pattern.starts,
@@ -133,6 +135,8 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         rows.y,
         rows.trials,
         rows.weight,
+        rows.distinct,
+        rows.counts,
         rows.offset,
         rows.X,
         rows.Z,
@@ -202,6 +206,11 @@ def evaluate(x, packed, grad, unknowns, density):
     at += n
     weight = packed[at : at + n]
     at += n
+    n_distinct = int(packed[DISTINCT])
+    distinct = packed[at : at + n_distinct]
+    at += n_distinct
+    counts = packed[at : at + n_distinct]
+    at += n_distinct
     row_offset = packed[at : at + n]
     at += n
     X = packed[at : at + n * p]
@@ -292,7 +301,7 @@ def evaluate(x, packed, grad, unknowns, density):
 
     # The family's own parameters.
     tail = N + q + n_corr
-    own, own_bar = np.empty(k_own + 1), np.zeros(k_own + 1)
+    own, own_bar = np.zeros(k_own + 2), np.zeros(k_own + 2)
     if code == CUMULATIVE:
         own[0] = 0.0
         for k in range(k_own):
@@ -307,6 +316,8 @@ def evaluate(x, packed, grad, unknowns, density):
         return value
 
     # Likelihood.
+    own = own[: k_own + (2 if code == CUMULATIVE else 1)]
+    prepare(code, own)
     bar = np.zeros(N)
     for i in range(n):
         eta = row_offset[i]
@@ -318,7 +329,7 @@ def evaluate(x, packed, grad, unknowns, density):
             for k in range(factors[3 * f + 2]):
                 eta += Z[i * q + begin + k] * unknowns[first + k]
             begin += factors[3 * f + 2]
-        logp, slope, _ = row_density(code, link, y[i], trials[i], eta, own, own_bar, weight[i])
+        logp, slope, _ = row_density(code, link, y[i], trials[i], eta, own, own_bar, weight[i], False)
         value += weight[i] * logp
         slope *= weight[i]
         for k in range(p):
@@ -329,6 +340,8 @@ def evaluate(x, packed, grad, unknowns, density):
             for k in range(factors[3 * f + 2]):
                 bar[first + k] += Z[i * q + begin + k] * slope
             begin += factors[3 * f + 2]
+
+    value += own_density(code, own, own_bar, distinct, counts)
 
     # Priors of effects given their sds, with their share of the gradient by P.
     P_bar, grad_T = np.zeros((q, q)), np.zeros((q, q))

@@ -18,6 +18,8 @@ BOUNDARY_AVOIDING = 1.5
 LOWEST = 1e-10
 # The largest projected gradient, by theta, that still counts as a stationary point.
 GRADIENT_TOLERANCE = 1e-3
+# lme4's isSingular: a diagonal element of theta below this is on the boundary.
+SINGULAR_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,24 @@ import xarray as xr
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.data.intake import as_frame
-from poolwise.errors import ArgumentError, ConvergenceWarning
+from poolwise.errors import ConvergenceWarning
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
 from poolwise.result import pointwise, tables
 from poolwise.result.convergence import Convergence, convergence
 from poolwise.result.expectation import mean_of
+from poolwise.result.group_modes import (
+    INTEGRATED,
+    POPULATION_DRAW,
+    POPULATION_MEAN,
+    Groups,
+    check_kind,
+    codes_for,
+    group_modes,
+    label_rng,
+    record,
+    row_labels,
+)
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.response import trials_of
 
@@ -208,9 +220,14 @@ class BayesFit:
         return draws, terms
 
     @property
+    def _linear(self) -> bool:
+        """Whether the mean of the response is its linear predictor."""
+        return self.design.family.link == "identity" and self.design.family.gaussian
+
+    @property
     def fitted(self) -> Array:
         """Posterior mean of the mean of each row (n,); of the share of trials, of the level of an ordinal response."""
-        if self.design.family.link != "identity" or not self.design.family.gaussian:
+        if not self._linear:
             blocks = [self.predict_draws(block=block).mean(axis=0) for block in self._blocks(self.design.n)]
             return np.concatenate(blocks)
         mean = self.design.offset + self.design.X @ self.fixef.to_numpy()
@@ -228,13 +245,22 @@ class BayesFit:
         """Root mean squared residual of the posterior mean, in sample."""
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
-    def predict(self, data=None, *, kind: str = "mean", level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-        """Predictions for new rows, groups that were seen with their effects, new ones drawn from the population.
+    def predict(
+        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
+    ) -> pd.DataFrame:
+        """Predictions for new rows, by default groups that were seen with their effects, new ones from the population.
 
         Parameters
         ----------
         data : DataFrame, optional
             New rows with the predictors and grouping factors; the data of the fit by default.
+        groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
+            What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
+            is an error. ``"population_draw"``: a new group, its effects drawn from N(0, Sigma) once a label and draw of
+            the posterior. ``"population_mean"``: effects of zero, the typical group. ``"integrated"``: the mean over
+            the groups of the population (with an identity link that of the typical group), their spread in the
+            interval; rows of one label have effects of their own. By default a group that was seen is observed and a
+            new one a population draw.
         kind : {"mean", "response"}
             The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1), or
             the response itself with its residual noise (of a binomial one, successes in the trials of the row).
@@ -246,29 +272,47 @@ class BayesFit:
         Returns
         -------
         DataFrame
-            Columns estimate, lower, upper, in the units of the response, and groups: "observed", or "new" where at
-            least one group of the row was drawn from the population.
+            Columns estimate, lower, upper, in the units of the response; groups: "observed", or "new" where at least
+            one group of the row was not in the data; and ``groups[factor]``, what was done with each row's group.
+
+        Raises
+        ------
+        DataError
+            If the mode is observed and a group was not, which is named.
         """
         tail = (1 - tables.check_level(level)) / 2
-        frame = self.design.frame if data is None else as_frame(data)
-        columns = [self.predict_draws(frame, kind=kind, seed=seed, block=block) for block in self._blocks(len(frame))]
-        blocks = [np.vstack([d.mean(axis=0), np.quantile(d, [tail, 1 - tail], axis=0)]) for d in columns]
+        frame, modes = self.design.frame if data is None else as_frame(data), group_modes(self.design, groups)
+        typical = {name: POPULATION_MEAN if mode == INTEGRATED else mode for name, mode in modes.items() if mode}
+        blocks = []
+        for block in self._blocks(len(frame)):
+            draws = self.predict_draws(frame, groups=groups, kind=kind, seed=seed, block=block)
+            mean = draws
+            if INTEGRATED in modes.values() and self._linear:
+                # The mean is linear in the effects: they are integrated out exactly, by leaving them out.
+                mean = self.predict_draws(frame, groups=typical, seed=seed, block=block)
+            blocks.append(np.vstack([mean.mean(axis=0), np.quantile(draws, [tail, 1 - tail], axis=0)]))
         mean, lower, upper = np.concatenate(blocks, axis=1)
-        known = np.ones(len(frame), dtype=bool)
+        known, records = np.ones(len(frame), dtype=bool), []
         for factor in self.design.factors:
-            known &= factor.codes_of(frame) >= 0
-        return tables.prediction_frame(mean, lower, upper, known)
+            codes = factor.codes_of(frame)
+            known &= codes >= 0
+            records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
+        return tables.prediction_frame(mean, lower, upper, known, records)
 
     def _blocks(self, rows: int) -> list[slice]:
         size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients)))
         return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
-    def predict_draws(self, data=None, *, kind: str = "mean", seed: int = 0, block: slice | None = None) -> Array:
+    def predict_draws(
+        self, data=None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
+    ) -> Array:
         """Draws behind :meth:`predict`, (chains * draws, n).
 
         Parameters
         ----------
         data : DataFrame, optional
+            As in :meth:`predict`.
+        groups : str or dict by factor, optional
             As in :meth:`predict`.
         kind : {"mean", "response"}
             As in :meth:`predict`.
@@ -281,9 +325,8 @@ class BayesFit:
         -------
         ndarray
         """
-        if kind not in ("mean", "response"):
-            raise ArgumentError(f"kind must be 'mean' or 'response'; got {kind!r}")
-        mean = self.linear_predictor(data, seed=seed, block=block)
+        check_kind(kind)
+        mean = self.linear_predictor(data, groups=groups, seed=seed, block=block)
         start = 0 if block is None else block.start
         if not self.design.family.gaussian:
             own = self.family_draws
@@ -302,30 +345,35 @@ class BayesFit:
             mean += self.sigma_draws[:, None] * rng.standard_normal(mean.shape)
         return mean
 
-    def linear_predictor(self, data=None, *, seed: int = 0, block: slice | None = None) -> Array:
+    def linear_predictor(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None) -> Array:
         """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`."""
+        modes, start = group_modes(self.design, groups), 0 if block is None else block.start
         frame = self.design.frame if data is None else as_frame(data)
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)
         eta = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
-        for factor in self.design.factors:
-            eta += self._group_part(factor, frame, part, seed)
+        for place, factor in enumerate(self.design.factors):
+            rng = np.random.default_rng([seed, 2, place, start])
+            eta += self._group_part(factor, part, modes[factor.name], seed, rng)
         return eta
 
-    def _group_part(self, factor: GroupingFactor, frame: pd.DataFrame, part: pd.DataFrame, seed: int) -> Array:
-        """Contribution of one factor (D, rows); effects of new groups are drawn from N(0, T T'), once a label."""
-        effects = self.effects(factor)
-        codes, Z = factor.codes_of(part), factor.Z_of(part)
-        unknown = codes < 0
+    def _group_part(
+        self, factor: GroupingFactor, part: pd.DataFrame, mode: str | None, seed: int, rng: np.random.Generator
+    ) -> Array:
+        """Contribution of one factor (D, rows); drawn effects come from N(0, T T'), once a label, or by row."""
+        effects, codes, Z = self.effects(factor), codes_for(factor, part, mode), factor.Z_of(part)
         total = np.zeros((len(effects), len(part)))
-        total[:, ~unknown] = np.einsum("dnk,nk->dn", effects[:, codes[~unknown]], Z[~unknown])
-        if unknown.any():
-            labels = pd.MultiIndex.from_frame(part[list(factor.columns)].astype(str))
-            T = self.factor_draws(factor)
-            for label in labels[unknown].unique():
-                rows = np.flatnonzero((labels == label) & unknown)
-                # The label is part of the seed, so a group's draw does not depend on which other rows are asked for.
-                entropy = [seed, *"\x1f".join(label).encode()]
-                z = np.random.default_rng(entropy).standard_normal((len(effects), len(factor.effects)))
+        if mode == POPULATION_MEAN:
+            return total
+        if mode == INTEGRATED:
+            sd = np.sqrt((np.einsum("dkl,nk->dnl", self.factor_draws(factor), Z) ** 2).sum(axis=2))
+            return sd * rng.standard_normal(total.shape)
+        own = (codes >= 0) & (mode != POPULATION_DRAW)
+        total[:, own] = np.einsum("dnk,nk->dn", effects[:, codes[own]], Z[own])
+        if not own.all():
+            labels, T = row_labels(factor, part), self.factor_draws(factor)
+            for label in labels[~own].unique():
+                rows = np.flatnonzero((labels == label) & ~own)
+                z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
                 total[:, rows] = np.einsum("dkl,dl->dk", T, z) @ Z[rows].T
         return total
 

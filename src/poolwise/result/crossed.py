@@ -1,5 +1,6 @@
 """The frequentist fit of several grouping factors: what differs from one factor."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -8,10 +9,10 @@ import pandas as pd
 from poolwise.algebra.crossed_conditional import CrossedMoments, crossed_moments, crossed_variances
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import sds_and_correlations
-from poolwise.data.intake import as_frame
 from poolwise.fit.reml import Optimum
 from poolwise.result import tables
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.group_modes import GroupRows
 from poolwise.spec.crossed import CrossedSufficient
 from poolwise.spec.design import Design, GroupingFactor
 
@@ -85,8 +86,7 @@ class CrossedFit(FrequentistFit):
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances and residual variance; columns factor, var1, var2, vcov, sdcor, as lme4's table."""
         rows: list[tuple[str, str | None, str | None, float, float]] = []
-        T = self.collapsed.structure.factor(self.theta) * self.sigma
-        for factor, block in zip(self.design.factors, self.collapsed.stats.blocks(T), strict=True):
+        for factor, block in zip(self.design.factors, self._group_factors, strict=True):
             (sds, correlation), covariance, effects = sds_and_correlations(block), block @ block.T, factor.effects
             rows += [(factor.name, e, None, sd**2, sd) for e, sd in zip(effects, sds, strict=True)]
             rows += [
@@ -97,52 +97,23 @@ class CrossedFit(FrequentistFit):
         rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         return pd.DataFrame(rows, columns=["factor", "var1", "var2", "vcov", "sdcor"])
 
-    def _own_groups(self):
-        return [factor.codes for factor in self.design.factors], [factor.Z for factor in self.design.factors]
+    @property
+    def _modes(self) -> list[Array]:
+        return self._by_factor.mean
 
-    def _mean(self, X: Array, offset: Array, codes, Z) -> Array:
-        mean = offset + X @ self.fixef.to_numpy()
-        for effects, group, columns in zip(self._by_factor.mean, codes, Z, strict=True):
-            # A group that was not seen, -1, has the effects 0 of the last row.
-            effects = np.vstack([effects, np.zeros((1, effects.shape[1]))])
-            mean = mean + np.einsum("nk,nk->n", columns, effects[group])
-        return mean
+    @property
+    def _group_factors(self) -> list[Array]:
+        return self.collapsed.stats.blocks(self.collapsed.structure.factor(self.theta) * self.sigma)
 
-    def predict(self, data=None, *, level: float = 0.95) -> pd.DataFrame:
-        """Mean of the response for new rows, with its interval.
-
-        Parameters
-        ----------
-        data : DataFrame, optional
-            New rows with the predictors and the grouping factors; the data of the fit by default.
-        level : float, default 0.95
-            Probability of the interval; variances taken as known. It includes the uncertainty of the common effects
-            and of the effects of all factors together; a new group has the effect 0, its mode without data, and adds
-            the spread of its factor's groups.
-
-        Returns
-        -------
-        DataFrame
-            Columns estimate, lower, upper, in the units of the response, and groups: "observed", or "new" where a
-            group of any factor is new.
-        """
-        frame = self.design.frame if data is None else as_frame(data)
-        X, offset = self.design.common.apply(frame), self.design.offset_of(frame)
-        codes = [factor.codes_of(frame) for factor in self.design.factors]
-        Z = [factor.Z_of(frame) for factor in self.design.factors]
-        h = X @ self._matrix
-        for slope, group, columns in zip(self._by_factor.slope, codes, Z, strict=True):
+    def _group_uncertainty(self, rows: Sequence[GroupRows]) -> tuple[Array | float, Array | float]:
+        slopes: Array | float = 0.0
+        for row, slope in zip(rows, self._by_factor.slope, strict=True):
             # A new group has no data, so its mode does not move with b.
             slope = np.concatenate([slope, np.zeros_like(slope[:1])])
-            h = h + np.einsum("nk,nkp->np", columns, slope[group])
-        in_algebra = [columns @ C for columns, C in zip(Z, self._to_effects, strict=True)]
-        variance = crossed_variances(self.collapsed.stats, self._T, self.optimum.at.s, in_algebra, codes)
-        mean = self._mean(X, offset, codes, Z)
-        half = self._quantile(tables.check_level(level)) * np.sqrt(
-            variance + np.einsum("np,pr,nr->n", h, self._cov_b, h)
-        )
-        known = np.all([group >= 0 for group in codes], axis=0)
-        return tables.prediction_frame(mean, mean - half, mean + half, known)
+            slopes = slopes + np.einsum("nk,nkp->np", row.Z, slope[row.codes])
+        in_algebra = [row.Z @ C for row, C in zip(rows, self._to_effects, strict=True)]
+        codes = [row.codes for row in rows]
+        return slopes, crossed_variances(self.collapsed.stats, self._T, self.optimum.at.s, in_algebra, codes)
 
     def coef(self, interval: str = "total", level: float = 0.95) -> pd.DataFrame:
         """Coefficients of each group of each factor: common plus that factor's group-specific effects.

@@ -1,5 +1,6 @@
 """Frequentist fits: REML or ML for partial pooling, least squares for complete pooling."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,17 +11,15 @@ from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import BlockStructure, lower_factor, sds_and_correlations
 from poolwise.data.intake import as_frame
-from poolwise.errors import ArgumentError
-from poolwise.fit.reml import Optimum
+from poolwise.fit.reml import SINGULAR_TOLERANCE, Optimum
 from poolwise.result import tables
+from poolwise.result.group_modes import GroupRows, Groups, check_kind, group_modes, group_rows
+from poolwise.result.inference import Inference
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.sufficient import Sufficient
 
-# lme4's isSingular: a diagonal element of theta below this is on the boundary.
-SINGULAR_TOLERANCE = 1e-4
 
-
-class FrequentistFit:
+class FrequentistFit(Inference):
     """A linear mixed model at its REML or ML optimum, or a linear regression where there are no groups.
 
     Parameters
@@ -124,9 +123,14 @@ class FrequentistFit:
         return mean @ to_effects.T, to_effects @ covariance @ to_effects.T, to_effects @ slope
 
     @property
-    def _group_factor(self) -> Array:
-        """T (q, q) in the units of the data."""
-        return self.sufficient.structure.factor(self.theta) * self.sigma
+    def _modes(self) -> list[Array]:
+        """Conditional modes (J, q) of each grouping factor."""
+        return [self._moments[0]] if self.design.factors else []
+
+    @property
+    def _group_factors(self) -> list[Array]:
+        """T (q, q) of each grouping factor in the units of the data."""
+        return [self.sufficient.structure.factor(self.theta) * self.sigma] if self.design.factors else []
 
     def _effects_frame(self, values: Array) -> pd.DataFrame:
         factor = self._need_factor()
@@ -152,7 +156,7 @@ class FrequentistFit:
         """Variances, covariances and residual variance; columns factor, var1, var2, vcov, sdcor, as lme4's table."""
         rows: list[tuple[str, str | None, str | None, float, float]] = []
         if self.factor is not None:
-            T = self._group_factor
+            (T,) = self._group_factors
             sds, correlation = sds_and_correlations(T)
             effects = self.factor.effects
             rows += [(self.factor.name, e, None, sd**2, sd) for e, sd in zip(effects, sds, strict=True)]
@@ -196,7 +200,10 @@ class FrequentistFit:
     @property
     def fitted(self) -> Array:
         """Fitted values, group-specific effects included (n,)."""
-        return self._mean(self.design.X, self.design.offset, *self._own_groups())
+        mean = self.design.offset + self.design.X @ self.fixef.to_numpy()
+        for factor, effects in zip(self.design.factors, self._modes, strict=True):
+            mean = mean + np.einsum("nk,nk->n", factor.Z, effects[factor.codes])
+        return mean
 
     @property
     def residuals(self) -> Array:
@@ -207,51 +214,84 @@ class FrequentistFit:
         """Root mean squared residual, in sample."""
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
-    def _own_groups(self):
-        return (self.factor.codes, self.factor.Z) if self.factor is not None else (None, None)
-
-    def _mean(self, X: Array, offset: Array, codes, Z) -> Array:
-        mean = offset + X @ self.fixef.to_numpy()
-        if codes is not None:
-            effects = np.vstack([self.ranef.to_numpy(), np.zeros(len(self._need_factor().effects))])
-            mean = mean + np.einsum("nk,nk->n", Z, effects[codes])
-        return mean
-
-    def predict(self, data=None, *, level: float = 0.95) -> pd.DataFrame:
+    def predict(
+        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
+    ) -> pd.DataFrame:
         """Mean of the response for new rows, with its interval.
 
         Parameters
         ----------
         data : DataFrame, optional
-            New rows with the predictors and the grouping factor; the data of the fit by default.
+            New rows with the predictors and the grouping factors; the data of the fit by default.
+        groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
+            What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
+            is an error. ``"population_draw"``: effects drawn from N(0, Sigma), once a label, and then taken as known: a
+            new group as it might come. ``"population_mean"``: effects of zero, the typical group (lme4's ``re.form =
+            NA``). ``"integrated"``: a group of the population whose effects are not known: the mean of the typical
+            group, the spread of the groups in the interval. By default a group that was seen is observed and a new one
+            integrated.
+        kind : {"mean", "response"}
+            Whether the interval is of the mean of the response, or of a response, residual noise included (at weight 1,
+            or at that of the column of precision weights, where ``data`` has it).
         level : float, default 0.95
-            Probability of the interval; variances taken as known. For a group that was seen it is the total interval; a
-            new group has the effect 0, its mode without data, and an interval that includes the spread of the groups.
+            Probability of the interval; variances taken as known. It has the uncertainty of the common effects and of
+            the effects of observed groups together.
+        seed : int, default 0
+            Of the population draws.
 
         Returns
         -------
         DataFrame
-            Columns estimate, lower, upper, in the units of the response, and groups: "observed" or "new".
+            Columns estimate, lower, upper, in the units of the response; groups: "observed", or "new" where a group of
+            any factor was not in the data; and ``groups[factor]``, what was done with each row's group.
+
+        Raises
+        ------
+        DataError
+            If the mode is observed and a group was not, which is named.
         """
-        frame = self.design.frame if data is None else as_frame(data)
+        level, frame = tables.check_level(level), self.design.frame if data is None else as_frame(data)
+        modes, kind = group_modes(self.design, groups), check_kind(kind)
         X, offset = self.design.common.apply(frame), self.design.offset_of(frame)
-        h, variance, codes, Z = X @ self._matrix, np.zeros(len(frame)), None, None
-        known = np.ones(len(frame), dtype=bool)
-        if self.factor is not None:
-            codes, Z = self.factor.codes_of(frame), self.factor.Z_of(frame)
-            known = codes >= 0
-            _, cov, slope = self._moments
-            T = self._group_factor
-            # A new group stands in the last place: no data, so the population's covariance and no slope on b.
-            cov = np.concatenate([cov, (T @ T.T)[None]])
-            slope = np.concatenate([slope, np.zeros_like(slope[:1])])
-            h = h + np.einsum("nk,nkp->np", Z, slope[codes])
-            variance = np.einsum("nk,nkl,nl->n", Z, cov[codes], Z)
-        mean = self._mean(X, offset, codes, Z)
-        half = self._quantile(tables.check_level(level)) * np.sqrt(
-            variance + np.einsum("np,pr,nr->n", h, self._cov_b, h)
-        )
-        return tables.prediction_frame(mean, mean - half, mean + half, known)
+        rows = [
+            group_rows(factor, frame, modes[factor.name], T, seed)
+            for factor, T in zip(self.design.factors, self._group_factors, strict=True)
+        ]
+        slopes, variance = self._group_uncertainty(rows)
+        h = X @ self._matrix + slopes
+        mean = offset + X @ self.fixef.to_numpy() + self._group_means(rows)
+        variance = variance + np.einsum("np,pr,nr->n", h, self._cov_b, h)
+        if kind == "response":
+            variance = variance + self.sigma**2 / self._new_weights(frame)
+        half = self._quantile(level) * np.sqrt(variance)
+        known = np.all([np.ones(len(frame), dtype=bool), *(row.known for row in rows)], axis=0)
+        return tables.prediction_frame(mean, mean - half, mean + half, known, [row.record for row in rows])
+
+    def _new_weights(self, frame: pd.DataFrame) -> Array:
+        column = self.design.weights_column
+        if column is None or self.design.frequency or column not in frame:
+            return np.ones(len(frame))
+        return frame[column].to_numpy(dtype=np.float64)
+
+    def _group_means(self, rows: Sequence[GroupRows]) -> Array | float:
+        """Group-specific part of the mean of each row; a group that was not seen, -1, has effects of 0."""
+        total: Array | float = 0.0
+        for row, mean in zip(rows, self._modes, strict=True):
+            effects = np.vstack([mean, np.zeros_like(mean[:1])])
+            total = total + row.drawn + np.einsum("nk,nk->n", row.Z, effects[row.codes])
+        return total
+
+    def _group_uncertainty(self, rows: Sequence[GroupRows]) -> tuple[Array | float, Array | float]:
+        """Derivative of each row's group-specific part by the algebra's b, and its variance given b."""
+        if not rows:
+            return 0.0, 0.0
+        (row,), (T,) = rows, self._group_factors
+        _, cov, slope = self._moments
+        # A new group stands in the last place: no data, so the population's covariance and no slope on b.
+        cov = np.concatenate([cov, (T @ T.T)[None]])
+        slope = np.concatenate([slope, np.zeros_like(slope[:1])])
+        slopes = np.einsum("nk,nkp->np", row.Z, slope[row.codes])
+        return slopes, np.einsum("nk,nkl,nl->n", row.Z, cov[row.codes], row.Z)
 
     def coef(self, interval: str = "total", level: float = 0.95) -> pd.DataFrame:
         """Coefficients of each group, common plus group-specific effects.
@@ -308,25 +348,6 @@ class FrequentistFit:
         _, se, terms = self._coefficients(conditional=interval == "conditional")
         labels = self.factor.labels if self.factor is not None else ["all"]
         return pd.DataFrame(se, index=pd.Index(labels, name=self.factor.name if self.factor else None), columns=terms)
-
-    def confint(self, method: str = "wald", level: float = 0.95) -> pd.DataFrame:
-        """Intervals of the common effects.
-
-        Parameters
-        ----------
-        method : {"wald"}
-            Estimate plus and minus a quantile times the standard error.
-        level : float, default 0.95
-
-        Returns
-        -------
-        DataFrame
-            Columns lower, upper; one row a common effect.
-        """
-        if method != "wald":
-            raise ArgumentError(f"method must be 'wald'; got {method!r}")
-        half = self._quantile(tables.check_level(level)) * self.se
-        return pd.DataFrame({"lower": self.fixef - half, "upper": self.fixef + half})
 
     def __repr__(self) -> str:
         state = "" if self.converged else f"\nNOT CONVERGED: {self.message}"

@@ -43,8 +43,8 @@ def log_prior(fit: "BayesFit", resolved: Sequence[ResolvedPrior]) -> tuple[dict[
     Returns
     -------
     parts : dict of str to ndarray (chains * draws,)
-        common_effects, group_sds, correlations, residual_sd, joint: those there are, each over the parameters as their
-        priors name them.
+        common_effects, group_sds, correlations, residual_sd, the family's other parameters by name, joint: those there
+        are, each over the parameters as their priors name them.
     volume : ndarray (chains * draws,)
         Log derivative of those parameters by the group covariances, prod_k sd_k^-q a block (up to a constant): parts
         and volume together are a density over covariances, the same wherever the priors of group intercepts stand.
@@ -61,14 +61,18 @@ def log_prior(fit: "BayesFit", resolved: Sequence[ResolvedPrior]) -> tuple[dict[
         listed = open_ones or sorted({prior.distribution for prior in priors.values() if prior.support == JOINT})
         raise PriorError(f"the density of {', '.join(listed)} has no closed form here")
     coefficients, sds, correlations, volume = _as_the_priors_name_them(fit, resolved)
-    sigma = fit.sigma_draws
+    own = fit.family_draws
+    sigma = own[names.SIGMA][:, 0] if fit.design.family.has_sigma else np.ones(len(coefficients))
     parts = {COMMON: _sum(coefficients, [priors[name] for name in fit.design.coefficient_names])}
     sd_names = [name for factor in fit.design.factors for name in factor.sd_names]
     if sd_names:
         parts[GROUP_SDS] = _sum(sds, [priors[name] for name in sd_names])
     for name, logdet in correlations:
         parts[CORRELATIONS] = parts.get(CORRELATIONS, 0.0) + (priors[name].params["eta"] - 1) * logdet
-    parts[RESIDUAL_SD] = _sum(sigma[:, None], [priors[names.SIGMA]])
+    for name, values in own.items():
+        values = values.reshape(len(values), -1)
+        role = RESIDUAL_SD if name == names.SIGMA else name
+        parts[role] = _sum(values, [priors[name]] * values.shape[1])
     if sets:
         parts[TOGETHER] = _joint(encode(sets), coefficients, sds, sigma)
     return parts, volume

@@ -1,5 +1,7 @@
 """No pooling: one least-squares regression a group, with one residual standard deviation for all of them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,7 +11,9 @@ from poolwise.algebra.basis import Basis, make_basis
 from poolwise.algebra.crossproducts import Array, cross_products
 from poolwise.algebra.separate import SeparateRegressions, separate_regressions
 from poolwise.data.intake import as_frame
+from poolwise.errors import ArgumentError
 from poolwise.result import tables
+from poolwise.result.group_modes import OBSERVED, Groups, codes_for, record
 from poolwise.spec.design import Design, GroupingFactor
 
 
@@ -70,30 +74,39 @@ class NoPoolingFit:
         """Root mean squared residual, in sample."""
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
-    def predict(self, data=None, *, level: float = 0.95) -> pd.DataFrame:
+    def predict(self, data=None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
         """Mean of the response for new rows by the group's own regression.
 
         Parameters
         ----------
         data : DataFrame, optional
             New rows with the predictors and the grouping factor; the data of the fit by default.
+        groups : {"observed"}, optional
+            Makes a group that was not in the data an error. There is no population here to draw from.
         level : float, default 0.95
             Probability of the t interval of the mean.
 
         Returns
         -------
         DataFrame
-            Columns estimate, lower, upper and groups; NaN for a new group, of which nothing is known without pooling.
+            Columns estimate, lower, upper, groups and ``groups[factor]``; NaN for a new group, of which nothing is
+            known without pooling.
         """
         frame = self.design.frame if data is None else as_frame(data)
-        X, codes = self.design.common.apply(frame), self.factor.codes_of(frame)
+        mode = groups.get(self.factor.name) if isinstance(groups, Mapping) else groups
+        if mode not in (None, OBSERVED):
+            raise ArgumentError(
+                f"without pooling there is no population of groups, so groups must be None or 'observed'; got {mode!r}"
+            )
+        X, codes = self.design.common.apply(frame), codes_for(self.factor, frame, mode)
         mean = self.design.offset_of(frame) + predict_rows(self._solution, self._basis, X, codes)
         _, matrix = self._basis.to_coefficients
         inverse = np.concatenate([self._solution.inverse, np.full_like(self._solution.inverse[:1], np.nan)])
         rows = X @ matrix
         variance = np.einsum("np,npr,nr->n", rows, inverse[codes], rows)
         half = self._t(level) * self.sigma / self._basis.y_scale * np.sqrt(variance)
-        return tables.prediction_frame(mean, mean - half, mean + half, codes >= 0)
+        done = record(self.factor, codes, mode, None)
+        return tables.prediction_frame(mean, mean - half, mean + half, codes >= 0, [done])
 
     def _t(self, level: float) -> float:
         level = tables.check_level(level)

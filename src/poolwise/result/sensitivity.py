@@ -13,6 +13,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.marginal import log_marginal
 from poolwise.algebra.theta import lower_factor
 from poolwise.errors import FitError
+from poolwise.result import pointwise
 from poolwise.result.log_prior import log_prior
 from poolwise.result.pooling_factor import pooling_factor_draws
 from poolwise.spec.sufficient import sufficient
@@ -85,12 +86,17 @@ def _tree(fit: "BayesFit", parts: dict[str, Array]) -> xr.DataTree:
             for r, c in factor.structure.positions
             if r != c
         }
+        if not design.collapses:
+            continue
         pooling = pooling_factor_draws(fit, np.arange(len(T))).mean(axis=1)
         values |= {
             f"pooling factor of {names.effect(effect, factor.name)}": pooling[:, k]
             for k, effect in enumerate(factor.effects)
         }
-    values[names.SIGMA] = fit.sigma_draws
+    for name, own in fit.family_draws.items():
+        own = own.reshape(len(own), -1)
+        labels = [name] if own.shape[1] == 1 else [f"{name}[{k}]" for k in range(own.shape[1])]
+        values |= dict(zip(labels, own.T, strict=True))
     shape = (fit.settings.chains, fit.settings.draws)
     sample = (names.CHAIN, names.DRAW)
 
@@ -106,7 +112,9 @@ def _tree(fit: "BayesFit", parts: dict[str, Array]) -> xr.DataTree:
 
 
 def _log_likelihood(fit: "BayesFit") -> Array:
-    """Log p(y | b, T, sigma) of every draw, up to a constant."""
+    """Log p(y | b, T, sigma) of every draw, up to a constant; given the effects too where they do not integrate out."""
+    if not fit.design.collapses:
+        return pointwise.log_likelihood(fit).sum(axis=1)
     collapsed = sufficient(fit.design)
     basis = collapsed.basis
     offset, matrix = basis.to_coefficients

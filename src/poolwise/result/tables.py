@@ -1,6 +1,6 @@
 """The tidy table of coefficients and the small measures that every fit shares."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -38,10 +38,35 @@ def coefficient_frame(
     )[names.COEF_COLUMNS]
 
 
-def prediction_frame(estimate: Array, lower: Array, upper: Array, known: NDArray[np.bool_]) -> pd.DataFrame:
-    """Predictions of rows, and whether all their groups were seen."""
+def prediction_frame(
+    estimate: Array,
+    lower: Array,
+    upper: Array,
+    known: NDArray[np.bool_],
+    records: Iterable[tuple[str, NDArray]] = (),
+) -> pd.DataFrame:
+    """Predictions of rows, whether all their groups were seen, and by factor what was done with them."""
     groups = np.where(known, "observed", "new")
-    return pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper, "groups": groups})
+    table = pd.DataFrame({"estimate": estimate, "lower": lower, "upper": upper, "groups": groups})
+    for name, column in records:
+        table[name] = column
+    return table
+
+
+def interval_frame(labels: Sequence[str], estimate: pd.Series, lower: pd.Series, upper: pd.Series) -> pd.DataFrame:
+    """Tidy frame of intervals: parameter, estimate, lower, upper."""
+    columns = {"estimate": estimate, "lower": lower, "upper": upper}
+    found = {name: column.to_numpy(dtype=float) for name, column in columns.items()}
+    return pd.DataFrame({"parameter": list(labels), **found})
+
+
+def choose_seed(seed: int | None) -> int:
+    """The seed, or one that is drawn."""
+    if seed is None:
+        return int(np.random.default_rng().integers(2**32))
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number of at least 0; got {seed!r}")
+    return int(seed)
 
 
 def choose_factor(design: Design, factor: str | None) -> GroupingFactor | None:
