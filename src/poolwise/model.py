@@ -220,18 +220,14 @@ class Model:
         Raises
         ------
         FitError
-<<<<<<< HEAD
-            With no more rows than coefficients, with too many effects in the factors beside the largest, or for a
-            family that has no frequentist fit.
+            With no more rows than coefficients, with too many effects in the factors beside the largest, with a
+            group sd that nothing identifies, where the model reproduces the response exactly, or for a family that has
+            no frequentist fit.
 
         Warns
         -----
         ConvergenceWarning
             If a family other than the Gaussian did not converge, or a common effect has no finite estimate.
-=======
-            With no more rows than coefficients, with too many effects in the factors beside the largest, with a
-            group sd that nothing identifies, or where the model reproduces the response exactly.
->>>>>>> main
         """
         if penalty not in (None, "boundary_avoiding"):
             raise ArgumentError(f"penalty must be None or 'boundary_avoiding'; got {penalty!r}")

@@ -78,7 +78,16 @@ def test_cbpp_is_glmer(rint):
     np.testing.assert_allclose(rint.ranef["Intercept"], ranef["mode"], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(rint.ranef_sd["Intercept"], ranef["condsd"], rtol=1e-4)
     np.testing.assert_allclose(rint.fitted[:10], lme4["fitted_first10"], rtol=1e-5)
-    np.testing.assert_allclose(rint.confint(), [*lme4["ci_wald_beta"].values()], rtol=1e-3)
+    table = rint.confint().set_index("parameter")
+    np.testing.assert_allclose(
+        table.loc[list(rint.fixef.index), ["lower", "upper"]], [*lme4["ci_wald_beta"].values()], rtol=1e-3
+    )
+    assert (
+        table.loc["1|herd_sigma", "estimate"] == pytest.approx(rint.theta[0])
+        and table.loc["1|herd_sigma"].isna().sum() == 2
+    )
+    z = np.array([*lme4["fixef"].values()]) / [*lme4["se"].values()]
+    np.testing.assert_allclose(rint.summary()["z"], z, rtol=ERROR)
     assert rint.varcorr["sdcor"].tolist() == pytest.approx([lme4["VarCorr"]["herd"]["sd"][0]], rel=ESTIMATE)
     assert rint.is_singular == lme4["isSingular"]
     assert rint.n_parameters == lme4["npar"]
@@ -185,13 +194,16 @@ def test_crossed_factors_with_a_slope():
     new = pd.DataFrame({"x": [0.0, 1.0], "person": "new", "item": ["0", "3"]})
     # predict(..., allow.new.levels = TRUE): lme4's new group has the effect 0.
     expected = 1 / (1 + np.exp([-1.41046708, -1.23919690]))
-    np.testing.assert_allclose(simple.predict(new)["estimate"], expected, rtol=1e-5)
+    typical = simple.predict(new, groups="population_mean")["estimate"]
+    mixed = simple.predict(new, groups={"person": "population_mean", "item": "observed"})["estimate"]
+    np.testing.assert_allclose(mixed, expected, rtol=1e-5)
+    assert not np.allclose(typical, mixed)
     # That of the model with slopes.
-    np.testing.assert_allclose(fit.predict(new)["estimate"], (0.801108690, 0.770982094), rtol=1e-5)
+    slopes = fit.predict(new, groups={"person": "population_mean"})["estimate"]
+    np.testing.assert_allclose(slopes, (0.801108690, 0.770982094), rtol=1e-5)
     assert simple.predict(new)["groups"].tolist() == ["new", "new"]
-    average = simple.predict(new, new_groups="average")["estimate"]
     # An average over the population is nearer to one half than the group in its middle.
-    assert (average.between(0.5, simple.predict(new)["estimate"])).all()
+    assert (simple.predict(new)["estimate"].between(0.5, mixed)).all()
 
 
 def test_quadrature_is_glmers(cbpp, rint):
@@ -272,11 +284,19 @@ def test_intervals_and_predictions(rint, cbpp):
     again = rint.predict(cbpp)
     np.testing.assert_allclose(again[["lower", "upper"]], own[["lower", "upper"]], rtol=1e-9)
     assert ((own["lower"] < own["estimate"]) & (own["estimate"] < own["upper"])).all()
-    new = rint.predict(cbpp.assign(herd="another"))
+    new = rint.predict(cbpp.assign(herd="another"), groups="population_mean")
     np.testing.assert_allclose(
         new["estimate"][:10], reference("cbpp__rint.lme4")["Laplace"]["fitted_pop_first10"], rtol=1e-5
     )
-    assert (new["upper"] - new["lower"]).mean() > (own["upper"] - own["lower"]).mean()
+    integrated = rint.predict(cbpp.assign(herd="another"))
+    assert (integrated["upper"] - integrated["lower"] > new["upper"] - new["lower"]).all()
+    assert integrated["groups[herd]"].eq("new: integrated").all()
+    with pytest.raises(pw.PoolwiseError, match="needs groups that were in the data"):
+        rint.predict(cbpp.assign(herd="another"), groups="observed")
+    drawn = rint.predict(cbpp.assign(herd="another"), groups="population_draw", seed=3)["estimate"]
+    shift = np.log(drawn / (1 - drawn)) - np.log(new["estimate"] / (1 - new["estimate"]))
+    # One draw for one label, whatever the row.
+    np.testing.assert_allclose(shift, shift[0], rtol=1e-8)
     response = rint.predict(kind="response", level=0.9)
     np.testing.assert_allclose(response["estimate"], own["estimate"] * cbpp["size"])
     assert (cbpp["incidence"].between(response["lower"], response["upper"])).mean() > 0.85
@@ -334,7 +354,9 @@ def test_separation_by_a_common_effect_is_said():
         assert fit.separated == ("x",)
         assert fit.fixef["x"] == -np.inf and np.isnan(fit.se["x"])
         assert np.isfinite(fit.fixef[["Intercept", "z"]]).all() and np.isfinite(fit.se[["Intercept", "z"]]).all()
-        assert np.isnan(fit.confint().loc["x"]).all()
+        table = fit.confint().set_index("parameter")
+        assert table.loc["x", "estimate"] == -np.inf and table.loc["x", ["lower", "upper"]].isna().all()
+        assert np.isnan(fit.summary().loc["x", "p"])
         assert (fit.fitted[data["x"] == 1] < 1e-6).all()
         # The others are those of the rows that are left, as if the term were not there.
         rest = pw.Model(formula.replace("x + ", ""), data[data["x"] == 0], "bernoulli").fit_frequentist()
@@ -454,7 +476,8 @@ def test_identity_links_keep_the_mean_in_its_range(family, left):
 
 def test_models_without_common_effects_and_with_several_effects_a_level(cbpp):
     alone = pw.Model("p(incidence, size) ~ 0 + (1 | herd)", cbpp, "binomial").fit_frequentist()
-    assert alone.fixef.empty and alone.confint().empty and alone.n_parameters == 1
+    assert alone.fixef.empty and alone.confint()["parameter"].tolist() == ["1|herd_sigma"]
+    assert alone.n_parameters == 1
     np.testing.assert_allclose(alone.coef()["estimate"], alone.ranef["Intercept"])
     assert "Empty" not in alone.predict().to_string()
     cells = pw.Model("p(incidence, size) ~ 0 + period + (1 | herd)", cbpp, "binomial").fit_frequentist()

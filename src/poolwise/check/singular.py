@@ -2,13 +2,9 @@
 
 from poolwise.algebra.theta import sds_and_correlations
 from poolwise.check.finding import Finding
-<<<<<<< HEAD
-from poolwise.result.frequentist import SINGULAR_TOLERANCE, FrequentistFit
-from poolwise.result.glmm import GLMMFit
-=======
 from poolwise.fit.reml import SINGULAR_TOLERANCE
 from poolwise.result.frequentist import FrequentistFit
->>>>>>> main
+from poolwise.result.glmm import GLMMFit
 
 
 def singular_fit(fit: FrequentistFit | GLMMFit) -> list[Finding]:

@@ -36,7 +36,7 @@ def likelihood_refit(design: Design) -> Refit:
             fit = fit_glmm(kept)
         except FitError:
             return nothing
-        return fit.predict(design.frame[held].reset_index(drop=True), new_groups="average")["estimate"].to_numpy()
+        return fit.predict(design.frame[held].reset_index(drop=True))["estimate"].to_numpy()
 
     return refit
 

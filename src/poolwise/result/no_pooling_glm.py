@@ -1,5 +1,6 @@
 """No pooling for families other than the Gaussian: one generalised linear model a group."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -10,9 +11,11 @@ from scipy.special import ndtri
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.links import INVERSE
 from poolwise.data.intake import as_frame
+from poolwise.errors import ArgumentError
 from poolwise.fit.glm import SeparateModels, fit_separately
 from poolwise.result import scores, tables
 from poolwise.result.glmm import mean_interval, own_parameters
+from poolwise.result.group_modes import OBSERVED, Groups, codes_for, record
 from poolwise.result.no_pooling import plain_basis
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.exponential import exponential_rows
@@ -115,23 +118,27 @@ class NoPoolingGLM:
         """Mean log loss in sample, of binary responses and trials."""
         return scores.log_loss(self.design, self.fitted)
 
-    def predict(self, data=None, *, level: float = 0.95) -> pd.DataFrame:
+    def predict(self, data=None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
         """Mean of the response for new rows by the group's own model.
 
         Parameters
         ----------
         data : DataFrame, optional
             New rows with the predictors and the grouping factor; the data of the fit by default.
+        groups : {"observed"}, optional
+            Makes a group that was not in the data an error. There is no population here to draw from.
         level : float, default 0.95
             Probability of the interval, normal on the scale of the link.
 
         Returns
         -------
         DataFrame
-            Columns estimate, lower, upper and groups; NaN for a new group, of which nothing is known without pooling.
+            Columns estimate, lower, upper, groups and ``groups[factor]``; NaN for a new group, of which nothing is
+            known without pooling.
         """
         frame = self.design.frame if data is None else as_frame(data)
-        X, codes = self.design.common.apply(frame), self.factor.codes_of(frame)
+        mode = no_population(self.factor, groups)
+        X, codes = self.design.common.apply(frame), codes_for(self.factor, frame, mode)
         eta = self._eta(X, self.design.offset_of(frame), codes)
         _, matrix = self._basis.to_coefficients
         inverse = np.concatenate([self._solution.inverse, np.full_like(self._solution.inverse[:1], np.nan)])
@@ -141,7 +148,8 @@ class NoPoolingGLM:
         variance[np.isin(codes, list(self._solution.separations))] = np.nan
         half = ndtri((1 + tables.check_level(level)) / 2) * np.sqrt(variance)
         lower, upper = mean_interval(self.design.family.link, eta - half, eta + half)
-        return tables.prediction_frame(INVERSE[self.design.family.link](eta), lower, upper, codes >= 0)
+        done = record(self.factor, codes, mode, None)
+        return tables.prediction_frame(INVERSE[self.design.family.link](eta), lower, upper, codes >= 0, [done])
 
     def coef(self, interval: str = "separate", level: float = 0.95) -> pd.DataFrame:
         """Coefficients of each group's own model with Wald intervals, on the scale of the link.
@@ -186,6 +194,16 @@ class NoPoolingGLM:
         if self.failed:
             lines.append(f"not fitted: {', '.join(self.failed)}")
         return "\n".join(lines)
+
+
+def no_population(factor: GroupingFactor, groups: Groups) -> str | None:
+    """The mode of the groups: observed, or none."""
+    mode = groups.get(factor.name) if isinstance(groups, Mapping) else groups
+    if mode not in (None, OBSERVED):
+        raise ArgumentError(
+            f"without pooling there is no population of groups, so groups must be None or 'observed'; got {mode!r}"
+        )
+    return mode
 
 
 def separate_models(design: Design, factor: GroupingFactor, basis, rows=None) -> SeparateModels:
