@@ -1,68 +1,35 @@
 """The frequentist fit of a generalised linear (mixed) model."""
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.exponential import LOG_OWN
 from poolwise.algebra.links import INVERSE
 from poolwise.algebra.theta import lower_factor, sds_and_correlations
-from poolwise.data.intake import as_frame
-from poolwise.errors import ArgumentError, ConvergenceWarning, FitError, UnknownNameError, near_names
+from poolwise.errors import ArgumentError, ConvergenceWarning, FitError
 from poolwise.fit.laplace import LaplaceOptimum, optimise_laplace
 from poolwise.fit.reml import SINGULAR_TOLERANCE
 from poolwise.result import scores, tables
-from poolwise.result.group_modes import Groups, check_kind, group_modes, group_rows
-from poolwise.result.simulate import simulate
+from poolwise.result.glmm_predict import predict
+from poolwise.result.group_modes import Groups
+from poolwise.result.wald import WaldInference
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.exponential import LinearPredictor, has_own, linear_predictor
 from poolwise.spec.families import Family
-from poolwise.spec.response import trials_of
-from poolwise.spec.targets import COMMON, GROUP_SD, RESIDUAL, Target, targets
 
-# Numbers solved for at a time: about 100 MB.
-BLOCK_NUMBERS = 10_000_000
-DRAWS = 4000
 # Beyond this many nodes the weights of the rule are too small for floating point.
 MOST_NODES = 100
-# Of the rule that averages over the groups of a population.
-NODES = 31
 # A deviance this small is a perfect fit of all rows.
 PERFECT = 1e-3
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """The linear predictor of new rows.
-
-    Parameters
-    ----------
-    eta, variance : ndarray (n,)
-        Its estimate and the variance of that.
-    spread : ndarray (n,)
-        The part of it that comes from groups integrated over the population.
-    known : ndarray of bool (n,)
-        Whether all groups of the row were in the data.
-    records : list of (str, ndarray)
-        By factor, what was done with each row's group.
-    """
-
-    eta: Array
-    variance: Array
-    spread: Array
-    known: NDArray[np.bool_]
-    records: list
-
-
-class GLMMFit:
+class GLMMFit(WaldInference):
     """A generalised linear mixed model at its maximum likelihood, or a generalised linear model without groups.
 
     Parameters
@@ -283,40 +250,6 @@ class GLMMFit:
         """Mean log loss in sample, of binary responses and trials; see :func:`poolwise.result.scores.log_loss`."""
         return scores.log_loss(self.design, self.fitted)
 
-    def _link_scale(self, frame: pd.DataFrame, modes: Mapping[str, str | None], seed: int) -> "Predictor":
-        X, eta = self.design.common.apply(frame), self.design.offset_of(frame)
-        eta, h, known = eta + X @ self._b, X @ self._matrix, np.ones(len(frame), dtype=bool)
-        spread, pattern = np.zeros(len(frame)), self.predictor.problem.pattern
-        spherical, records = [], []
-        for f, (factor, where) in enumerate(zip(self.design.factors, self.predictor.problem.blocks, strict=False)):
-            row = group_rows(factor, frame, modes[factor.name], self._T[where, where], seed)
-            # A level without rows, as cross-validation has them, was not seen either.
-            seen = (row.codes >= 0) & (factor.sizes > 0)[row.codes]
-            known &= row.known
-            records.append(row.record)
-            # A group that was not seen has the spread of the population, and does not move with b.
-            eta = eta + row.drawn + np.einsum("nk,nk->n", row.Z, self._modes[f][row.codes]) * seen
-            h = h + np.einsum("nk,nkp->np", row.Z, self._slopes[f][row.codes]) * seen[:, None]
-            effects = row.Z @ self._to_units[f]
-            spread += np.where(seen, 0.0, (effects**2).sum(axis=1))
-            spherical.append((row.codes, effects * seen[:, None]))
-        variance = spread.copy()
-        block = max(1, BLOCK_NUMBERS // max(1, pattern.size))
-        for start in range(0, len(frame) if spherical else 0, block):
-            chosen = slice(start, start + block)
-            a = np.zeros((pattern.size, len(frame[chosen])))
-            for (codes, effects), places in zip(spherical, self._places, strict=True):
-                np.add.at(a, (places[codes[chosen]], np.arange(a.shape[1])[:, None]), effects[chosen])
-            variance[chosen] += np.einsum("qn,qn->n", a, self.optimum.point.expected.solve(a))
-        variance += np.einsum("np,pr,nr->n", h, self.optimum.covariance, h)
-        return Predictor(eta, np.maximum(variance, 0.0), spread, known, records)
-
-    @cached_property
-    def _places(self) -> list[NDArray[np.int64]]:
-        """Place of each effect (J, q) in the vector of all, by factor."""
-        pattern = self.predictor.problem.pattern
-        return [places.astype(np.int64) for places in pattern.by_factor(np.arange(float(pattern.size)))]
-
     def predict(
         self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
     ) -> pd.DataFrame:
@@ -351,27 +284,7 @@ class GLMMFit:
         DataError
             If the mode is observed and a group was not, which is named.
         """
-        tail, kind = (1 - tables.check_level(level)) / 2, check_kind(kind)
-        frame, link = self.design.frame if data is None else as_frame(data), self.design.family.link
-        at = self._link_scale(frame, group_modes(self.design, groups), seed)
-        mean, sd = population_mean(link, at.eta, at.spread), np.sqrt(at.variance)
-        if kind == "mean":
-            half = ndtri(1 - tail) * sd
-            lower, upper = mean_interval(link, at.eta - half, at.eta + half)
-            return tables.prediction_frame(mean, lower, upper, at.known, at.records)
-        trials = None
-        if self.design.outcome.trials is not None:
-            trials = self.design.outcome.trials if data is None else trials_of(self.design.formula, frame)
-            mean = mean * trials
-        rng, own = np.random.default_rng([seed, 1]), float(np.exp(self.optimum.point.log_own))
-        lower, upper = np.empty(len(frame)), np.empty(len(frame))
-        block = max(1, BLOCK_NUMBERS // DRAWS)
-        for start in range(0, len(frame), block):
-            chosen = slice(start, start + block)
-            draws = at.eta[chosen] + sd[chosen] * rng.standard_normal((DRAWS, len(at.eta[chosen])))
-            drawn = simulate(self.design.family, draws, own, None if trials is None else trials[chosen], rng)
-            lower[chosen], upper[chosen] = np.quantile(drawn, [tail, 1 - tail], axis=0)
-        return tables.prediction_frame(mean, lower, upper, at.known, at.records)
+        return predict(self, data, groups=groups, kind=kind, level=level, seed=seed)
 
     def coef(self, interval: str = "total", level: float = 0.95) -> pd.DataFrame:
         """Coefficients of each group, common plus group-specific effects, on the scale of the link.
@@ -429,82 +342,6 @@ class GLMMFit:
             variance += np.einsum("jta,ab,jtb->jt", h, self.optimum.covariance, h)
         variance[:, [terms.index(term) for term in self.separated]] = np.nan
         return estimate, np.sqrt(np.maximum(variance, 0.0)), terms
-
-    @cached_property
-    def _targets(self) -> list[Target]:
-        """Common effects, group sds and correlations; the family's own parameter in the residual sd's place."""
-        own = [Target(name, RESIDUAL) for name in self.family_parameters.index]
-        return [target for target in targets(self.design) if target.kind != RESIDUAL] + own
-
-    @cached_property
-    def _estimates(self) -> pd.Series:
-        sds, correlation = sds_and_correlations(self._T)
-        found = {}
-        for target in self._targets:
-            if target.kind == COMMON:
-                found[target.name] = float(self.fixef.iloc[target.where[0]])
-            elif target.kind == GROUP_SD:
-                found[target.name] = float(sds[target.where[0]])
-            elif target.kind == RESIDUAL:
-                found[target.name] = float(self.family_parameters[target.name])
-            else:
-                found[target.name] = float(correlation[target.where])
-        return pd.Series(found, dtype=float)
-
-    def confint(
-        self, method: str = "wald", level: float = 0.95, *, parameters: str | Sequence[str] | None = None
-    ) -> pd.DataFrame:
-        """Confidence intervals of the common effects, on the scale of the link.
-
-        Parameters
-        ----------
-        method : {"wald"}
-            Estimate plus and minus a normal quantile times the standard error; NaN for an infinite effect, and for
-            variance parameters, whose estimates are far from normal.
-        level : float, default 0.95
-        parameters : str or sequence of str, optional
-            Names as in the column ``parameter``; all by default.
-
-        Returns
-        -------
-        DataFrame
-            Columns parameter, estimate, lower, upper.
-        """
-        if method != "wald":
-            raise ArgumentError(
-                f"method must be 'wald' for family {self.design.family}, profile and bootstrap intervals are for "
-                f"Gaussian models; got {method!r}"
-            )
-        half = float(ndtri((1 + tables.check_level(level)) / 2)) * self.se
-        labels = list(self._estimates.index) if parameters is None else parameters
-        labels = [labels] if isinstance(labels, str) else list(labels)
-        for name in labels:
-            if name not in self._estimates:
-                raise UnknownNameError(
-                    f"no parameter {name!r} in this fit; {near_names(name, list(self._estimates.index), 20)}"
-                )
-        lower, upper = (self.fixef - half).reindex(labels), (self.fixef + half).reindex(labels)
-        table = tables.interval_frame(labels, self._estimates[labels], lower, upper)
-        table.attrs = {"method": method}
-        return table
-
-    def summary(self, level: float = 0.95) -> pd.DataFrame:
-        """The common effects with normal tests of their being 0.
-
-        Parameters
-        ----------
-        level : float, default 0.95
-            Probability of the intervals.
-
-        Returns
-        -------
-        DataFrame
-            One row a common effect; columns estimate, se, z, p (two-sided), lower, upper; NaN for an infinite effect.
-        """
-        half = float(ndtri((1 + tables.check_level(level)) / 2)) * self.se
-        z = (self.fixef / self.se).where(np.isfinite(self.fixef))
-        columns = {"estimate": self.fixef, "se": self.se, "z": z, "p": 2 * ndtr(-z.abs())}
-        return pd.DataFrame({**columns, "lower": self.fixef - half, "upper": self.fixef + half})
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -629,35 +466,3 @@ def own_parameters(family: Family, log_own: float) -> pd.Series:
     free = has_own(family)
     value = float(np.exp(log_own)) if log_own < LOG_OWN[1] else np.inf
     return pd.Series([value] * free, index=[own.name for own in family.auxiliaries][:free], dtype=float)
-
-
-def population_mean(link: str, eta: Array, variance: Array) -> Array:
-    """Mean of the response over normal effects of this variance (n,) around a linear predictor (n,).
-
-    Examples
-    --------
-    >>> population_mean("log", np.array([0.0]), np.array([1.0])).round(6).tolist()
-    [1.648721]
-    """
-    z, w = np.polynomial.hermite.hermgauss(NODES)
-    found, wide = INVERSE[link](eta), variance > 0
-    if wide.any():
-        nodes = eta[wide] + np.sqrt(2 * variance[wide]) * z[:, None]
-        found[wide] = w @ INVERSE[link](nodes) / np.sqrt(np.pi)
-    return found
-
-
-def mean_interval(link: str, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Bounds of the mean from those of the linear predictor.
-
-    Examples
-    --------
-    >>> lower, upper = mean_interval("inverse", np.array([-1.0, 0.5]), np.array([2.0, 1.0]))
-    >>> lower.tolist(), upper.tolist()
-    ([0.5, 1.0], [inf, 2.0])
-    """
-    inverse = INVERSE[link]
-    if link not in ("inverse", "inverse_squared"):
-        return inverse(lower), inverse(upper)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(upper > 0, inverse(upper), np.nan), np.where(lower > 0, inverse(lower), np.inf)

@@ -14,7 +14,8 @@ from poolwise.data.intake import as_frame
 from poolwise.errors import ArgumentError
 from poolwise.fit.glm import SeparateModels, fit_separately
 from poolwise.result import scores, tables
-from poolwise.result.glmm import mean_interval, own_parameters
+from poolwise.result.glmm import own_parameters
+from poolwise.result.glmm_predict import mean_interval
 from poolwise.result.group_modes import OBSERVED, Groups, codes_for, record
 from poolwise.result.no_pooling import plain_basis
 from poolwise.spec.design import Design, GroupingFactor
