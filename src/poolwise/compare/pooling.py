@@ -123,11 +123,15 @@ class PoolingStudy:
     @property
     def reml(self) -> FrequentistFit:
         """The partial-pooling fit by REML, of a Gaussian response."""
+        if REML not in self.fits:
+            raise AttributeError("REML is for Gaussian responses; this study has a fit by Laplace, study.laplace")
         return self.fits[REML]  # type: ignore[return-value]
 
     @property
     def laplace(self) -> GLMMFit:
         """The partial-pooling fit by the Laplace approximation, of a family other than the Gaussian."""
+        if LAPLACE not in self.fits:
+            raise AttributeError("this study is of a Gaussian response, and has a fit by REML, study.reml")
         return self.fits[LAPLACE]  # type: ignore[return-value]
 
     @property

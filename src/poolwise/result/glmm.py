@@ -75,6 +75,16 @@ class GLMMFit(WaldInference):
     References
     ----------
     Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1). Liu & Pierce (1994), Biometrika 81, 624-629.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+    >>> fit = model.fit_frequentist()
+    >>> round(fit.loglik, 3), fit.theta.round(3).tolist()
+    (-92.026, [0.642])
+    >>> model.fit_frequentist(n_quadrature=9).theta.round(4).tolist()
+    [0.6475]
     """
 
     intervals = ("total", "conditional")

@@ -43,6 +43,15 @@ class NoPoolingGLM:
     in :meth:`coef` and listed in :attr:`unidentified`. One that is infinite, because its group's responses are
     perfectly predicted (no events, all counts 0 ...), is +-inf without an interval, and listed in :attr:`separated`;
     predictions then have their limits.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> table = pw.load_dataset("cbpp")
+    >>> design = pw.Model("p(incidence, size) ~ period + (1 | herd)", table, "binomial").design
+    >>> fit = NoPoolingGLM(design, design.factors[0])
+    >>> fit.separated.query("group == '1'")["term"].tolist()
+    ['period[4]']
     """
 
     intervals = ("separate",)
