@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 import poolwise as pw
-from poolwise.plot.calibration import calibration_frame, panel
 
 SEED = 20
 # Formula, family, preset, form.
@@ -62,30 +60,6 @@ def calibrate(case: str, n_sim: int):
     return pw.validate.simulation_based_calibration(model, n_sim=n_sim, form=form, seed=SEED, progress=False)
 
 
-def draw(found: dict):
-    """One panel a case, all its quantities in it; those outside the band of one quantity are dashed."""
-    columns = 4
-    figure = Figure(figsize=(11, 2.3 * -(-len(found) // columns) + 0.6), layout="constrained")
-    axes = figure.subplots(-(-len(found) // columns), columns, sharex=True, sharey=True)
-    for axis in axes.flat[len(found) :]:
-        axis.set_visible(False)
-    for axis, (case, calibration) in zip(axes.flat, found.items(), strict=False):
-        panel(axis, calibration_frame(calibration))
-        axis.set_title(f"{case} ({calibration.ranks.shape[1]})", fontsize=9)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("ECDF difference")
-    for axis in axes.flat[len(found) - columns : len(found)]:
-        axis.set_xlabel("rank of the truth")
-        axis.tick_params(labelbottom=True)
-    n_sim = len(next(iter(found.values())).ranks)
-    figure.suptitle(
-        f"{n_sim} simulations a model: ECDF of the ranks of each quantity (number in brackets), minus the uniform one; "
-        "95% band of one quantity",
-        fontsize=10,
-    )
-    return figure
-
-
 def picture(found: dict) -> None:
     """A panel a case, a curve a quantity; those that leave their own band are dashed."""
     from matplotlib.figure import Figure
@@ -127,8 +101,6 @@ def main() -> None:
             print(found[case])
     if not arguments.case:
         picture(found)
-    if not arguments.case:
-        draw(found).savefig(Path(__file__).with_suffix(".png"), dpi=100)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,19 @@ def test_compare_writes_tables_posterior_and_picture(csv, tmp_path, capsys):
     assert (out / "estimates.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_compare_of_another_family(tmp_path, capsys):
+    path, out = tmp_path / "cbpp.csv", tmp_path / "out"
+    frame = pw.load_dataset("cbpp")
+    # Few herds, few refits.
+    frame[frame["herd"].isin(list("12345"))].to_csv(path, index=False)
+    formula = "p(incidence, size) ~ 1 + (1 | herd)"
+    arguments = ["compare", str(path), formula, "--family", "binomial", "--link", "probit", "--out", str(out), *FAST]
+    # So few draws may not converge, which the exit code tells.
+    assert main(arguments) in (DONE, NOT_CONVERGED)
+    assert "partial pooling (Laplace)" in capsys.readouterr().out
+    assert pd.read_csv(out / "table.csv", index_col="fit").loc["partial_laplace", "brier"] < 0.15
+
+
 @pytest.mark.parametrize(
     ("formula", "options", "message"),
     [

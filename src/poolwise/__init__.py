@@ -14,6 +14,8 @@ _HOME = {
     "BayesFit": "result.bayes",
     "FrequentistFit": "result.frequentist",
     "NoPoolingFit": "result.no_pooling",
+    "GLMMFit": "result.glmm",
+    "NoPoolingGLM": "result.no_pooling_glm",
     "PoolingStudy": "compare.pooling",
     "compare_pooling": "compare.pooling",
     "PriorComparison": "compare.priors",
@@ -44,8 +46,10 @@ __all__ = [
     "ConvergenceWarning",
     "Finding",
     "FrequentistFit",
+    "GLMMFit",
     "Model",
     "NoPoolingFit",
+    "NoPoolingGLM",
     "PartialRunWarning",
     "PoolingStudy",
     "PoolwiseError",
@@ -93,8 +97,10 @@ if TYPE_CHECKING:
     from poolwise.priors.prior import Prior
     from poolwise.result.bayes import BayesFit
     from poolwise.result.frequentist import FrequentistFit
+    from poolwise.result.glmm import GLMMFit
     from poolwise.result.implications import PriorImplications
     from poolwise.result.no_pooling import NoPoolingFit
+    from poolwise.result.no_pooling_glm import NoPoolingGLM
     from poolwise.result.standardise import StandardisedRates, rank_groups, standardised_rates
     from poolwise.result.store import load_fit
 

@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in (compare, fit):
         command.add_argument("data", help="CSV file with a header")
         command.add_argument("formula", help='for instance "y ~ x + (x|g)"')
+        command.add_argument("--family", default="gaussian", help="bernoulli, binomial, poisson, gamma ... (gaussian)")
+        command.add_argument("--link", default=None, help="logit, probit, log ...; the family's own by default")
         command.add_argument("--missing", choices=["error", "drop"], default="error", help="rows with missing values")
     for command, folder in ((demo, "poolwise-demo"), (compare, "poolwise-compare"), (fit, "poolwise-fit")):
         command.add_argument("--priors", default="weakly_informative", help="name or path of a preset")
@@ -84,11 +86,12 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(parsed: argparse.Namespace) -> int:
     from poolwise.data.examples import load_dataset
 
-    return _study(load_dataset(DEMO_DATA), DEMO_FORMULA, parsed, "error")
+    return _study(load_dataset(DEMO_DATA), DEMO_FORMULA, parsed)
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    return _study(_read_csv(Path(parsed.data)), parsed.formula, parsed, parsed.missing)
+    data, given = _read_csv(Path(parsed.data)), dict(family=parsed.family, link=parsed.link, missing=parsed.missing)
+    return _study(data, parsed.formula, parsed, **given)
 
 
 def _fit(parsed: argparse.Namespace) -> int:
@@ -97,7 +100,14 @@ def _fit(parsed: argparse.Namespace) -> int:
     from poolwise.model import Model
 
     started = time.perf_counter()
-    model = Model(parsed.formula, _read_csv(Path(parsed.data)), priors=parsed.priors, missing=parsed.missing)
+    model = Model(
+        parsed.formula,
+        _read_csv(Path(parsed.data)),
+        parsed.family,
+        priors=parsed.priors,
+        link=parsed.link,
+        missing=parsed.missing,
+    )
     fit = model.fit(parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
     print(fit)
     factors: list[str | None] = [factor.name for factor in model.design.factors] or [None]
@@ -128,7 +138,7 @@ def _read_csv(path: Path):
         raise PoolwiseError(f"{str(path)!r} is not a readable CSV file: {error}") from error
 
 
-def _study(data, formula: str, parsed: argparse.Namespace, missing: str) -> int:
+def _study(data, formula: str, parsed: argparse.Namespace, **given) -> int:
     from poolwise.compare.pooling import compare_pooling
 
     started = time.perf_counter()
@@ -140,7 +150,7 @@ def _study(data, formula: str, parsed: argparse.Namespace, missing: str) -> int:
         chains=parsed.chains,
         seed=parsed.seed,
         progress=not parsed.quiet,
-        missing=missing,
+        **given,
     )
     print(study)
     print(f"\nGroup by group\n{study.shrinkage().to_string(index=False, float_format='%.4g')}")

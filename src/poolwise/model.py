@@ -21,6 +21,7 @@ from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
 from poolwise.result.crossed import CrossedFit
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.implications import PriorImplications, prior_implications
 from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_dataset, whitened_tree
 from poolwise.spec.crossed import crossed_sufficient
@@ -29,7 +30,7 @@ from poolwise.spec.specification import specify
 from poolwise.spec.sufficient import Sufficient, sufficient
 from poolwise.spec.uncentred import uncentred_slopes, uncentred_text
 
-FORMS = ("auto", "collapsed", "whitened", "generative")
+FORMS = ("auto", "collapsed", "whitened", "generative", "centred")
 
 
 class Model:
@@ -215,22 +216,29 @@ class Model:
         """
         return prior_implications(self.specification, draws, seed, level)
 
-    def fit_frequentist(self, reml: bool = True, *, penalty: str | None = None) -> FrequentistFit:
+    def fit_frequentist(
+        self, reml: bool = True, *, penalty: str | None = None, n_quadrature: int = 1
+    ) -> FrequentistFit | GLMMFit:
         """Fit by restricted (or ordinary) maximum likelihood, as lme4 does.
 
         Parameters
         ----------
         reml : bool, default True
             Restricted likelihood; False for ordinary maximum likelihood, to compare common effects by likelihood ratio.
+            Of Gaussian models only: other families have ordinary maximum likelihood, and say so.
         penalty : {"boundary_avoiding"}, optional
             Multiply the likelihood by |group covariance / sigma^2|^(3/4), which keeps estimates of group sds about a
-            standard error off zero and correlations off -1 and 1, and hardly moves them elsewhere: blme's default.
+            standard error off zero and correlations off -1 and 1, and hardly moves them elsewhere: blme's default. Of
+            Gaussian models only.
+        n_quadrature : int, default 1
+            Nodes of adaptive Gauss-Hermite quadrature, lme4's ``nAGQ``, for a family other than the Gaussian with one
+            grouping factor of one effect; 1 is the Laplace approximation.
 
         Returns
         -------
         FrequentistFit
             With several grouping factors a :class:`~poolwise.result.crossed.CrossedFit`, whose ``ranef`` is a dict of
-            frames by factor.
+            frames by factor; for families other than the Gaussian a :class:`~poolwise.result.glmm.GLMMFit`.
 
         References
         ----------
@@ -240,10 +248,25 @@ class Model:
         ------
         FitError
             With no more rows than coefficients, with too many effects in the factors beside the largest, with a
-            group sd that nothing identifies, or where the model reproduces the response exactly.
+            group sd that nothing identifies, where the model reproduces the response exactly, or for a family that has
+            no frequentist fit.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a family other than the Gaussian did not converge, or a common effect has no finite estimate.
         """
         if penalty not in (None, "boundary_avoiding"):
             raise ArgumentError(f"penalty must be None or 'boundary_avoiding'; got {penalty!r}")
+        if not self.design.collapses:
+            if penalty is not None:
+                raise ArgumentError(f"penalty= serves Gaussian models; this is family {self.design.family}")
+            self._warn_if_uncentred(centred=True)
+            return fit_glmm(self.design, n_quadrature).warn_about_problems()
+        if n_quadrature != 1:
+            raise ArgumentError(
+                "n_quadrature= is for families other than the Gaussian, whose likelihood is exact; leave it out"
+            )
         power = 0.0 if penalty is None else BOUNDARY_AVOIDING
         self._warn_if_uncentred(centred=True)
         if len(self.design.factors) > 1:
@@ -287,10 +310,11 @@ class Model:
             Kept and discarded draws of each chain.
         seed : int, optional
             The same seed gives the same draws; one is drawn and kept in ``fit.settings.seed`` by default.
-        form : {"auto", "collapsed", "whitened", "generative"}, default "auto"
+        form : {"auto", "collapsed", "whitened", "generative", "centred"}, default "auto"
             Collapsed integrates the group-specific effects of a Gaussian model out and draws them exactly afterwards;
             whitened samples them in the coordinates of the Laplace approximation; generative samples them as the
-            readable model (``model.pymc``) has them. Auto takes the first that serves the model; the fit's ``form``
+            readable model (``model.pymc``) has them, standardised (non-centred); centred samples the effects as they
+            are. Auto takes the first that serves the model; the fit's ``form``
             says which and why.
         progress : bool, default True
             Show progress.
@@ -336,12 +360,17 @@ class Model:
             settings = _as_run(settings, stats)
             tree = whitened_tree(self.design, whitened.constrain(x, settings.cores), stats, settings)
             said = whitened.said
-        elif form == "generative":
-            from poolwise.fit.generative import sample_generative
+        elif form in ("generative", "centred"):
+            from poolwise.compile.generative import generative_model
+            from poolwise.fit.generative import informative_factors, sample_generative
 
-            posterior, stats = sample_generative(self.design, self.pymc, settings)
+            factors = [factor.name for factor in self.design.factors]
+            free = informative_factors(self.design) if why else factors if form == "centred" else []
+            model = generative_model(self.design, priors, centred=self.specification.centred, explicit=free)
+            posterior, stats = sample_generative(self.design, model, settings)
             tree = data_tree(self.design, posterior, sample_stats_dataset(stats))
-            said = f"generative form, non-centred effects sampled by NUTS{why and f' ({why})'}"
+            how = ", ".join(f"{name} {'centred' if name in free else 'non-centred'}" for name in factors)
+            said = f"generative form, effects sampled by NUTS ({how}){why and f', as {why}'}"
         else:
             sampler = self.sampler
             parameters, stats = sampler.sample(settings)

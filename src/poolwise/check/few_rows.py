@@ -2,14 +2,15 @@
 
 from poolwise.check.finding import Finding
 from poolwise.result.no_pooling import NoPoolingFit
+from poolwise.result.no_pooling_glm import NoPoolingGLM
 
 
-def too_few_rows(fit: NoPoolingFit) -> list[Finding]:
+def too_few_rows(fit: NoPoolingFit | NoPoolingGLM) -> list[Finding]:
     """One finding that names the groups without a regression of their own.
 
     Parameters
     ----------
-    fit : NoPoolingFit
+    fit : NoPoolingFit or NoPoolingGLM
         One regression a group.
 
     Returns

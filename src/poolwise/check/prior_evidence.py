@@ -12,6 +12,7 @@ from poolwise.algebra.basis import centring
 from poolwise.algebra.crossproducts import Array
 from poolwise.priors.scale import within_group_sd
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.glmm import GLMMFit
 from poolwise.spec.design import Design, GroupingFactor
 
 # What is this likely is not called a conflict.
@@ -49,14 +50,14 @@ class Evidence:
         return f"REML {self.estimate:.3g}, se {self.se:.2g}{few}"
 
 
-def evidence(design: Design, reml: FrequentistFit, *, centred: bool) -> dict[str, Evidence]:
+def evidence(design: Design, reml: FrequentistFit | GLMMFit, *, centred: bool) -> dict[str, Evidence]:
     """Estimates of common effects, group sds and sigma.
 
     Parameters
     ----------
     design : Design
-    reml : FrequentistFit
-        Of this design.
+    reml : FrequentistFit or GLMMFit
+        Of this design; of the latter the common effects only.
     centred : bool
         Whether the priors of group intercepts stand at the means of their block's predictors.
 
@@ -75,6 +76,8 @@ def evidence(design: Design, reml: FrequentistFit, *, centred: bool) -> dict[str
     one-way layout of normal data, a guide elsewhere.
     """
     found = _common(design, reml)
+    if isinstance(reml, GLMMFit):
+        return {name: seen for name, seen in found.items() if np.isfinite(seen.estimate) and np.isfinite(seen.se)}
     T = reml.sufficient.structure.factor(reml.theta) * reml.sigma
     ends = list(accumulate(factor.structure.q for factor in design.factors))
     for factor, end in zip(design.factors, ends, strict=True):
@@ -85,8 +88,10 @@ def evidence(design: Design, reml: FrequentistFit, *, centred: bool) -> dict[str
     return {**found, names.SIGMA: Evidence(reml.sigma, np.nan, least=least)}
 
 
-def _common(design: Design, reml: FrequentistFit) -> dict[str, Evidence]:
+def _common(design: Design, reml: FrequentistFit | GLMMFit) -> dict[str, Evidence]:
     estimate, covariance = reml.fixef.to_numpy(), reml.vcov.to_numpy()
+    if not np.isfinite(estimate).all():
+        return {}
     found = {}
     for k, name in enumerate(design.coefficient_names):
         row = np.zeros(design.X.shape[1])

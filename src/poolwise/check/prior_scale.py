@@ -12,6 +12,7 @@ from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior
 from poolwise.priors.scale import within_group_sd
 from poolwise.spec.design import Design
+from poolwise.spec.families import UNITLESS
 
 # A common effect's prior this many times wider than the data's own scale, or narrower, is a matter of units.
 ORDERS = 100.0
@@ -34,6 +35,9 @@ def natural_scales(design: Design) -> dict[str, float]:
     """
     sd_y = float(np.std(design.y - design.offset, ddof=1))
     found = {names.SIGMA: sd_y}
+    if design.family.link in UNITLESS:
+        # One unit of log odds, or of a log, is a large effect whatever the units of the response.
+        sd_y = 1.0
     for k, name in enumerate(design.coefficient_names):
         column = design.X[:, k]
         low, high = float(column.min()), float(column.max())

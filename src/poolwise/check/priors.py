@@ -11,26 +11,27 @@ from poolwise.check.prior_evidence import Evidence, evidence
 from poolwise.check.prior_scale import gamma_for_mode, natural_scales, prior_scale
 from poolwise.check.prior_shape import heavy_tail, intercept_without, lkj_one
 from poolwise.check.uncentred import uncentred_slope
-from poolwise.errors import FitError, UncentredSlopeWarning
+from poolwise.errors import ConvergenceWarning, DataError, FitError, UncentredSlopeWarning
 from poolwise.model import Model
 from poolwise.spec.prior_draws import improper_of, parameter_draws
 from poolwise.spec.specification import Specification
 
 if TYPE_CHECKING:
     from poolwise.result.frequentist import FrequentistFit
+    from poolwise.result.glmm import GLMMFit
 
 # Draws that place the quantiles of a prior, with an error of about a hundredth of its scale.
 DRAWS = 10_000
 
 
-def prior_findings(model: Model | Specification, reml: "FrequentistFit | None" = None) -> Findings:
+def prior_findings(model: Model | Specification, reml: "FrequentistFit | GLMMFit | None" = None) -> Findings:
     """Pitfalls of the resolved priors, found before anything is sampled.
 
     Parameters
     ----------
     model : Model or Specification
         Design and priors.
-    reml : FrequentistFit, optional
+    reml : FrequentistFit or GLMMFit, optional
         Of the same model, to see what the data say without priors. A Model is fitted here where none is given, which
         takes milliseconds to a second; a Specification alone is judged by the units of its data only.
 
@@ -60,8 +61,8 @@ def prior_findings(model: Model | Specification, reml: "FrequentistFit | None" =
     for row in specification.resolved:
         found += heavy_tail(row, design) + lkj_one(row, design)
         values = drawn.get(row.parameter)
-        # An improper prior is flat on purpose, and has no scale.
-        if values is None or np.isnan(values).any():
+        # An improper prior is flat on purpose, and has no scale; a family's own parameter has no unit.
+        if values is None or np.isnan(values).any() or row.parameter not in natural:
             continue
         seen = known.get(row.parameter)
         own = gamma_for_mode(row, natural) or prior_scale(row, values, natural, seen)
@@ -71,12 +72,13 @@ def prior_findings(model: Model | Specification, reml: "FrequentistFit | None" =
     return Findings(found)
 
 
-def _reml(model: Model) -> "FrequentistFit | None":
+def _reml(model: Model) -> "FrequentistFit | GLMMFit | None":
     """The REML fit; None where the data cannot carry one, which priors can."""
     with warnings.catch_warnings():
         # The finding says it.
         warnings.simplefilter("ignore", UncentredSlopeWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             return model.fit_frequentist()
-        except FitError:
+        except (FitError, DataError):
             return None

@@ -2,6 +2,7 @@
 
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Finding, Findings
+from poolwise.check.likelihood import not_maximised, separation
 from poolwise.check.loo import unreliable_elpd
 from poolwise.check.priors import prior_findings
 from poolwise.check.sampling import not_converged
@@ -14,7 +15,9 @@ __all__ = [
     "Findings",
     "interval_widths",
     "not_converged",
+    "not_maximised",
     "prior_findings",
+    "separation",
     "singular_fit",
     "too_few_rows",
     "uncentred_slope",

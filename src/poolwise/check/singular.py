@@ -4,14 +4,15 @@ from poolwise.algebra.theta import sds_and_correlations
 from poolwise.check.finding import Finding
 from poolwise.fit.reml import SINGULAR_TOLERANCE
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.glmm import GLMMFit
 
 
-def singular_fit(fit: FrequentistFit) -> list[Finding]:
+def singular_fit(fit: FrequentistFit | GLMMFit) -> list[Finding]:
     """One finding where the estimate of the group covariance is on the boundary of what is possible.
 
     Parameters
     ----------
-    fit : FrequentistFit
+    fit : FrequentistFit or GLMMFit
         A partial-pooling fit by REML or ML.
 
     Returns
@@ -21,7 +22,7 @@ def singular_fit(fit: FrequentistFit) -> list[Finding]:
     """
     if fit.factor is None or not fit.is_singular:
         return []
-    structure = fit.sufficient.structure
+    structure = fit.structure
     smallest = float(fit.theta[structure.on_diagonal].min())
     sds, correlation = sds_and_correlations(structure.factor(fit.theta) * fit.sigma)
     several = len(fit.design.factors) > 1

@@ -1,22 +1,24 @@
 """Do the intervals of group coefficients vanish: conditional ones far narrower than what is really known?"""
 
+import numpy as np
 import pandas as pd
 
 from poolwise import names
 from poolwise.check.finding import Finding
 from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.glmm import GLMMFit
 
 # A conditional interval below this share of the Bayesian one hides more than three quarters of the uncertainty.
 WIDTH_RATIO = 0.25
 
 
-def interval_widths(fit: FrequentistFit, bayes: BayesFit, level: float = 0.95) -> pd.DataFrame:
+def interval_widths(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: float = 0.95) -> pd.DataFrame:
     """Widths of the three kinds of interval, a row for each group and varying term.
 
     Parameters
     ----------
-    fit : FrequentistFit
+    fit : FrequentistFit or GLMMFit
         For the conditional and total intervals.
     bayes : BayesFit
         For the Bayesian ones; same formula and data.
@@ -42,12 +44,12 @@ def interval_widths(fit: FrequentistFit, bayes: BayesFit, level: float = 0.95) -
     return table[table["term"].isin(factor.effects)].reset_index(drop=True)
 
 
-def vanishing_intervals(fit: FrequentistFit, bayes: BayesFit, level: float = 0.95) -> list[Finding]:
+def vanishing_intervals(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: float = 0.95) -> list[Finding]:
     """One finding for each varying term whose conditional intervals are a small part of the Bayesian ones.
 
     Parameters
     ----------
-    fit : FrequentistFit
+    fit : FrequentistFit or GLMMFit
         A partial-pooling fit by REML or ML.
     bayes : BayesFit
         The Bayesian fit of the same model.
@@ -61,7 +63,8 @@ def vanishing_intervals(fit: FrequentistFit, bayes: BayesFit, level: float = 0.9
     found = []
     for term, table in interval_widths(fit, bayes, level).groupby("term", sort=False):
         ratio = float(table["ratio"].median())
-        if ratio >= WIDTH_RATIO:
+        # An infinite estimate has no interval that could vanish.
+        if np.isnan(ratio) or ratio >= WIDTH_RATIO:
             continue
         name = "intercepts" if term == names.INTERCEPT else f"slopes of {term}"
         found.append(

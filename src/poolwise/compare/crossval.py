@@ -1,4 +1,7 @@
-"""Cross-validation by subtraction: training statistics are those of all rows minus the held-out ones."""
+"""Cross-validation: by subtraction, training statistics being those of all rows minus the held-out ones.
+
+:mod:`poolwise.compare.refit` fits families anew that have no such statistics.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,8 +14,9 @@ from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.algebra.profiled import profile
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import Optimum, optimise
+from poolwise.result import scores
 from poolwise.result.no_pooling import plain_basis, predict_rows, regressions
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design, GroupingFactor, row_subset
 from poolwise.spec.sufficient import Sufficient, sufficient
 
 Rows = NDArray[np.bool_]
@@ -36,10 +40,14 @@ class Scores:
         Root mean squared error over the rows that were scored; NaN if there are none.
     rows : int
         How many rows that is.
+    brier, log_loss : float
+        Of single trials, where the response is binary or counts them; NaN otherwise.
     """
 
     rmse: float
     rows: int
+    brier: float = float("nan")
+    log_loss: float = float("nan")
 
 
 def row_folds(codes: NDArray[np.int64], k: int, seed: int) -> NDArray[np.int64]:
@@ -62,7 +70,7 @@ def group_folds(factor: GroupingFactor, limit: int, seed: int) -> NDArray[np.int
 
 
 def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], scored: Rows) -> Scores:
-    """Root mean squared error of held-out rows.
+    """Errors of held-out rows, on the scale of the response.
 
     Parameters
     ----------
@@ -83,10 +91,14 @@ def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], score
     for fold in np.unique(folds):
         held = folds == fold
         predictions[held] = refit(held)
-    residuals = (design.y - predictions)[scored]
+    residuals = (design.outcome.scaled - predictions)[scored]
     if not len(residuals) or np.isnan(residuals).any():
         return Scores(float("nan"), int(np.isfinite(residuals).sum()))
-    return Scores(float(np.sqrt(np.mean(residuals**2))), len(residuals))
+    rmse = float(np.sqrt(np.mean(residuals**2)))
+    if design.family.holds not in scores.BINARY:
+        return Scores(rmse, len(residuals))
+    held, fitted = row_subset(design, scored), predictions[scored]
+    return Scores(rmse, len(residuals), scores.brier(held, fitted), scores.log_loss(held, fitted))
 
 
 def rows_of_known_groups(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> Rows:

@@ -14,6 +14,7 @@ from poolwise import names
 from poolwise.algebra.theta import BlockStructure
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Findings
+from poolwise.check.likelihood import not_maximised, separation
 from poolwise.check.loo import unreliable_elpd
 from poolwise.check.priors import prior_findings
 from poolwise.check.sampling import not_converged
@@ -30,14 +31,19 @@ from poolwise.compare.crossval import (
     row_folds,
     rows_of_known_groups,
 )
+from poolwise.compare.refit import likelihood_refit, separate_refit, whitened_refit
 from poolwise.compare.shrinkage import shrinkage_table
-from poolwise.errors import ArgumentError, DataError
+from poolwise.errors import ArgumentError, ConvergenceWarning, DataError
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.reml import optimise
+from poolwise.fit.whitened import serves
 from poolwise.model import Model
+from poolwise.result import scores
 from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.no_pooling import NoPoolingFit
+from poolwise.result.no_pooling_glm import NoPoolingGLM
 from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
 from poolwise.spec.design import Design, GroupingFactor, GroupTerm
@@ -46,6 +52,7 @@ from poolwise.spec.formula import Block
 from poolwise.spec.sufficient import sufficient
 
 COMPLETE, NONE, REML, SIMPLER, BAYES = "complete", "none", "partial_reml", "partial_reml_intercept", "partial_bayes"
+LAPLACE, LAPLACE_SIMPLER = "partial_laplace", "partial_laplace_intercept"
 LABELS = {
     COMPLETE: "complete pooling (least squares)",
     NONE: "no pooling (least squares a group)",
@@ -53,7 +60,15 @@ LABELS = {
     SIMPLER: "partial pooling (REML, intercepts only)",
     BAYES: "partial pooling (Bayesian)",
 }
-Fit = FrequentistFit | NoPoolingFit | BayesFit
+# Families other than the Gaussian.
+LIKELIHOOD_LABELS = {
+    COMPLETE: "complete pooling (maximum likelihood)",
+    NONE: "no pooling (maximum likelihood a group)",
+    LAPLACE: "partial pooling (Laplace)",
+    LAPLACE_SIMPLER: "partial pooling (Laplace, intercepts only)",
+    BAYES: "partial pooling (Bayesian)",
+}
+Fit = FrequentistFit | NoPoolingFit | GLMMFit | NoPoolingGLM | BayesFit
 # A refit's posterior mean needs fewer draws than its quantiles: its Monte Carlo error is then 3 % of a posterior sd.
 REFIT_DRAWS = 500
 
@@ -66,9 +81,11 @@ class PoolingStudy:
     model : Model
         The partial-pooling model.
     fits : dict of str to fit
-        By name: complete, none, partial_reml, partial_bayes, and partial_reml_intercept where partial_reml is singular.
+        By name: complete, none, partial_reml, partial_bayes, and partial_reml_intercept where partial_reml is singular;
+        of families other than the Gaussian partial_laplace and partial_laplace_intercept.
     scores : DataFrame
-        Held-out errors, one row a fit: rmse_kfold, rmse_new_groups.
+        Held-out errors, one row a fit: rmse_kfold, rmse_new_groups, of binary responses and trials also the Brier score
+        and the log loss.
     folds : str
         How they were made, in words.
 
@@ -82,9 +99,12 @@ class PoolingStudy:
 
     def __init__(self, model: Model, fits: dict[str, Fit], scores: pd.DataFrame, folds: str):
         self.model, self.fits, self.scores, self.folds = model, fits, scores, folds
-        reml, bayes, none = self.reml, self.bayes, self.none
-        found = [*not_converged(bayes), *singular_fit(reml), *vanishing_intervals(reml, bayes), *too_few_rows(none)]
-        found += prior_findings(model.specification, self.reml)
+        partial, bayes, none = self.partial, self.bayes, self.none
+        found = [*not_converged(bayes), *singular_fit(partial), *vanishing_intervals(partial, bayes)]
+        found += too_few_rows(none)
+        if isinstance(partial, GLMMFit) and isinstance(none, NoPoolingGLM) and isinstance(self.complete, GLMMFit):
+            found += [*separation(self.complete, none, partial), *not_maximised(none, partial)]
+        found += prior_findings(model.specification, partial)
         self.elpd = float("nan")
         if fits_memory(bayes):
             with warnings.catch_warnings():
@@ -96,9 +116,23 @@ class PoolingStudy:
         self.findings = Findings(found)
 
     @property
+    def partial(self) -> FrequentistFit | GLMMFit:
+        """The frequentist partial-pooling fit: by REML, or by the Laplace approximation."""
+        return self.fits[REML if REML in self.fits else LAPLACE]  # type: ignore[return-value]
+
+    @property
     def reml(self) -> FrequentistFit:
-        """The partial-pooling fit by REML."""
+        """The partial-pooling fit by REML, of a Gaussian response."""
+        if REML not in self.fits:
+            raise AttributeError("REML is for Gaussian responses; this study has a fit by Laplace, study.laplace")
         return self.fits[REML]  # type: ignore[return-value]
+
+    @property
+    def laplace(self) -> GLMMFit:
+        """The partial-pooling fit by the Laplace approximation, of a family other than the Gaussian."""
+        if LAPLACE not in self.fits:
+            raise AttributeError("this study is of a Gaussian response, and has a fit by REML, study.reml")
+        return self.fits[LAPLACE]  # type: ignore[return-value]
 
     @property
     def bayes(self) -> BayesFit:
@@ -106,12 +140,12 @@ class PoolingStudy:
         return self.fits[BAYES]  # type: ignore[return-value]
 
     @property
-    def none(self) -> NoPoolingFit:
+    def none(self) -> NoPoolingFit | NoPoolingGLM:
         """One regression a group."""
         return self.fits[NONE]  # type: ignore[return-value]
 
     @property
-    def complete(self) -> FrequentistFit:
+    def complete(self) -> FrequentistFit | GLMMFit:
         """One regression, groups ignored."""
         return self.fits[COMPLETE]  # type: ignore[return-value]
 
@@ -125,14 +159,22 @@ class PoolingStudy:
         """One row a fit: errors in sample and held out, elpd, mean width of the 95 % intervals, singular or not.
 
         rmse_kfold is of rows of known groups, rmse_new_groups of groups left out whole. elpd (PSIS-LOO) is defined for
-        the Bayesian fit only. width_<term> is the mean width of the groups' intervals: total for REML, the posterior's
-        for Bayes, the regressions' own otherwise.
+        the Bayesian fit only. width_<term> is the mean width of the groups' intervals: total for REML and Laplace, the
+        posterior's for Bayes, the regressions' own otherwise; of infinite estimates, NaN, the mean does without. Errors
+        are on the scale of the response (shares of the trials, probabilities, counts), widths on that of the link. Of
+        binary responses and trials there are also brier and log_loss, the mean over single trials.
         """
+        binary = self.model.design.family.holds in scores.BINARY
         rows = []
         for name, fit in self.fits.items():
             row = {
                 "fit": name,
                 "rmse": fit.rmse(),
+                **(
+                    {"brier": scores.brier(fit.design, fit.fitted), "log_loss": scores.log_loss(fit.design, fit.fitted)}
+                    if binary
+                    else {}
+                ),
                 **self.scores.loc[name].to_dict(),
                 "elpd": self.elpd if name == BAYES else np.nan,
             }
@@ -171,10 +213,11 @@ class PoolingStudy:
         Returns
         -------
         DataFrame
-            Columns group, term, n, no_pooling, complete_pooling, partial_reml, partial_bayes, lower, upper,
-            pooling_factor (1 complete, 0 none).
+            Columns group, term, n, no_pooling, complete_pooling, partial_reml (or partial_laplace), partial_bayes,
+            lower, upper, pooling_factor (1 complete, 0 none); on the scale of the link.
         """
-        return shrinkage_table(self.none.coef(), self.complete.fixef, self.reml, self.bayes)
+        name = "partial_reml" if REML in self.fits else "partial_laplace"
+        return shrinkage_table(self.none.coef(), self.complete.fixef, self.partial, self.bayes, name)
 
     def plot_estimates(self, **options):
         """Estimates and intervals of every group under every fit; see :func:`poolwise.plots.plot_estimates`."""
@@ -205,8 +248,15 @@ class PoolingStudy:
         )
 
     def _shown(self) -> pd.DataFrame:
-        table = self.table.rename(index=LABELS).rename(columns={"rmse": "RMSE", "rmse_kfold": "RMSE k-fold"})
-        return table.rename(columns={"rmse_new_groups": "RMSE new groups"}).rename_axis(None)
+        table = self.table.rename(index=self._labels).rename_axis(None)
+        for old, new in (("rmse", "RMSE"), ("brier", "Brier"), ("log_loss", "log loss")):
+            added = {"": "", "_kfold": " k-fold", "_new_groups": " new groups"}
+            table = table.rename(columns={old + key: new + said for key, said in added.items()})
+        return table
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return LABELS if REML in self.fits else LIKELIHOOD_LABELS
 
     def __repr__(self) -> str:
         table = self._shown().to_string(float_format="%.4g", na_rep="-")
@@ -215,6 +265,8 @@ class PoolingStudy:
             "elpd by PSIS-LOO; width: mean 95 % interval of the groups' coefficients; -: not defined\n"
             "(without pooling nothing is known of a new group; a fold may hold all rows of a level)."
         )
+        if LAPLACE in self.fits:
+            columns += "\nErrors are on the scale of the response, widths on that of the link."
         return f"{self._head()}\n\n{table}\n\n{columns}\n\n{self.findings!r}"
 
     def _repr_html_(self) -> str:
@@ -239,8 +291,12 @@ def compare_pooling(
     new_group_folds: int = 20,
     weights: str | None = None,
     missing: str = "error",
+    link: str | None = None,
+    refit_bayes: bool | None = None,
 ) -> PoolingStudy:
     """Fit one formula under complete, no and partial pooling, by least squares, REML and Bayes, and compare.
+
+    Families other than the Gaussian are fitted by maximum likelihood, the Laplace approximation and Bayes.
 
     Parameters
     ----------
@@ -249,6 +305,8 @@ def compare_pooling(
     data : DataFrame
         One row an observation.
     family : str, default "gaussian"
+        Or bernoulli, binomial, poisson, negativebinomial, gamma, exponential or wald. Their held-out errors need a
+        refit a fold, the Bayesian ones the longest: lower ``folds`` and ``new_group_folds`` where that takes too long.
     priors : str, path, PriorPreset or dict, optional
         Priors of the Bayesian fit, see :class:`poolwise.Model`.
     group : str, optional
@@ -259,8 +317,11 @@ def compare_pooling(
         Folds over rows of known groups.
     new_group_folds : int, default 20
         Up to this many groups are left out one by one; more are left out in this many sets.
-    weights, missing
+    weights, missing, link
         See :class:`poolwise.Model`.
+    refit_bayes : bool, optional
+        Whether the Bayesian fit is made anew for every fold; by default, wherever that takes seconds: Gaussian models,
+        and others that the whitened form samples. Its held-out errors are NaN otherwise, and the study says so.
 
     Returns
     -------
@@ -270,6 +331,8 @@ def compare_pooling(
     ------
     DataError
         If the formula has no grouping factor, or several.
+    FitError
+        If the family has no frequentist fit, or none can be made.
 
     Examples
     --------
@@ -281,21 +344,37 @@ def compare_pooling(
     for name, value in (("folds", folds), ("new_group_folds", new_group_folds)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 2:
             raise ArgumentError(f"{name} must be a whole number of at least 2; got {value!r}")
-    model = Model(formula, data, family, priors, weights=weights, missing=missing)
+    model = Model(formula, data, family, priors, link=link, weights=weights, missing=missing)
     factor = _one_factor(model, group)
     report = _reporter(progress)
-    report("complete, no and partial pooling by least squares and REML")
+    report("complete, no and partial pooling without priors")
+    fits, refits = _gaussian_fits(model, factor) if model.design.collapses else _likelihood_fits(model, factor)
+    report("partial pooling, Bayesian")
+    bayes = model.fit(draws, tune, chains, seed, progress=progress)
+    if (bayes.settings.chains, bayes.settings.draws) != (chains, draws):
+        raise KeyboardInterrupt("the study was interrupted while sampling")
+    fits[BAYES] = bayes
+    settings = Sampling(REFIT_DRAWS, REFIT_DRAWS, 2, bayes.settings.seed, progress=False)
+    refit, why = _bayes_refit(model, settings, refit_bayes)
+    refits[BAYES] = refit
+    found, said = _scores(model.design, factor, refits, folds, new_group_folds, bayes.settings.seed, report)
+    return PoolingStudy(model, fits, found, said + why)
+
+
+def _gaussian_fits(model: Model, factor: GroupingFactor) -> tuple[dict[str, Fit], dict[str, Refit | None]]:
+    """Least squares and REML, and how they are made anew without some rows."""
     design = model.design
     alone = replace(design, factors=())
     collapsed = sufficient(alone)
     optimum = optimise(collapsed.stats, collapsed.structure, reml=True)
     reml = model.fit_frequentist()
+    assert isinstance(reml, FrequentistFit)  # the family is Gaussian
     fits: dict[str, Fit] = {
         COMPLETE: FrequentistFit(alone, collapsed, optimum, reml=True),
         NONE: NoPoolingFit(design, factor),
         REML: reml,
     }
-    refits: dict[str, Refit] = {
+    refits: dict[str, Refit | None] = {
         COMPLETE: complete_refit(design),
         NONE: no_pooling_refit(design, factor),
         REML: reml_refit(design, reml.optimum),
@@ -303,17 +382,46 @@ def compare_pooling(
     simpler = intercepts_only(design) if reml.is_singular else None
     if simpler is not None:
         rows = sufficient(simpler)
-        fits[SIMPLER] = FrequentistFit(simpler, rows, optimise(rows.stats, rows.structure, reml=True), reml=True)
-        refits[SIMPLER] = reml_refit(simpler, fits[SIMPLER].optimum)  # type: ignore[union-attr]
-    report("partial pooling, Bayesian")
-    bayes = model.fit(draws, tune, chains, seed, progress=progress)
-    if (bayes.settings.chains, bayes.settings.draws) != (chains, draws):
-        raise KeyboardInterrupt("the study was interrupted while sampling")
-    fits[BAYES] = bayes
-    settings = Sampling(REFIT_DRAWS, REFIT_DRAWS, 2, bayes.settings.seed, progress=False)
-    refits[BAYES] = bayes_refit(design, model.sampler, settings)
-    scores, said = _scores(design, factor, refits, folds, new_group_folds, bayes.settings.seed, report)
-    return PoolingStudy(model, fits, scores, said)
+        optimum = optimise(rows.stats, rows.structure, reml=True)
+        fits[SIMPLER] = FrequentistFit(simpler, rows, optimum, reml=True)
+        refits[SIMPLER] = reml_refit(simpler, optimum)
+    return fits, refits
+
+
+def _likelihood_fits(model: Model, factor: GroupingFactor) -> tuple[dict[str, Fit], dict[str, Refit | None]]:
+    """Generalised linear models and the Laplace approximation, and how they are made anew without some rows."""
+    design = model.design
+    alone = replace(design, factors=())
+    with warnings.catch_warnings():
+        # The findings say it.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        partial = model.fit_frequentist()
+    assert isinstance(partial, GLMMFit)  # the family is not Gaussian
+    fits: dict[str, Fit] = {COMPLETE: fit_glmm(alone), NONE: NoPoolingGLM(design, factor), LAPLACE: partial}
+    refits: dict[str, Refit | None] = {
+        COMPLETE: likelihood_refit(alone),
+        NONE: separate_refit(design, factor),
+        LAPLACE: likelihood_refit(design),
+    }
+    simpler = intercepts_only(design) if partial.is_singular else None
+    if simpler is not None:
+        fits[LAPLACE_SIMPLER], refits[LAPLACE_SIMPLER] = fit_glmm(simpler), likelihood_refit(simpler)
+    return fits, refits
+
+
+def _bayes_refit(model: Model, settings: Sampling, wanted: bool | None) -> tuple[Refit | None, str]:
+    """How the Bayesian fit is made anew without some rows; None, and why in words, where it is not."""
+    design, missing = model.design, "; the Bayesian fit is not refitted"
+    if wanted is False:
+        return None, f"{missing} (refit_bayes=False)"
+    if design.collapses:
+        return bayes_refit(design, model.sampler, settings), ""
+    why = serves(design, model.specification.priors)
+    if why and wanted:
+        raise ArgumentError(f"refit_bayes=True needs the whitened form, which cannot sample this model: {why}")
+    if why:
+        return None, f"{missing} ({why})"
+    return whitened_refit(design, model.specification, settings), ""
 
 
 def _one_factor(model: Model, group: str | None) -> GroupingFactor:
@@ -346,21 +454,30 @@ def intercepts_only(design: Design) -> Design | None:
     return replace(design, factors=(only,))
 
 
-def _scores(design, factor, refits: dict[str, Refit], folds: int, new_group_folds: int, seed: int, report):
+def _scores(design, factor, refits: dict[str, Refit | None], folds: int, new_group_folds: int, seed: int, report):
     """Held-out errors of every fit, and how the folds were made."""
     by_row = row_folds(factor.codes, min(folds, design.n), seed)
     known = rows_of_known_groups(factor.codes, by_row)
     by_group = group_folds(factor, new_group_folds, seed)
     everyone = np.ones(design.n, dtype=bool)
     rows = {}
+    kinds = ("rmse", "brier", "log_loss") if design.family.holds in scores.BINARY else ("rmse",)
+    labels = {**LABELS, **LIKELIHOOD_LABELS} if not design.collapses else LABELS
+    refitted = len(np.unique(by_row)) + len(np.unique(by_group))
     for name, refit in refits.items():
-        report(f"cross-validation: {LABELS[name]}")
+        rows[name] = dict.fromkeys([f"{kind}_{fold}" for kind in kinds for fold in ("kfold", "new_groups")], np.nan)
+        if refit is None:
+            continue
+        report(f"cross-validation: {labels[name]}, {refitted} refits")
+        known_groups = cross_validate(design, refit, by_row, known)
         new = cross_validate(design, refit, by_group, everyone)
-        rows[name] = (cross_validate(design, refit, by_row, known).rmse, new.rmse)
-    scores = pd.DataFrame.from_dict(rows, orient="index", columns=["rmse_kfold", "rmse_new_groups"])
+        for kind in kinds:
+            rows[name][f"{kind}_kfold"] = getattr(known_groups, kind)
+            rows[name][f"{kind}_new_groups"] = getattr(new, kind)
+    found = pd.DataFrame.from_dict(rows, orient="index")
     left_out = "one group" if new_group_folds >= factor.J else f"{new_group_folds} sets of groups"
     unscored = f", {int((~known).sum())} rows of groups with one row not scored" if not known.all() else ""
-    return scores, f"{min(folds, design.n)} folds{unscored}; new groups by leaving out {left_out} at a time"
+    return found, f"{min(folds, design.n)} folds{unscored}; new groups by leaving out {left_out} at a time"
 
 
 def _reporter(progress: bool) -> Callable[[str], None]:

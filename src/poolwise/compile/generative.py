@@ -4,7 +4,7 @@ It serves any number of grouping factors. Effects are non-centred; the correlati
 partial correlations, whose independent Beta distributions are exactly an LKJ prior (Lewandowski, Kurowicka & Joe 2009).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ from poolwise.spec.families import Auxiliary
 CENTRED = "_centred"
 
 
-def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bool = False) -> pm.Model:
+def generative_model(
+    design: Design, priors: Mapping[str, Prior], *, centred: bool = False, explicit: Collection[str] = ()
+) -> pm.Model:
     """PyMC model of a design with its priors.
 
     Parameters
@@ -38,6 +40,9 @@ def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bo
         Resolved, by parameter.
     centred : bool, default False
         Whether the priors of group intercepts stand at the means of their block's predictors, or at zero.
+    explicit : collection of str, optional
+        Factors whose effects are themselves the free variables (the centred parametrisation); standard normal ones
+        stand for those of the others.
 
     Returns
     -------
@@ -61,7 +66,7 @@ def generative_model(design: Design, priors: Mapping[str, Prior], *, centred: bo
             own[names.SIGMA] = pm.Deterministic(names.SIGMA, given[names.SIGMA])
         eta = pt.as_tensor(design.offset) + _common_part(design, priors, given, model)
         for factor in design.factors:
-            eta = eta + _group_part(factor, priors, given, model, centred=centred)
+            eta = eta + _group_part(factor, priors, given, model, centred=centred, explicit=factor.name in explicit)
         scale = None
         if design.weights is not None and not design.frequency:
             scale = own[names.SIGMA] / np.sqrt(design.weights)
@@ -127,7 +132,13 @@ def _vector(model: pm.Model, name: str, parts: Sequence[tuple[Prior, Any]], dim:
 
 
 def _group_part(
-    factor: GroupingFactor, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model, *, centred: bool
+    factor: GroupingFactor,
+    priors: Mapping[str, Prior],
+    given: Mapping[str, Any],
+    model: pm.Model,
+    *,
+    centred: bool,
+    explicit: bool,
 ):
     """Contribution of one grouping factor: C T z by group, T = diag(sd) L, C from centred predictors to zero."""
     q, groups = len(factor.effects), names.group_dim(factor.name)
@@ -147,7 +158,8 @@ def _group_part(
         sds.append(_vector(model, base, parts, dim, term.levels))
     sd = pt.concatenate(sds)
     L = _correlation_factor(factor, priors)
-    T = pt.dot(C, sd[:, None] * L)
+    before = sd[:, None] * L
+    T = pt.dot(C, before)
     if moved:
         variance = (T**2).sum(axis=1)
         intercepts = [k for k, effect in enumerate(factor.effects) if effect == names.INTERCEPT]
@@ -155,8 +167,13 @@ def _group_part(
         L = T / pt.sqrt(variance)[:, None]
     if factor.structure.n_correlations:
         pm.Deterministic(names.correlation(factor.name), pt.dot(L, L.T), dims=names.correlation_dims(factor.name))
-    z = pm.Normal(names.variable(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
-    effects = pt.dot(z, T.T)  # (J, q)
+    if explicit:
+        # The covariance at centred predictors has a triangular factor; C moves the effects to predictors of zero.
+        free = pm.MvNormal(names.variable(f"{factor.name}__effects"), np.zeros(q), chol=before, shape=(factor.J, q))
+        effects = pt.dot(free, pt.as_tensor(C.T))
+    else:
+        z = pm.Normal(names.variable(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
+        effects = pt.dot(z, T.T)  # (J, q)
     for term in factor.terms:
         value = effects[:, term.columns]
         dims: tuple[str, ...] = (groups,)

@@ -1,5 +1,6 @@
 """NUTS over the generative model, for what the collapsed form does not serve."""
 
+import numpy as np
 import pymc as pm
 import xarray as xr
 
@@ -7,6 +8,19 @@ from poolwise import names
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.nuts import run
 from poolwise.spec.design import Design
+
+# Median rows a group from which the data say more of an effect than its prior does.
+MANY_ROWS = 50
+
+
+def informative_factors(design: Design) -> list[str]:
+    """Factors whose effects are better sampled as they are: of groups with so many rows that the data place them.
+
+    References
+    ----------
+    Betancourt & Girolami (2015), Hamiltonian Monte Carlo for hierarchical models, on when to centre.
+    """
+    return [factor.name for factor in design.factors if np.median(factor.sizes) >= MANY_ROWS]
 
 
 def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tuple[xr.Dataset, xr.Dataset]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from poolwise import names
@@ -19,6 +20,12 @@ STYLE = {
     ),
     ("partial_reml", "conditional"): dict(
         label="REML, conditional interval", color="#D55E00", marker="s", mfc="#D55E00", lw=3.0, offset=-0.09
+    ),
+    ("partial_laplace", "total"): dict(
+        label="Laplace, total interval", color="#0072B2", marker="s", mfc="white", lw=1.2, offset=0.09
+    ),
+    ("partial_laplace", "conditional"): dict(
+        label="Laplace, conditional interval", color="#D55E00", marker="s", mfc="#D55E00", lw=3.0, offset=-0.09
     ),
     ("partial_bayes", "bayes"): dict(
         label="Bayesian", color="#009E73", marker="D", mfc="#009E73", lw=1.8, offset=-0.27
@@ -91,13 +98,16 @@ def plot_estimates(study: "PoolingStudy", level: float = 0.95) -> "Figure":
 
 def _panel(axis, table: pd.DataFrame, complete: float | None, term: str) -> None:
     for (fit, kind), style in STYLE.items():
-        part = table[(table["fit"] == fit) & (table["interval"] == kind)]
+        # An infinite estimate, of a group whose responses are perfectly predicted, has no place on an axis.
+        part = table[(table["fit"] == fit) & (table["interval"] == kind) & np.isfinite(table["estimate"])]
+        if part.empty:
+            continue
         y = part["position"] + style["offset"]
         axis.hlines(y, part["lower"], part["upper"], color=style["color"], lw=style["lw"])
         axis.plot(
             part["estimate"], y, style["marker"], color=style["color"], mfc=style["mfc"], ms=5, label=style["label"]
         )
-    if complete is not None:
+    if complete is not None and np.isfinite(complete):
         axis.axvline(complete, color="black", ls=":", lw=1, label="complete pooling")
     axis.set_xlabel("intercept" if term == names.INTERCEPT else f"slope of {term}")
     axis.grid(axis="x", color="#e5e5e5", lw=0.6)

@@ -9,7 +9,7 @@ from scipy.special import ndtri, stdtrit
 
 from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.theta import lower_factor, sds_and_correlations
+from poolwise.algebra.theta import BlockStructure, lower_factor, sds_and_correlations
 from poolwise.data.intake import as_frame
 from poolwise.fit.reml import SINGULAR_TOLERANCE, Optimum
 from poolwise.result import tables
@@ -84,6 +84,11 @@ class FrequentistFit(Inference):
     def factor(self) -> GroupingFactor | None:
         """The grouping factor, None under complete pooling."""
         return self.design.factors[0] if self.design.factors else None
+
+    @property
+    def structure(self) -> BlockStructure:
+        """Blocks of the group covariances, those of all factors one after the other."""
+        return self.sufficient.structure
 
     @property
     def method(self) -> str:

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.laplace import laplace
 from poolwise.errors import FitError
+from poolwise.spec.exponential import linear_predictor
 from poolwise.spec.sufficient import sufficient
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ def pooling_factor_draws(fit: "BayesFit", chosen: NDArray[np.int64]) -> Array:
 
     The share of a group-specific effect's variance in the population that the group's data leave unexplained,
     Var(u_jk | T, sigma, y) / (T T')_kk: 1 is complete pooling, 0 is none. For a single intercept this is
-    (sigma^2 / n_j) / (sigma^2 / n_j + tau^2).
+    (sigma^2 / n_j) / (sigma^2 / n_j + tau^2). Of families other than the Gaussian it is on the scale of the link, the
+    variance given the parameters by the Laplace approximation.
 
     Parameters
     ----------
@@ -40,6 +43,8 @@ def pooling_factor_draws(fit: "BayesFit", chosen: NDArray[np.int64]) -> Array:
     """
     if len(fit.design.factors) != 1:
         raise FitError("pooling factors are worked out for one grouping factor; this model has another number of them")
+    if not fit.design.collapses:
+        return _by_laplace(fit, chosen)
     (factor,) = fit.design.factors
     collapsed = sufficient(fit.design)
     basis, stats = collapsed.basis, collapsed.stats
@@ -55,4 +60,26 @@ def pooling_factor_draws(fit: "BayesFit", chosen: NDArray[np.int64]) -> Array:
         # Conditional covariance s T M^-1 T' of the effects, in the units of the data.
         covariance = np.einsum("dkl,djlm,dkm->djk", own[rows], np.linalg.inv(M), own[rows], optimize=True)
         found[rows] = s[rows, None, None] * covariance / population[rows, None, :]
+    return found
+
+
+def _by_laplace(fit: "BayesFit", chosen: NDArray[np.int64]) -> Array:
+    predictor = linear_predictor(fit.design)
+    (factor,) = fit.design.factors
+    basis, problem = predictor.basis, predictor.problem
+    _, matrix = basis.to_coefficients
+    b = np.linalg.solve(matrix, fit.coefficients[chosen].T).T
+    own = fit.factor_draws(factor)[chosen]
+    Lambda = np.linalg.solve(basis.to_effects, own)
+    log_own = np.zeros(len(chosen))
+    if problem.rows.free:
+        (name,) = fit.family_draws
+        log_own = np.log(fit.family_draws[name][chosen, 0])
+    found, u = np.empty((len(chosen), factor.J, len(factor.effects))), None
+    for d in range(len(chosen)):
+        point = laplace(problem, Lambda[d], b[d], float(log_own[d]), u)
+        u = point.u
+        (blocks,) = point.inverse.blocks()
+        covariance = np.einsum("kl,jlm,km->jk", own[d], blocks, own[d])
+        found[d] = covariance / (own[d] ** 2).sum(axis=1)
     return found

@@ -1,6 +1,6 @@
 """From a checked table and a formula to numbers: X, one small Z a grouping factor, index vectors, never a dense Z."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -277,6 +277,27 @@ def build_design(
     )
     _check_rank(design)
     return design
+
+
+def row_subset(design: Design, rows: NDArray) -> Design:
+    """The same columns and groups with these rows only; a group may be left without any."""
+    outcome = design.outcome
+    kept = Response(
+        outcome.y[rows],
+        None if outcome.trials is None else outcome.trials[rows],
+        outcome.levels,
+        None if outcome.status is None else outcome.status[rows],
+        None if outcome.bounds is None else (outcome.bounds[0][rows], outcome.bounds[1][rows]),
+    )
+    return replace(
+        design,
+        frame=design.frame[rows].reset_index(drop=True),
+        outcome=kept,
+        offset=design.offset[rows],
+        weights=None if design.weights is None else design.weights[rows],
+        common=replace(design.common, matrix=design.X[rows]),
+        factors=tuple(replace(own, codes=own.codes[rows], Z=own.Z[rows]) for own in design.factors),
+    )
 
 
 def _offset(formula: Formula, frame: pd.DataFrame) -> Array:

@@ -1,0 +1,233 @@
+"""No pooling for families other than the Gaussian: one generalised linear model a group."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.links import INVERSE
+from poolwise.data.intake import as_frame
+from poolwise.errors import ArgumentError
+from poolwise.fit.glm import SeparateModels, fit_separately
+from poolwise.result import scores, tables
+from poolwise.result.glmm import own_parameters
+from poolwise.result.glmm_predict import mean_interval
+from poolwise.result.group_modes import OBSERVED, Groups, codes_for, record
+from poolwise.result.no_pooling import plain_basis
+from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.exponential import exponential_rows
+
+
+class NoPoolingGLM:
+    """A generalised linear model of the common terms in each group alone, by maximum likelihood.
+
+    Parameters
+    ----------
+    design : Design
+        The rows.
+    factor : GroupingFactor
+        The groups.
+
+    Attributes
+    ----------
+    family_parameters : Series
+        The family's own parameter, common to all groups; empty where it has none.
+
+    Notes
+    -----
+    Coefficients and their intervals are on the scale of the link. One that the rows of a group do not identify is NaN
+    in :meth:`coef` and listed in :attr:`unidentified`. One that is infinite, because its group's responses are
+    perfectly predicted (no events, all counts 0 ...), is +-inf without an interval, and listed in :attr:`separated`;
+    predictions then have their limits.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> table = pw.load_dataset("cbpp")
+    >>> design = pw.Model("p(incidence, size) ~ period + (1 | herd)", table, "binomial").design
+    >>> fit = NoPoolingGLM(design, design.factors[0])
+    >>> fit.separated.query("group == '1'")["term"].tolist()
+    ['period[4]']
+    """
+
+    intervals = ("separate",)
+    is_singular = False
+
+    def __init__(self, design: Design, factor: GroupingFactor):
+        self.design, self.factor = design, factor
+        self._basis = replace(plain_basis(design), y_shift=0.0, y_scale=1.0)
+        self._solution = separate_models(design, factor, self._basis)
+        self.family_parameters = own_parameters(design.family, self._solution.log_own)
+
+    @cached_property
+    def _limits(self) -> Array:
+        """Limits (J, p) of coefficients without a finite estimate, 0 for the others."""
+        _, matrix = self._basis.to_coefficients
+        found = np.zeros(self._solution.coefficients.shape)
+        for j, separation in self._solution.separations.items():
+            found[j] = separation.limits(matrix)
+        return found
+
+    @property
+    def converged(self) -> bool:
+        """Whether every group's model was fitted."""
+        return bool(self._solution.converged.all())
+
+    @property
+    def unidentified(self) -> pd.DataFrame:
+        """Coefficients that a group's rows do not identify; columns group, term, n."""
+        return self._listed(self._solution.aliased)
+
+    @property
+    def separated(self) -> pd.DataFrame:
+        """Coefficients without a finite estimate; columns group, term, n."""
+        return self._listed(self._limits != 0)
+
+    @property
+    def failed(self) -> list[str]:
+        """Groups whose model could not be fitted for another reason; their coefficients are NaN."""
+        return [label for label, good in zip(self.factor.labels, self._solution.converged, strict=True) if not good]
+
+    def _listed(self, which) -> pd.DataFrame:
+        j, k = np.nonzero(which)
+        labels, sizes = np.array(self.factor.labels, dtype=object), self.factor.sizes
+        terms = np.array(self.design.coefficient_names, dtype=object)
+        return pd.DataFrame({"group": labels[j], "term": terms[k], "n": sizes[j]})
+
+    @property
+    def loglik(self) -> float:
+        """Log-likelihood of all groups together."""
+        return float(self._solution.loglik.sum())
+
+    @property
+    def fitted(self) -> Array:
+        """Mean of the response (n,), the probability of a binomial one; NaN where a group's model failed."""
+        return INVERSE[self.design.family.link](self._eta(self.design.X, self.design.offset, self.factor.codes))
+
+    def _eta(self, X: Array, offset: Array, codes) -> Array:
+        return offset + predict_models(self._solution, self._basis, X, codes)
+
+    @property
+    def residuals(self) -> Array:
+        """Response (shares of the trials of a binomial one) minus fitted values (n,)."""
+        return self.design.outcome.scaled - self.fitted
+
+    def rmse(self) -> float:
+        """Root mean squared residual in sample, on the scale of the response; of shares for a binomial one."""
+        return scores.rmse(self.design, self.fitted)
+
+    def brier(self) -> float:
+        """Brier score in sample, of binary responses and trials."""
+        return scores.brier(self.design, self.fitted)
+
+    def log_loss(self) -> float:
+        """Mean log loss in sample, of binary responses and trials."""
+        return scores.log_loss(self.design, self.fitted)
+
+    def predict(self, data=None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
+        """Mean of the response for new rows by the group's own model.
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            New rows with the predictors and the grouping factor; the data of the fit by default.
+        groups : {"observed"}, optional
+            Makes a group that was not in the data an error. There is no population here to draw from.
+        level : float, default 0.95
+            Probability of the interval, normal on the scale of the link.
+
+        Returns
+        -------
+        DataFrame
+            Columns estimate, lower, upper, groups and ``groups[factor]``; NaN for a new group, of which nothing is
+            known without pooling.
+        """
+        frame = self.design.frame if data is None else as_frame(data)
+        mode = no_population(self.factor, groups)
+        X, codes = self.design.common.apply(frame), codes_for(self.factor, frame, mode)
+        eta = self._eta(X, self.design.offset_of(frame), codes)
+        _, matrix = self._basis.to_coefficients
+        inverse = np.concatenate([self._solution.inverse, np.full_like(self._solution.inverse[:1], np.nan)])
+        rows = X @ matrix
+        variance = np.maximum(np.einsum("np,npr,nr->n", rows, inverse[codes], rows), 0.0)
+        # Of a separated group the limit is known, its uncertainty is not.
+        variance[np.isin(codes, list(self._solution.separations))] = np.nan
+        half = ndtri((1 + tables.check_level(level)) / 2) * np.sqrt(variance)
+        lower, upper = mean_interval(self.design.family.link, eta - half, eta + half)
+        done = record(self.factor, codes, mode, None)
+        return tables.prediction_frame(INVERSE[self.design.family.link](eta), lower, upper, codes >= 0, [done])
+
+    def coef(self, interval: str = "separate", level: float = 0.95) -> pd.DataFrame:
+        """Coefficients of each group's own model with Wald intervals, on the scale of the link.
+
+        Parameters
+        ----------
+        interval : {"separate"}
+            The only kind.
+        level : float, default 0.95
+
+        Returns
+        -------
+        DataFrame
+            Columns factor, group, term, estimate, lower, upper, n.
+        """
+        tables.check_interval(interval, self.intervals)
+        _, matrix = self._basis.to_coefficients
+        estimate = self._solution.coefficients @ matrix.T
+        variance = np.einsum("ta,jab,tb->jt", matrix, self._solution.inverse, matrix)
+        undefined = self._solution.aliased | ~self._solution.converged[:, None]
+        estimate[undefined] = np.nan
+        estimate = np.where(self._limits != 0, self._limits, estimate)
+        se = np.sqrt(np.where(undefined | (self._limits != 0), np.nan, np.maximum(variance, 0.0)))
+        half = float(ndtri((1 + tables.check_level(level)) / 2)) * se
+        terms = list(self.design.coefficient_names)
+        return tables.coefficient_frame(self.factor, terms, estimate, estimate - half, estimate + half, self.design.n)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"No pooling: {self.factor.J} generalised linear models by {self.factor.name} of "
+            f"{self.design.formula.text}",
+            f"family {self.design.family.name}, link {self.design.family.link}"
+            + "".join(f", {name} {value:.4g}" for name, value in self.family_parameters.items())
+            + f"; log-likelihood {self.loglik:.4f}",
+        ]
+        if not self.unidentified.empty:
+            lines.append(f"{len(self.unidentified)} coefficients are not identified by their group's rows")
+        if not self.separated.empty:
+            groups = self.separated["group"].drop_duplicates()
+            listed = ", ".join(groups[:5]) + (f" and {len(groups) - 5} more" if len(groups) > 5 else "")
+            lines.append(f"separation in {len(groups)} groups, whose estimates are not finite: {listed}")
+        if self.failed:
+            lines.append(f"not fitted: {', '.join(self.failed)}")
+        return "\n".join(lines)
+
+
+def no_population(factor: GroupingFactor, groups: Groups) -> str | None:
+    """The mode of the groups: observed, or none."""
+    mode = groups.get(factor.name) if isinstance(groups, Mapping) else groups
+    if mode not in (None, OBSERVED):
+        raise ArgumentError(
+            f"without pooling there is no population of groups, so groups must be None or 'observed'; got {mode!r}"
+        )
+    return mode
+
+
+def separate_models(design: Design, factor: GroupingFactor, basis, rows=None) -> SeparateModels:
+    """Generalised linear models of every group, over all rows or those chosen."""
+    chosen = np.ones(design.n, dtype=bool) if rows is None else rows
+    X, _, _ = basis.rows(design.X[chosen], np.zeros((int(chosen.sum()), 0)), np.zeros(int(chosen.sum())))
+    responses = exponential_rows(design).subset(chosen)
+    return fit_separately(responses, X, design.offset[chosen], factor.codes[chosen], factor.J)
+
+
+def predict_models(solution: SeparateModels, basis, X: Array, codes) -> Array:
+    """Linear predictors, offset aside, by the group's own model; NaN where the group has none or is unknown."""
+    _, matrix = basis.to_coefficients
+    coefficients = solution.coefficients @ matrix.T  # (J, p)
+    coefficients[solution.aliased.all(axis=1) | ~solution.converged] = np.nan
+    known = np.vstack([coefficients, np.full(X.shape[1], np.nan)])
+    return np.einsum("np,np->n", X, known[codes])
