@@ -30,6 +30,7 @@ _HOME = {
     "PoolwiseError": "errors",
     "PoolwiseWarning": "errors",
     "ConvergenceWarning": "errors",
+    "OtherFormWarning": "errors",
     "PartialRunWarning": "errors",
     "UncentredSlopeWarning": "errors",
 }
@@ -42,6 +43,7 @@ __all__ = [
     "FrequentistFit",
     "Model",
     "NoPoolingFit",
+    "OtherFormWarning",
     "PartialRunWarning",
     "PoolingStudy",
     "PoolwiseError",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from poolwise.data.examples import datasets, load_dataset
     from poolwise.errors import (
         ConvergenceWarning,
+        OtherFormWarning,
         PartialRunWarning,
         PoolwiseError,
         PoolwiseWarning,
