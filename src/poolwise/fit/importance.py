@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
@@ -24,6 +23,9 @@ DEGREES = 8.0
 NEAR, FAR = (1.0, 2.0, 3.0), (5.0, 8.0, 12.0, 20.0)
 # How far the scales may leave those of the Laplace approximation.
 LEAST, LARGEST = 0.5, 6.0
+# An axis bends: by this many sds out, the other coordinates have moved as far as they ever do. As a group sd goes to zero
+# its variance goes elsewhere, and there is no more of it to go.
+BEND = 3.0
 # Steps of the differences: first blind, then in sds.
 BLIND_STEP, STEP = 1e-3, 0.1
 
@@ -32,14 +34,17 @@ Gradient = Callable[[Array], tuple[float, Array]]
 
 @dataclass(frozen=True)
 class SplitT:
-    """A multivariate t, each of its axes with a scale on either side.
+    """Independent t's along bent axes through the mode, each axis with a scale on either side.
+
+    Coordinate i is mode_i + L_ii e_i + sum over k < i of L_ik BEND tanh(e_k / BEND), a map with a constant Jacobian.
+    Independent, so that a point far out on one axis leaves the others as narrow as they are.
 
     Parameters
     ----------
     mode : ndarray (d,)
         Its centre.
     L : ndarray (d, d)
-        Lower triangular; its columns are the axes.
+        Lower triangular; its columns are the axes where they pass the mode.
     scales : ndarray (2, d)
         Of the negative and of the positive side of each axis.
     """
@@ -51,20 +56,31 @@ class SplitT:
     def draw(self, size: int, rng: np.random.Generator) -> Array:
         """Independent draws (size, d)."""
         d = len(self.mode)
-        spread = np.sqrt(DEGREES / rng.chisquare(DEGREES, size))
-        lengths = np.abs(rng.standard_normal((size, d))) * spread[:, None]
+        lengths = np.abs(rng.standard_t(DEGREES, (size, d)))
         # A side is chosen as often as its scale is large: the density is then continuous.
         positive = rng.random((size, d)) < self.scales[1] / self.scales.sum(axis=0)
-        return self.mode + np.where(positive, lengths * self.scales[1], -lengths * self.scales[0]) @ self.L.T
+        return self.at(np.where(positive, lengths * self.scales[1], -lengths * self.scales[0]))
+
+    def at(self, along: Array) -> Array:
+        """Points (n, d) from places along the axes (n, d)."""
+        return self.mode + along * np.diag(self.L) + BEND * np.tanh(along / BEND) @ np.tril(self.L, -1).T
+
+    def along(self, x: Array) -> Array:
+        """Places along the axes (n, d) from points (n, d)."""
+        along = np.zeros_like(x)
+        for k in range(x.shape[1]):
+            moved = BEND * np.tanh(along[:, :k] / BEND) @ self.L[k, :k]
+            along[:, k] = (x[:, k] - self.mode[k] - moved) / self.L[k, k]
+        return along
 
     def log_density(self, x: Array) -> Array:
         """Log density (n,) at x (n, d)."""
         d = len(self.mode)
-        along = scipy.linalg.solve_triangular(self.L, (x - self.mode).T, lower=True).T
-        square = (np.where(along > 0, along / self.scales[1], along / self.scales[0]) ** 2).sum(axis=1)
-        constant = gammaln((DEGREES + d) / 2) - gammaln(DEGREES / 2) - d / 2 * math.log(DEGREES * math.pi)
+        along = self.along(x)
+        squares = np.where(along > 0, along / self.scales[1], along / self.scales[0]) ** 2
+        constant = d * (gammaln((DEGREES + 1) / 2) - gammaln(DEGREES / 2) - 0.5 * math.log(DEGREES * math.pi))
         constant -= np.log(np.diag(self.L)).sum() + np.log(self.scales.mean(axis=0)).sum()
-        return constant - (DEGREES + d) / 2 * np.log1p(square / DEGREES)
+        return constant - (DEGREES + 1) / 2 * np.log1p(squares / DEGREES).sum(axis=1)
 
 
 def split_t(with_gradient: Gradient, log_density: Callable[[Array], float], start: Array) -> SplitT | None:
@@ -103,18 +119,21 @@ def split_t(with_gradient: Gradient, log_density: Callable[[Array], float], star
     if not values.min() > 1e-6:
         return None
     L = np.linalg.cholesky((vectors / values) @ vectors.T * np.outer(scale, scale))
-    top, scales = log_density(mode), np.ones((2, len(mode)))
+    proposal = SplitT(mode, L, np.ones((2, len(mode))))
+    top = log_density(mode)
     for axis in range(len(mode)):
         for side, sign in enumerate((-1.0, 1.0)):
             widths = []
             for far in (*NEAR, *FAR):
-                drop = top - log_density(mode + sign * far * L[:, axis])
+                away = np.zeros((1, len(mode)))
+                away[0, axis] = sign * far
+                drop = top - log_density(proposal.at(away)[0])
                 if drop > 0 and math.isfinite(drop):
-                    power = 2 * drop / (DEGREES + len(mode))
+                    power = 2 * drop / (DEGREES + 1)
                     square = 2 * drop if far in NEAR else DEGREES * math.expm1(min(power, 500.0))
                     widths.append(far / math.sqrt(square))
-            scales[side, axis] = np.clip(max(widths, default=LARGEST), LEAST, LARGEST)
-    return SplitT(mode, L, scales)
+            proposal.scales[side, axis] = np.clip(max(widths, default=LARGEST), LEAST, LARGEST)
+    return proposal
 
 
 def _negative_hessian(with_gradient: Gradient, at: Array, steps: Array) -> Array:
