@@ -65,7 +65,7 @@ class Marginal:
 
 
 def crossed_marginal(stats: CrossedProducts, prior: NormalPrior, T: Array, s: float) -> Marginal:
-    """log p(y | T, s), the effects of all factors and the common effects integrated out.
+    """Log p(y | T, s), the effects of all factors and the common effects integrated out.
 
     Parameters
     ----------

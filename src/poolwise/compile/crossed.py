@@ -18,6 +18,11 @@ from poolwise.algebra.group_factor import build_factor, pull_factor
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.priors.density import LAPLACE, NORMAL, STUDENT, prior_logpdf
 
+# Logs of ratios beyond this are no variances but a search that went astray.
+FARTHEST = 50.0
+# Stand-ins have this share of the precision of what they touch: the ratio of the priors stays bounded where it counts.
+PRECISION = 0.25
+
 
 @dataclass(frozen=True)
 class CrossedPosterior:
@@ -82,10 +87,12 @@ class CrossedPosterior:
 
     def log_density(self, x: Array) -> tuple[float, "Covariances", Marginal]:
         """Log density over x given y, up to p(y), and what it was made of; NaN where the algebra breaks down."""
-        at = self.covariances(x)
+        near = np.clip(x, -FARTHEST, FARTHEST)
+        at = self.covariances(near)
         there = crossed_marginal(self.stats, self.normal, at.T, at.s)
         # The likelihood is of y in its own units: each counted row brings -log(y_scale).
-        return at.log_prior + there.value - self.stats.n * math.log(self.basis.y_scale), at, there
+        value = at.log_prior + there.value - self.stats.n * math.log(self.basis.y_scale)
+        return value if np.array_equal(near, x) else math.nan, at, there
 
     def with_gradient(self, x: Array) -> tuple[float, Array]:
         """Log density over x and its gradient."""
@@ -140,8 +147,8 @@ class Covariances:
 def normal_prior(coefficient_priors: Array, basis: Basis, around: Array) -> NormalPrior:
     """The priors of the common effects as one normal density over the algebra's b.
 
-    Normal and flat priors are exact. A Student t or Laplace density is replaced by the normal density about the same
-    place that touches it at ``around``; anything else by a flat one.
+    Normal and flat priors are exact. A Student t or Laplace density is replaced by a normal one about the same place,
+    twice as wide as that which touches it at ``around``; anything else by a flat one.
 
     Parameters
     ----------
@@ -165,9 +172,9 @@ def normal_prior(coefficient_priors: Array, basis: Basis, around: Array) -> Norm
         if kind == NORMAL:
             precision[k] = scale**-2
         elif kind == STUDENT:
-            precision[k] = (shape + 1) / (shape * scale**2 + (value - place) ** 2)
+            precision[k] = PRECISION * (shape + 1) / (shape * scale**2 + (value - place) ** 2)
         else:
-            precision[k] = 1 / (scale * max(abs(value - place), scale))
+            precision[k] = PRECISION / (scale * max(abs(value - place), scale))
         constant += 0.5 * math.log(precision[k] / (2 * math.pi))
     offset, matrix = basis.to_centred
     away = mean - offset

@@ -33,7 +33,7 @@ from poolwise.spec.design import Design
 # Above this Pareto k importance weights are unreliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)).
 K_LIMIT = 0.7
 # Proposals of the first wave and of each that follows, and the most there are, as shares of the draws.
-FIRST, NEXT, MOST = 1.25, 0.5, 4.0
+FIRST, NEXT, MOST = 1.25, 0.5, 6.0
 # Proposals that a tail is fitted to, at least.
 LEAST_PROPOSALS = 400
 # Share of draws that may repeat another.
@@ -70,7 +70,7 @@ class CrossedDraws:
     effects : list of ndarray (chains * draws, J_f, q_f)
         Of each factor, units of the data.
     stats : Dataset
-        ``diverging``, all False; ``log_weight``, log of the importance weight, 0 on average; ``proposal``, which one
+        ``diverging``, all False; ``log_weight``, log of the importance weight over the average one; ``proposal``, which one
         the draw is: repeated draws share it. Its attribute ``pareto_k`` says how far the weights can be trusted.
     said : str
         How it went, in words.
@@ -133,7 +133,9 @@ class CrossedSampler:
         wanted = settings.chains * settings.draws
         with threadpool_limits(1):
             # One BLAS thread: the draws themselves are spread over threads.
-            proposal = split_t(self.model.with_gradient, lambda x: self.model.log_density(x)[0], np.zeros(self.model.size))
+            proposal = split_t(
+                self.model.with_gradient, lambda x: self.model.log_density(x)[0], np.zeros(self.model.size)
+            )
             if proposal is None:
                 return None, np.inf
             rng = np.random.default_rng(settings.seed)

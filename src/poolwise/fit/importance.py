@@ -13,8 +13,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
-from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.crossed import Integers
+from poolwise.algebra.crossproducts import Array
 
 # Degrees of freedom of the proposal: its tails are longer than those of any log sd under a proper prior.
 DEGREES = 8.0
@@ -26,6 +26,8 @@ LEAST, LARGEST = 0.5, 6.0
 # An axis bends: by this many sds out, the other coordinates have moved as far as they ever do. As a group sd goes to zero
 # its variance goes elsewhere, and there is no more of it to go.
 BEND = 3.0
+# A mode this far from the start is none.
+FARTHEST = 40.0
 # Steps of the differences: first blind, then in sds.
 BLIND_STEP, STEP = 1e-3, 0.1
 
@@ -109,7 +111,9 @@ def split_t(with_gradient: Gradient, log_density: Callable[[Array], float], star
             return 1e300, np.zeros_like(z)
         return -value, -gradient * scale
 
-    found = minimize(negative, np.zeros(len(start)), jac=True, method="BFGS", options={"gtol": 1e-3, "maxiter": 200})
+    bounds = [(-FARTHEST / one, FARTHEST / one) for one in scale]
+    options = {"gtol": 1e-3, "ftol": 1e-14, "maxiter": 200}
+    found = minimize(negative, np.zeros(len(start)), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     mode = start + scale * found.x
     curvature = _negative_hessian(with_gradient, mode, STEP * np.minimum(scale, 1.0))
     if not np.all(np.isfinite(curvature)):

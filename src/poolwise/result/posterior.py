@@ -170,9 +170,7 @@ def crossed_tree(design: Design, drawn: CrossedDraws, settings: Sampling) -> xr.
         effects[factor.name] = by_chain(effect)
         at = own.stop
     sigma = {names.SIGMA: by_chain(drawn.parameters.sigma)}
-    posterior = posterior_dataset(
-        design, by_chain(drawn.parameters.coefficients), sds, correlations, sigma, effects
-    )
+    posterior = posterior_dataset(design, by_chain(drawn.parameters.coefficients), sds, correlations, sigma, effects)
     return data_tree(design, posterior, drawn.stats)
 
 
