@@ -70,8 +70,8 @@ class CrossedDraws:
     effects : list of ndarray (chains * draws, J_f, q_f)
         Of each factor, units of the data.
     stats : Dataset
-        ``diverging``, all False; ``log_weight``, log of the importance weight over the average one; ``proposal``, which one
-        the draw is: repeated draws share it. Its attribute ``pareto_k`` says how far the weights can be trusted.
+        ``diverging``, all False; ``log_weight``, log of the importance weight over the average one; ``proposal``, which
+        one the draw is: repeated draws share it. Its attribute ``pareto_k`` says how far the weights can be trusted.
     said : str
         How it went, in words.
     """
@@ -158,14 +158,14 @@ class CrossedSampler:
     def _wave(self, proposal: SplitT, size: int, settings: Sampling, rng: np.random.Generator, advance) -> "_Proposed":
         """Proposals with common effects and effects drawn exactly, each from its own seed: threads change nothing."""
         model, stats = self.model, self.model.stats
-        x, seeds = proposal.draw(size, rng), rng.bit_generator.seed_seq.spawn(size)
+        x, streams = proposal.draw(size, rng), rng.spawn(size)
         exact = exact_normal(model.coefficient_priors)
         log_target, b = np.full(size, -np.inf), np.zeros((size, stats.p))
         T, s = np.zeros((size, model.structure.q, model.structure.q)), np.ones(size)
         effects = [np.zeros((size, factor.J, factor.q)) for factor in stats.factors]
 
         def one(d: int) -> None:
-            own = np.random.default_rng(seeds[d])
+            own = streams[d]
             value, at, there = model.log_density(x[d])
             if np.isfinite(value):
                 z = scipy.linalg.solve_triangular(there.L, own.standard_normal(stats.p), lower=True, trans="T")

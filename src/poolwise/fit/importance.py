@@ -1,8 +1,8 @@
 """Importance sampling of a posterior of few parameters: a split t at the mode, smoothed weights, resampling.
 
-Geweke (1989), Econometrica 57(6), section 4, for a t with two scales on each axis; Vehtari, Simpson, Gelman, Yao & Gabry
-(2024), JMLR 25(72), for Pareto-smoothed weights and the limit of their k; Kitagawa (1996), J. Comput. Graph. Stat. 5(1),
-for systematic resampling.
+Geweke (1989), Econometrica 57(6), section 4, for a t with two scales on each axis; Vehtari, Simpson, Gelman, Yao &
+Gabry (2024), JMLR 25(72), for Pareto-smoothed weights and the limit of their k; Kitagawa (1996), J. Comput. Graph.
+Stat. 5(1), for systematic resampling.
 """
 
 import math
@@ -18,13 +18,13 @@ from poolwise.algebra.crossproducts import Array
 
 # Degrees of freedom of the proposal: its tails are longer than those of any log sd under a proper prior.
 DEGREES = 8.0
-# Where the two scales of an axis are measured, in sds of the Laplace approximation: near the mode the t shall be as wide
-# as the density, far out as high. A group sd that may be zero has an exponential tail in its log, seen only there.
+# Where the two scales of an axis are measured, in sds of the Laplace approximation: near the mode the t shall be as
+# wide as the density, far out as high. A group sd that may be zero has an exponential tail in its log, seen only there.
 NEAR, FAR = (1.0, 2.0, 3.0), (5.0, 8.0, 12.0, 20.0)
 # How far the scales may leave those of the Laplace approximation.
 LEAST, LARGEST = 0.5, 6.0
-# An axis bends: by this many sds out, the other coordinates have moved as far as they ever do. As a group sd goes to zero
-# its variance goes elsewhere, and there is no more of it to go.
+# An axis bends: by this many sds out, the other coordinates have moved as far as they ever do. As a group sd goes to
+# zero its variance goes elsewhere, and there is no more of it to go.
 BEND = 3.0
 # A mode this far from the start is none.
 FARTHEST = 40.0
