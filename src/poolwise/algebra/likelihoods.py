@@ -126,11 +126,6 @@ def digamma(x):
 
 
 @numba.njit(cache=True, nogil=True)
-def _softplus(x):
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
-
-
-@numba.njit(cache=True, nogil=True)
 def _log_normal_cdf(x):
     """Log Phi(x) and phi(x) / Phi(x), by the asymptotic series far out on the left."""
     if x > -30.0:
@@ -159,27 +154,41 @@ def _log_probability(link, eta):
 
 @numba.njit(cache=True, nogil=True)
 def _cdf(link, x):
-    """F(x), f(x) and f'(x) of the standard distribution of a link."""
+    """F(x) and f(x) of the standard distribution of a link."""
     if link == LOGIT:
-        p = 1.0 / (1.0 + math.exp(-x)) if x > 0 else math.exp(x) / (1.0 + math.exp(x))
-        density = p * (1.0 - p)
-        return p, density, density * (1.0 - 2.0 * p)
+        small = math.exp(-abs(x))
+        p = (1.0 if x > 0 else small) / (1.0 + small)
+        return p, small / ((1.0 + small) * (1.0 + small))
     if link == PROBIT:
-        density = math.exp(-0.5 * x * x - _LOG_SQRT_2PI)
-        return 0.5 * math.erfc(-x / math.sqrt(2.0)), density, -x * density
+        return 0.5 * math.erfc(-x / math.sqrt(2.0)), math.exp(-0.5 * x * x - _LOG_SQRT_2PI)
     rate = math.exp(min(x, 50.0))
-    density = rate * math.exp(-rate)
-    return -math.expm1(-rate), density, density * (1.0 - rate)
+    return -math.expm1(-rate), rate * math.exp(-rate)
 
 
 @numba.njit(cache=True, nogil=True)
-def _between(link, low, high):
-    """F(high) - F(low) from the tail where the difference keeps its digits."""
-    if low > 0.0 and link != CLOGLOG:
-        return _cdf(link, -low)[0] - _cdf(link, -high)[0]
-    if low > 0.0:
-        return math.exp(-math.exp(min(low, 50.0))) - math.exp(-math.exp(min(high, 50.0)))
-    return _cdf(link, high)[0] - _cdf(link, low)[0]
+def _between(link, has_low, low, has_high, high):
+    """F(high) - F(low), from the tail where the difference keeps its digits, and the densities at both ends."""
+    density_low, density_high = 0.0, 0.0
+    if link == CLOGLOG:
+        # The upper tail is exp(-exp(x)), the lower 1 - exp(-exp(x)).
+        rate_low = math.exp(min(low, 50.0)) if has_low else 0.0
+        rate_high = math.exp(min(high, 50.0)) if has_high else math.inf
+        if has_low:
+            density_low = rate_low * math.exp(-rate_low)
+        if has_high:
+            density_high = rate_high * math.exp(-rate_high)
+        chance = math.exp(-rate_low) * -math.expm1(rate_low - rate_high)
+        return chance, density_low, density_high
+    below, above = 0.0, 1.0
+    # Both links are symmetric: F(high) - F(low) = F(-low) - F(-high).
+    flip = has_low and low > 0.0
+    if has_low:
+        below, density_low = _cdf(link, -low if flip else low)
+    if has_high:
+        above, density_high = _cdf(link, -high if flip else high)
+    if flip:
+        return below - (above if has_high else 0.0), density_low, density_high
+    return above - below, density_low, density_high
 
 
 @numba.njit(cache=True, nogil=True)
@@ -230,10 +239,13 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight, informed):
     if code == NEGATIVE_BINOMIAL:
         shape = own[0]
         log_shape = math.log(shape)
-        together = _softplus(eta - log_shape) + log_shape  # log(mean + shape)
-        share = math.exp(eta - together)  # mean / (mean + shape)
-        own_bar[0] += weight * (log_shape - together + 1.0 - (y + shape) * math.exp(-together))
-        return shape * (log_shape - together) + y * (eta - together), y - (y + shape) * share, shape * share
+        ahead = eta - log_shape
+        small = math.exp(-abs(ahead))
+        share = (1.0 if ahead > 0 else small) / (1.0 + small)  # mean / (mean + shape)
+        rest = (small if ahead > 0 else 1.0) / (1.0 + small)
+        log_rest = -max(ahead, 0.0) - math.log1p(small)
+        own_bar[0] += weight * (log_rest + 1.0 - (y + shape) * rest / shape)
+        return (shape + y) * log_rest + y * ahead, y - (y + shape) * share, shape * share
     if code == GAMMA:
         shape, logs = own[0], trials - eta
         ratio = math.exp(logs)
@@ -282,17 +294,9 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight, informed):
         return -0.5 * z * z, z / own[0], 1.0 / (own[0] * own[0])
     # Cumulative: P(level k) = F(threshold_k - eta) - F(threshold_(k-1) - eta).
     k, last = int(y), len(own) - 1
-    low = own[k - 1] - eta if k > 0 else -math.inf
-    high = own[k] - eta if k < last else math.inf
-    if k == 0:
-        chance = _cdf(link, high)[0]
-    elif k == last:
-        chance = 1.0 - _cdf(link, low)[0] if low < 0 else _between(link, low, 60.0)
-    else:
-        chance = _between(link, low, high)
+    chance, density_low, density_high = _between(link, k > 0, own[k - 1] - eta, k < last, own[k] - eta)
     chance = max(chance, 1e-300)
-    slope_low = _cdf(link, low)[1] / chance if k > 0 else 0.0
-    slope_high = _cdf(link, high)[1] / chance if k < last else 0.0
+    slope_low, slope_high = density_low / chance, density_high / chance
     if k > 0:
         own_bar[k - 1] -= weight * slope_low
     if k < last:
@@ -301,7 +305,7 @@ def row_density(code, link, y, trials, eta, own, own_bar, weight, informed):
     before, density_before = 0.0, 0.0
     for level in range(last + 1 if informed else 0):
         if level < last:
-            here, density, _ = _cdf(link, own[level] - eta)
+            here, density = _cdf(link, own[level] - eta)
         else:
             here, density = 1.0, 0.0
         information += (density - density_before) ** 2 / max(here - before, 1e-12)
