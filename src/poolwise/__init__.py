@@ -32,6 +32,7 @@ _HOME = {
     "PoolwiseError": "errors",
     "PoolwiseWarning": "errors",
     "ConvergenceWarning": "errors",
+    "OtherFormWarning": "errors",
     "PartialRunWarning": "errors",
     "UncentredSlopeWarning": "errors",
 }
@@ -46,6 +47,7 @@ __all__ = [
     "Model",
     "NoPoolingFit",
     "NoPoolingGLM",
+    "OtherFormWarning",
     "PartialRunWarning",
     "PoolingStudy",
     "PoolwiseError",
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from poolwise.data.examples import datasets, load_dataset
     from poolwise.errors import (
         ConvergenceWarning,
+        OtherFormWarning,
         PartialRunWarning,
         PoolwiseError,
         PoolwiseWarning,
