@@ -36,6 +36,7 @@ _HOME = {
     "PoolwiseError": "errors",
     "PoolwiseWarning": "errors",
     "ConvergenceWarning": "errors",
+    "OtherFormWarning": "errors",
     "PartialRunWarning": "errors",
     "UncentredSlopeWarning": "errors",
 }
@@ -50,6 +51,7 @@ __all__ = [
     "Model",
     "NoPoolingFit",
     "NoPoolingGLM",
+    "OtherFormWarning",
     "PartialRunWarning",
     "PoolingStudy",
     "PoolwiseError",
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
     from poolwise.data.simulated import hospital_mortality
     from poolwise.errors import (
         ConvergenceWarning,
+        OtherFormWarning,
         PartialRunWarning,
         PoolwiseError,
         PoolwiseWarning,

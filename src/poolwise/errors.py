@@ -57,6 +57,10 @@ class UncentredSlopeWarning(PoolwiseWarning):
     """A varying slope on a predictor whose mean is far from zero."""
 
 
+class OtherFormWarning(PoolwiseWarning):
+    """The form that was asked for could not be trusted; another one sampled the model."""
+
+
 class PartialRunWarning(PoolwiseWarning):
     """A run that was interrupted; the draws made until then are returned."""
 

@@ -10,8 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from poolwise import names
-from poolwise.errors import ArgumentError, FitError, PartialRunWarning, UncentredSlopeWarning
+from poolwise.errors import ArgumentError, FitError, OtherFormWarning, PartialRunWarning, UncentredSlopeWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
+from poolwise.fit.crossed import K_LIMIT, CrossedDraws, CrossedSampler, is_large, serves_crossed
 from poolwise.fit.identified import refuse_exact, refuse_unidentified
 from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
@@ -23,7 +24,7 @@ from poolwise.result.crossed import CrossedFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.implications import PriorImplications, prior_implications
-from poolwise.result.posterior import collapsed_tree, data_tree, sample_stats_dataset, whitened_tree
+from poolwise.result.posterior import collapsed_tree, crossed_tree, data_tree, sample_stats_dataset, whitened_tree
 from poolwise.spec.crossed import crossed_sufficient
 from poolwise.spec.parameters import structure_note
 from poolwise.spec.specification import specify
@@ -312,10 +313,11 @@ class Model:
             The same seed gives the same draws; one is drawn and kept in ``fit.settings.seed`` by default.
         form : {"auto", "collapsed", "whitened", "generative", "centred"}, default "auto"
             Collapsed integrates the group-specific effects of a Gaussian model out and draws them exactly afterwards;
-            whitened samples them in the coordinates of the Laplace approximation; generative samples them as the
-            readable model (``model.pymc``) has them, standardised (non-centred); centred samples the effects as they
-            are. Auto takes the first that serves the model; the fit's ``form``
-            says which and why.
+            with several grouping factors its draws are independent, the variances drawn by importance. Whitened
+            samples the effects in the coordinates of the Laplace approximation; generative samples them as the
+            readable model (``model.pymc``) has them, standardised (non-centred); centred samples them as they are.
+            Auto takes the first that serves the model, but whitened where several factors have few effects; the fit's
+            ``form`` says which and why.
         progress : bool, default True
             Show progress.
         cores : int, optional
@@ -333,6 +335,9 @@ class Model:
             If R-hat, effective sample sizes or divergences are beyond their limits.
         PartialRunWarning
             If the run was interrupted: the draws made until then are returned.
+        OtherFormWarning
+            If the importance weights of several factors in collapsed form are not to be trusted: the whitened (or
+            generative) form samples the model instead.
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
         self._warn_if_uncentred(centred=self.specification.centred)
@@ -341,25 +346,37 @@ class Model:
         priors, why = self.specification.priors, ""
         if form == "auto":
             joint = any(prior.support == JOINT for prior in priors.values())
-            explicit = not self.design.collapses or len(self.design.factors) > 1 or (joint and not all_closed(priors))
+            several = len(self.design.factors) > 1
+            explicit = not self.design.collapses or several or (joint and not all_closed(priors))
             form = "whitened" if explicit else "collapsed"
             why = serves(self.design, priors) if explicit else ""
             form = "generative" if why else form
+            if several and not serves_crossed(self.design, priors):
+                # The effects of a large model cost too much sampled one by one, and so do those that are not whitened.
+                dear = is_large(self.design) or bool(why) or self._whitened.model.frozen
+                form = "collapsed" if dear else form
         if form == "collapsed" and not self.design.collapses:
             raise ArgumentError(
                 f"form='collapsed' is for Gaussian responses with an identity link, neither censored nor truncated; "
                 f"this is family {self.design.family}. Leave form out, or use 'whitened' or 'generative'"
             )
+        if form == "collapsed" and len(self.design.factors) > 1:
+            drawn, why = self._draw_crossed(settings)
+            if drawn is not None:
+                tree = crossed_tree(self.design, drawn, settings)
+                fit = BayesFit(self.design, tree, self.specification.resolved, settings, drawn.said)
+                return fit.warn_if_not_converged()
+            form = "generative" if serves(self.design, priors) else "whitened"
         if form == "whitened":
-            if why := serves(self.design, priors):
+            if unserved := serves(self.design, priors):
                 raise ArgumentError(
-                    f"form='whitened' cannot sample this model: {why}; leave form out, or use 'generative'"
+                    f"form='whitened' cannot sample this model: {unserved}; leave form out, or use 'generative'"
                 )
-            whitened = WhitenedSampler(self.design, priors, centred=self.specification.centred)
+            whitened = self._whitened
             x, stats = whitened.sample(settings)
             settings = _as_run(settings, stats)
             tree = whitened_tree(self.design, whitened.constrain(x, settings.cores), stats, settings)
-            said = whitened.said
+            said = f"{whitened.said}{why and f' ({why})'}"
         elif form in ("generative", "centred"):
             from poolwise.compile.generative import generative_model
             from poolwise.fit.generative import informative_factors, sample_generative
@@ -378,6 +395,30 @@ class Model:
             tree = collapsed_tree(self.design, parameters, sampler.effects(parameters, settings), stats, settings)
             said = f"collapsed form ({sampler.door} door), group-specific effects drawn exactly"
         return BayesFit(self.design, tree, self.specification.resolved, settings, said).warn_if_not_converged()
+
+    @cached_property
+    def _whitened(self) -> WhitenedSampler:
+        return WhitenedSampler(self.design, self.specification.priors, centred=self.specification.centred)
+
+    def _draw_crossed(self, settings: Sampling) -> tuple[CrossedDraws | None, str]:
+        """Draws of several factors in collapsed form; None, and why, where they are not to be trusted."""
+        if why := serves_crossed(self.design, self.specification.priors):
+            raise ArgumentError(
+                f"form='collapsed' cannot sample this model of several grouping factors: {why}; leave form out, or use "
+                "'whitened' or 'generative'"
+            )
+        rows = crossed_sufficient(self.design, centred=self.specification.centred)
+        drawn, k = CrossedSampler(self.design, rows, self.specification.priors).sample(settings)
+        if drawn is not None:
+            return drawn, ""
+        measured = f"Pareto k {k:.2f} is above {K_LIMIT}" if np.isfinite(k) else "their posterior has no clear mode"
+        warnings.warn(
+            f"the collapsed form draws the variances by importance, which this posterior does not allow: {measured}; "
+            "its effects are sampled by NUTS instead, which takes longer",
+            OtherFormWarning,
+            stacklevel=3,
+        )
+        return None, f"the collapsed form refused: {measured}"
 
     def _warn_if_uncentred(self, *, centred: bool) -> None:
         table = uncentred_slopes(self.design, centred=centred)

@@ -33,7 +33,7 @@ def test_nested_and_crossed_factors_compile():
     assert [factor.J for factor in nested.design.factors] == [10, 30]
     assert {"1|batch", "1|batch:cask", "1|batch:cask_sigma"} <= set(nested.pymc.named_vars)
     with pytest.raises(pw.PoolwiseError, match=r"serves one grouping factor, this model has 2 \(batch, batch:cask\)"):
-        nested.fit(form="collapsed", progress=False)
+        nested.sampler  # noqa: B018
 
 
 def test_prior_predictive_draws_the_response(bounce):

@@ -188,16 +188,35 @@ def crossed_effects(stats: CrossedProducts, b: Array, T: Array, s: Array, rng: n
     found = [np.empty((draws, factor.J, factor.q)) for factor in stats.factors]
     for d in range(draws):
         at = eliminate(stats, T[d] / np.sqrt(s[d]))
-        for out, effect in zip(found, _draw(stats, at, b[d], np.sqrt(s[d]), rng), strict=True):
-            out[d] = effect[:, :, 0]
+        for out, effect in zip(found, draw_effects(stats, at, b[d], np.sqrt(s[d]), rng), strict=True):
+            out[d] = effect
     return found
 
 
-def _draw(stats: CrossedProducts, at: Elimination, b: Array, sigma: float, rng: np.random.Generator) -> list[Array]:
+def draw_effects(
+    stats: CrossedProducts, at: Elimination, b: Array, sigma: float, rng: np.random.Generator
+) -> list[Array]:
+    """One exact draw of all effects, (J_f, q_f) a factor, from a factorisation at T / sigma.
+
+    Parameters
+    ----------
+    stats : CrossedProducts
+        Sufficient statistics.
+    at : Elimination
+        The factorisation.
+    b, sigma : ndarray (p,), float
+        Common effects and residual sd.
+    rng : Generator
+        Source of randomness.
+
+    Returns
+    -------
+    list of ndarray (J_f, q_f)
+    """
     contrast = np.concatenate([-b, [1.0]])
     # G = U'U: U^-1 (U^-T Lambda'Z'(y - X b) + sigma z) has the mean G^-1 Lambda'Z'(y - X b) and covariance s G^-1.
     V = at.solve((at.W @ contrast + sigma * rng.standard_normal(len(at.W)))[:, None])  # (Q, 1)
     half = at.half_sides @ contrast
     own = at.back_from((half + sigma * rng.standard_normal(half.shape))[:, :, None], V)
     others = mix_rows(V, stats, [at.Lambdas[f] for f in stats.others])
-    return by_factor(stats, at.Lambdas[stats.eliminated] @ own, others)
+    return [effect[:, :, 0] for effect in by_factor(stats, at.Lambdas[stats.eliminated] @ own, others)]

@@ -22,6 +22,7 @@ from scipy.linalg import lapack
 
 from poolwise.algebra.crossed import CrossedProducts
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.lapack import cholesky_in_place
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,8 @@ def eliminate(stats: CrossedProducts, Lambda: Array) -> Elimination:
     right = mix_rows(sides_others, stats, others, transposed=True) - half_matrix.T @ flat
     U, W, logdet = S.T, right, 2 * float(np.log(np.einsum("jkk->jk", L)).sum())
     if columns.Q:
-        # The lower triangle of S in C order is the upper one of S' in Fortran order: LAPACK works in place.
-        U, failed = lapack.dpotrf(S.T, lower=0, clean=0, overwrite_a=1)
-        if failed:
+        # The lower triangle of S in C order is the upper one of S' in Fortran order.
+        if not cholesky_in_place(S):
             logdet = np.nan
         else:
             W = lapack.dtrtrs(U, right, lower=0, trans=1)[0]

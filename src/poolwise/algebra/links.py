@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.special
-import scipy.stats
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -13,7 +12,7 @@ LINK: Mapping[str, Callable[[Array], Array]] = {
     "identity": lambda mu: mu,
     "log": np.log,
     "logit": scipy.special.logit,
-    "probit": scipy.stats.norm.ppf,
+    "probit": scipy.special.ndtri,
     "cloglog": lambda mu: np.log(-np.log1p(-mu)),
     "inverse": lambda mu: 1 / mu,
     "inverse_squared": lambda mu: 1 / mu**2,

@@ -123,7 +123,7 @@ class CollapsedSampler:
     def pack(self, model: Collapsed) -> Array:
         """The numbers of the direct door."""
         coefficients, sds, sigma = self._priors
-        return pack(model, _codes(coefficients), _codes(sds), _codes([sigma])[0])
+        return pack(model, prior_codes(coefficients), prior_codes(sds), prior_codes([sigma])[0])
 
     def sample(self, settings: Sampling, stats: CrossProducts | None = None) -> tuple[Draws, xr.Dataset]:
         """Draws of the parameters (chains * draws, ...) and nutpie's sample statistics.
@@ -165,7 +165,7 @@ class CollapsedSampler:
         return effects
 
 
-def _codes(priors: Sequence[Prior]) -> Array:
+def prior_codes(priors: Sequence[Prior]) -> Array:
     """Rows (kind, p1, p2, p3) of priors of the closed set."""
     rows = [prior_code(prior.distribution, prior.params) for prior in priors]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)

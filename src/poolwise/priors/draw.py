@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import scipy.stats
 
 from poolwise.errors import PriorError
 from poolwise.priors.distributions import IMPROPER
@@ -49,7 +48,9 @@ def draw_prior(prior: Prior, size: int, rng: np.random.Generator) -> Array:
         case "Logistic":
             return rng.logistic(p["mu"], p["s"], size)
         case "SkewNormal":
-            return scipy.stats.skewnorm.rvs(p["alpha"], p["mu"], p["sigma"], size, random_state=rng)
+            from scipy.stats import skewnorm  # slow to import, and needed here alone
+
+            return skewnorm.rvs(p["alpha"], p["mu"], p["sigma"], size, random_state=rng)
         case "Gumbel":
             return rng.gumbel(p["mu"], p["beta"], size)
         case "HalfNormal":

@@ -26,6 +26,8 @@ class Convergence:
         Divergent transitions after warm-up.
     chains, draws : int
         Size of the run.
+    pareto_k : float, optional
+        Of the importance weights of independent draws, which NUTS does not make: there are no chains to disagree.
 
     References
     ----------
@@ -36,6 +38,7 @@ class Convergence:
     divergences: int
     chains: int
     draws: int
+    pareto_k: float | None = None
 
     @property
     def rhat(self) -> float:
@@ -56,7 +59,7 @@ class Convergence:
                 f"{self.divergences} of {self.chains * self.draws} draws diverged: the posterior has a region the "
                 "sampler cannot follow; raise target_accept to 0.99, or look at the priors of the group sds"
             )
-        if self.chains > 1 and not self.rhat <= RHAT_LIMIT:
+        if self.pareto_k is None and self.chains > 1 and not self.rhat <= RHAT_LIMIT:
             worst = self.table["rhat"].idxmax() if self.table["rhat"].notna().any() else self.table.index[0]
             found.append(
                 f"R-hat reaches {self.rhat:.3f} ({worst}), above {RHAT_LIMIT}: the chains disagree; "
@@ -71,6 +74,9 @@ class Convergence:
         return found
 
     def __str__(self) -> str:
+        if self.pareto_k is not None:
+            line = f"independent draws, Pareto k {self.pareto_k:.2f}, effective draws {self.ess:.0f}"
+            return "\n".join([line, *(f"  ! {problem}" for problem in self.problems)])
         line = f"R-hat at most {self.rhat:.3f}, effective draws at least {self.ess:.0f}, {self.divergences} divergences"
         return "\n".join([line, *(f"  ! {problem}" for problem in self.problems)])
 
@@ -91,7 +97,11 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
     -------
     Convergence
     """
-    rows = {}
+    rows, independent = {}, None
+    if sample_stats is not None and "proposal" in sample_stats:
+        # Resampled draws are independent but for those that repeat a proposal.
+        copies = np.unique(sample_stats["proposal"].to_numpy(), return_counts=True)[1].astype(float)
+        independent = copies.sum() ** 2 / (copies**2).sum()
     for name, variable in posterior.data_vars.items():
         if group_dims & set(variable.dims):
             continue
@@ -105,9 +115,10 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
             label = str(name) if flat.shape[2] == 1 else f"{name}[{index}]"
             rows[label] = (
                 diagnostics.rhat(one) if one.shape[0] > 1 else np.nan,
-                diagnostics.ess_bulk(one),
-                diagnostics.ess_tail(one),
+                diagnostics.ess_bulk(one) if independent is None else independent,
+                diagnostics.ess_tail(one) if independent is None else independent,
             )
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["rhat", "ess_bulk", "ess_tail"])
     diverging = 0 if sample_stats is None else int(sample_stats["diverging"].sum())
-    return Convergence(table, diverging, posterior.sizes[names.CHAIN], posterior.sizes[names.DRAW])
+    k = None if independent is None or sample_stats is None else float(sample_stats.attrs["pareto_k"])
+    return Convergence(table, diverging, posterior.sizes[names.CHAIN], posterior.sizes[names.DRAW], k)

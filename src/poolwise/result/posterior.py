@@ -10,6 +10,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import sds_and_correlations
 from poolwise.compile.collapsed import Draws
 from poolwise.fit.bayes import Sampling
+from poolwise.fit.crossed import CrossedDraws
 from poolwise.fit.whitened import WhitenedDraws
 from poolwise.spec.design import Design
 
@@ -152,6 +153,25 @@ def collapsed_tree(design: Design, draws: Draws, effects: Array, stats: xr.Datas
     own = {names.SIGMA: by_chain(draws.sigma)}
     posterior = posterior_dataset(design, by_chain(draws.coefficients), sds, correlations, own, by_factor)
     return data_tree(design, posterior, sample_stats_dataset(stats))
+
+
+def crossed_tree(design: Design, drawn: CrossedDraws, settings: Sampling) -> xr.DataTree:
+    """The tree of a collapsed fit of several grouping factors."""
+    shape, at = (settings.chains, settings.draws), 0
+
+    def by_chain(value: Array) -> Array:
+        return value.reshape(*shape, *value.shape[1:])
+
+    sds, correlations, effects = {}, {}, {}
+    for factor, effect in zip(design.factors, drawn.effects, strict=True):
+        own = slice(at, at + len(factor.effects))
+        sd, correlation = sds_and_correlations(drawn.parameters.group_factor[:, own, own])
+        sds[factor.name], correlations[factor.name] = by_chain(sd), by_chain(correlation)
+        effects[factor.name] = by_chain(effect)
+        at = own.stop
+    sigma = {names.SIGMA: by_chain(drawn.parameters.sigma)}
+    posterior = posterior_dataset(design, by_chain(drawn.parameters.coefficients), sds, correlations, sigma, effects)
+    return data_tree(design, posterior, drawn.stats)
 
 
 def whitened_tree(design: Design, draws: WhitenedDraws, stats: xr.Dataset, settings: Sampling) -> xr.DataTree:

@@ -35,13 +35,16 @@ class CrossedSufficient:
     structure: BlockStructure
 
 
-def crossed_sufficient(design: Design) -> CrossedSufficient:
+def crossed_sufficient(design: Design, *, centred: bool = True) -> CrossedSufficient:
     """Collapse a design with grouping factors that are crossed, nested or anything between.
 
     Parameters
     ----------
     design : Design
         With at least one grouping factor.
+    centred : bool, default True
+        Whether the group-specific columns are centred where a correlated block has an intercept; the map back to the
+        units of the data accounts for it.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def crossed_sufficient(design: Design) -> CrossedSufficient:
     structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
     Z = np.column_stack([factor.Z for factor in design.factors])
     y = design.y - design.offset
-    basis = make_basis(design.X, Z, y, design.intercept, centring(Z, structure))
+    basis = make_basis(design.X, Z, y, design.intercept, centring(Z, structure) if centred else None)
     X, Z, y = basis.rows(design.X, Z, y)
     stats = crossed_products(
         X,
