@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from poolwise.algebra.crossproducts import Array
-from poolwise.errors import ConvergenceWarning, FitError, UncentredSlopeWarning
+from poolwise.errors import ConvergenceWarning, FitError, OtherFormWarning, UncentredSlopeWarning
 from poolwise.model import Model
 from poolwise.validate.simulate import Parameters, posterior_parameters
 
@@ -77,6 +77,8 @@ class Runs:
             # One short chain is not judged by what several long ones have to reach; effective sizes are kept.
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.simplefilter("ignore", UncentredSlopeWarning)
+            # Each fit says its form, and the result counts them.
+            warnings.simplefilter("ignore", OtherFormWarning)
             try:
                 fit = again.fit(self.draws, self.tune, 1, seed, self.form, progress=False, cores=1)
             except FitError:
