@@ -129,7 +129,7 @@ def _targets(starts, rows):
 
 @numba.njit(cache=True, nogil=True)
 def _subtract(target, source, value):
-    """target -= value source, as a function of two arrays, which the compiler then takes several entries at a time."""
+    """Take value times source from target; a function of two arrays, so that several entries go at a time."""
     for m in range(len(source)):
         target[m] -= value * source[m]
 
