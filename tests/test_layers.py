@@ -13,6 +13,7 @@ LAYERS = [
     "plot",
     "compare",
     "check",
+    "validate",
     "model",
     "result",
     "fit",

@@ -28,7 +28,11 @@ _HOME = {
     "load_preset": "priors.presets",
     "load_dataset": "data.examples",
     "datasets": "data.examples",
+    "hospital_mortality": "data.simulated",
     "load_fit": "result.store",
+    "StandardisedRates": "result.standardise",
+    "standardised_rates": "result.standardise",
+    "rank_groups": "result.standardise",
     "PoolwiseError": "errors",
     "PoolwiseWarning": "errors",
     "ConvergenceWarning": "errors",
@@ -36,7 +40,7 @@ _HOME = {
     "PartialRunWarning": "errors",
     "UncentredSlopeWarning": "errors",
 }
-_MODULES = {"checks": "check.public", "plots": "plot.public"}
+_MODULES = {"checks": "check.public", "plots": "plot.public", "validate": "validate"}
 
 __all__ = [
     "BayesFit",
@@ -56,25 +60,32 @@ __all__ = [
     "PriorComparison",
     "PriorImplications",
     "PriorPreset",
+    "StandardisedRates",
     "UncentredSlopeWarning",
     "__version__",
     "checks",
     "compare_pooling",
     "compare_priors",
     "datasets",
+    "hospital_mortality",
     "load_dataset",
     "load_fit",
     "load_preset",
     "plots",
     "presets",
+    "rank_groups",
+    "standardised_rates",
+    "validate",
 ]
 
 if TYPE_CHECKING:
+    from poolwise import validate
     from poolwise.check import public as checks
     from poolwise.check.finding import Finding
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
     from poolwise.compare.priors import PriorComparison, compare_priors
     from poolwise.data.examples import datasets, load_dataset
+    from poolwise.data.simulated import hospital_mortality
     from poolwise.errors import (
         ConvergenceWarning,
         OtherFormWarning,
@@ -93,6 +104,7 @@ if TYPE_CHECKING:
     from poolwise.result.implications import PriorImplications
     from poolwise.result.no_pooling import NoPoolingFit
     from poolwise.result.no_pooling_glm import NoPoolingGLM
+    from poolwise.result.standardise import StandardisedRates, rank_groups, standardised_rates
     from poolwise.result.store import load_fit
 
 

@@ -119,6 +119,33 @@ class Model:
             other.__dict__["sufficient"] = self.sufficient
         return other
 
+    def with_response(self, y) -> "Model":
+        """The same model of another response of the same rows, as a simulation gives it; nothing is read again.
+
+        Parameters
+        ----------
+        y : array (n,)
+            In place of the response, as the design has it: successes of a binomial one, 0, 1, ... for ordered levels.
+            It is not checked against the family.
+
+        Returns
+        -------
+        Model
+            Its priors keep the numbers that they have here, also where a rule took them from the response.
+
+        Raises
+        ------
+        ArgumentError
+            If there are not as many numbers as rows, or one is not finite.
+        """
+        y = np.array(y, dtype=np.float64)
+        if y.shape != (self.design.n,) or not np.isfinite(y).all():
+            raise ArgumentError(f"y must be {self.design.n} finite numbers, one a row; got shape {y.shape}")
+        other = object.__new__(Model)
+        other.design = replace(self.design, outcome=replace(self.design.outcome, y=y))
+        other.specification = replace(self.specification, design=other.design)
+        return other
+
     @property
     def priors(self) -> pd.DataFrame:
         """The resolved priors, a row a parameter: distribution, rule behind its numbers, source."""

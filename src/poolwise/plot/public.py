@@ -1,6 +1,14 @@
 """The plots, for use one by one."""
 
+from poolwise.plot.calibration import calibration_frame, plot_calibration
 from poolwise.plot.estimates import estimates_frame, plot_estimates
 from poolwise.plot.prior import plot_prior, prior_frame
 
-__all__ = ["estimates_frame", "plot_estimates", "plot_prior", "prior_frame"]
+__all__ = [
+    "calibration_frame",
+    "estimates_frame",
+    "plot_calibration",
+    "plot_estimates",
+    "plot_prior",
+    "prior_frame",
+]

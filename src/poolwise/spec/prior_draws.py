@@ -27,16 +27,21 @@ class PriorDraws:
         Common effects, the intercept at centred predictors.
     group_factors : tuple of ndarray (D, q, q)
         A factor of the covariance of each grouping factor's effects, intercepts at zero, in the units of the data.
-    sigma : ndarray (D,)
-        Residual standard deviation.
+    own : mapping of str to ndarray (D,) or (D, K - 1)
+        The family's further parameters: sigma, alpha; threshold, in order.
     parameters : mapping of str to ndarray (D,)
         Each single parameter as its prior has it: a group intercepts' sd stands where the preset puts its prior.
     """
 
     coefficients: Array
     group_factors: tuple[Array, ...]
-    sigma: Array
+    own: Mapping[str, Array]
     parameters: Mapping[str, Array]
+
+    @property
+    def sigma(self) -> Array:
+        """Residual standard deviation (D,)."""
+        return self.own[names.SIGMA]
 
 
 def prior_draws(
@@ -81,7 +86,15 @@ def prior_draws(
         sd = np.stack([made[name] for name in factor.sd_names], axis=1)
         T = sd[:, :, None] * _correlations(factor, priors, draws, rng)
         factors.append((centring(factor.Z, factor.structure) if centred else np.eye(len(factor.effects))) @ T)
-    return PriorDraws(stacked, tuple(factors), made[names.SIGMA], made)
+    thresholds = 0 if design.outcome.levels is None else len(design.outcome.levels) - 1
+    family = {}
+    for part in design.family.auxiliaries:
+        family[part.name] = made[part.name]
+        if part.vector:
+            # Independent draws in order have the density of the prior restricted to increasing vectors.
+            vector = draw_prior(priors[part.name], draws * thresholds, rng).reshape(draws, thresholds)
+            family[part.name] = np.sort(vector, axis=1) if part.ordered else vector
+    return PriorDraws(stacked, tuple(factors), family, made)
 
 
 def parameter_draws(
@@ -101,10 +114,13 @@ def parameter_draws(
     }
     sd_names = [name for factor in design.factors for name in factor.sd_names]
     for one in joint_sets(design, priors):
-        coefficients, sds, sigma = draw_joint(one, made.get(names.SIGMA), rng, draws)
+        # Without a residual sd a joint prior stands in units of 1.
+        unit = made.get(names.SIGMA) if design.family.has_sigma else np.ones(draws)
+        coefficients, sds, sigma = draw_joint(one, unit, rng, draws)
         made |= {design.coefficient_names[at]: coefficients[:, i] for i, (at, _) in enumerate(one.coefficients)}
         made |= {sd_names[at]: sds[:, i] for i, (at, _) in enumerate(one.sds)}
-        made[names.SIGMA] = sigma
+        if design.family.has_sigma:
+            made[names.SIGMA] = sigma
     return made
 
 

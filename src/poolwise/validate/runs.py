@@ -1,0 +1,125 @@
+"""Fits of many simulated responses of one model, in this process or in several."""
+
+import multiprocessing
+import warnings
+from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from poolwise.algebra.crossproducts import Array
+from poolwise.errors import ConvergenceWarning, FitError, UncentredSlopeWarning
+from poolwise.model import Model
+from poolwise.validate.simulate import Parameters, posterior_parameters
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What is kept of one fit.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Thinned draws.
+    ess : float
+        Smallest bulk effective sample size of a parameter.
+    divergences : int
+        Divergent draws.
+    form : str
+        As the fit says it.
+    """
+
+    parameters: Parameters
+    ess: float
+    divergences: int
+    form: str
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The same model of many responses.
+
+    Parameters
+    ----------
+    model : Model
+        As :func:`travelling` makes it.
+    responses : ndarray (R, n)
+        One a fit.
+    seeds : list of SeedSequence
+        One a fit, so that nothing depends on who makes it.
+    draws, tune, thin : int
+        Of the one chain a fit.
+    form : str
+        Form of the posterior.
+    """
+
+    model: Model
+    responses: Array
+    seeds: list[np.random.SeedSequence]
+    draws: int
+    tune: int
+    thin: int
+    form: str
+
+    @property
+    def kept(self) -> int:
+        """Draws that are left after thinning."""
+        return self.draws // self.thin
+
+    def fit(self, r: int) -> Fitted | None:
+        """One fit; None where it stops."""
+        from threadpoolctl import threadpool_limits
+
+        seed = int(self.seeds[r].generate_state(1)[0])
+        again = self.model.with_response(self.responses[r])
+        with warnings.catch_warnings(), threadpool_limits(1):
+            # One short chain is not judged by what several long ones have to reach; effective sizes are kept.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", UncentredSlopeWarning)
+            try:
+                fit = again.fit(self.draws, self.tune, 1, seed, self.form, progress=False, cores=1)
+            except FitError:
+                return None
+        ess = float(fit.convergence.table["ess_bulk"].min())
+        return Fitted(posterior_parameters(fit, self.thin), ess, fit.convergence.divergences, fit.form)
+
+
+def travelling(model: Model) -> Model:
+    """The model without the functions that evaluate new rows, which cannot go to another process."""
+    design = model.design
+    stays = replace(
+        design,
+        common=replace(design.common, _again=np.asarray),
+        factors=tuple(replace(factor, parts=()) for factor in design.factors),
+    )
+    other = object.__new__(Model)
+    other.design, other.specification = stays, replace(model.specification, design=stays)
+    return other
+
+
+def fits(runs: Runs, workers: int) -> Generator[Fitted | None]:
+    """All fits in their order; what waits is dropped when the caller is interrupted."""
+    count = len(runs.responses)
+    if workers == 1:
+        yield from map(runs.fit, range(count))
+        return
+    # The sampler's threads do not survive a fork.
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_receive, initargs=(runs,))
+    try:
+        yield from pool.map(_fit, range(count), chunksize=max(1, min(10, count // (4 * workers))))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _receive(runs: Runs) -> None:
+    global _runs
+    _runs = runs
+
+
+def _fit(r: int) -> Fitted | None:
+    return _runs.fit(r)
+
+
+_runs: Runs
