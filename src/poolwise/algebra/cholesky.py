@@ -128,6 +128,13 @@ def _targets(starts, rows):
 
 
 @numba.njit(cache=True, nogil=True)
+def _subtract(target, source, value):
+    """Take value times source from target; a function of two arrays, so that several entries go at a time."""
+    for m in range(len(source)):
+        target[m] -= value * source[m]
+
+
+@numba.njit(cache=True, nogil=True)
 def factorise(L, starts, targets, scattered):
     """Turn the entries of a matrix into those of its factor, in place; returns half its log determinant, or NaN."""
     logdet = 0.0
@@ -144,8 +151,7 @@ def factorise(L, starts, targets, scattered):
         for entry in range(first + 1, stop):
             value, target, length = L[entry], targets[entry], stop - entry
             if target >= 0:
-                for m in range(length):
-                    L[target + m] -= value * L[entry + m]
+                _subtract(L[target : target + length], L[entry:stop], value)
             else:
                 for m in range(length):
                     L[scattered[-1 - target + m]] -= value * L[entry + m]
@@ -184,9 +190,8 @@ def reverse_factor(L, bar, starts, targets, scattered):
             value, target, length, own = L[entry], targets[entry], stop - entry, 0.0
             if target >= 0:
                 for m in range(length):
-                    above = bar[target + m]
-                    bar[entry + m] -= above * value
-                    own += above * L[entry + m]
+                    own += bar[target + m] * L[entry + m]
+                _subtract(bar[entry:stop], bar[target : target + length], value)
             else:
                 for m in range(length):
                     above = bar[scattered[-1 - target + m]]
