@@ -64,12 +64,16 @@ def profile(stats: CrossProducts, Lambda: Array, *, reml: bool) -> Profiled:
     sides = np.concatenate([stats.ZtX, stats.Zty[:, :, None]], axis=2)  # (J, q, p + 1)
     ST = stats.ZtZ @ Lambda  # (J, q, q)
     M = Lambda.T @ ST + np.eye(q)
-    Minv = np.linalg.inv(M)
     W = Lambda.T @ sides  # (J, q, p + 1)
-    MinvW = Minv @ W
-    eliminated = np.einsum("jka,jkb->ab", W, MinvW)
-    A = stats.XtX - eliminated[:p, :p]
-    b = np.linalg.solve(A, stats.Xty - eliminated[:p, p]) if p else np.zeros(0)
+    try:
+        Minv = np.linalg.inv(M)
+        MinvW = Minv @ W
+        eliminated = np.einsum("jka,jkb->ab", W, MinvW)
+        A = stats.XtX - eliminated[:p, :p]
+        b = np.linalg.solve(A, stats.Xty - eliminated[:p, p]) if p else np.zeros(0)
+    except np.linalg.LinAlgError:
+        # A step of the optimiser so far out that the effects leave nothing of a column of X in floating point.
+        return Profiled(np.nan, np.full((q, q), np.nan), np.full(p, np.nan), np.full((p, p), np.nan), np.nan)
     pwrss = stats.yty - eliminated[p, p] - b @ (stats.Xty - eliminated[:p, p])
     df = stats.n - p if reml else stats.n
     _, logdets = np.linalg.slogdet(M)

@@ -1,6 +1,7 @@
 """Simulation-based calibration: does the sampler find what the model's own priors put into the data?"""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -227,12 +228,19 @@ def _calibrate(
         ranks=pd.concat(rows),
         kept=runs.kept,
         formula=design.formula.text,
-        form=seen[0][2],
+        form=_said(Counter(form for _, _, form in seen)),
         failed=failed,
         divergences=sum(diverging for _, diverging, _ in seen),
         correlated=float(np.mean([not ess >= runs.kept for ess, _, _ in seen])),
         seed=seed,
     )
+
+
+def _said(forms: Counter[str]) -> str:
+    """The form; where fits took several, in how many."""
+    if len(forms) == 1:
+        return next(iter(forms))
+    return ", ".join(f"{form} in {count} fits" for form, count in forms.most_common())
 
 
 def _ranks(

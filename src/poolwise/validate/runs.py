@@ -27,7 +27,7 @@ class Fitted:
     divergences : int
         Divergent draws.
     form : str
-        As the fit says it.
+        As the fit says it, without the figures of that fit.
     """
 
     parameters: Parameters
@@ -84,7 +84,8 @@ class Runs:
             except FitError:
                 return None
         ess = float(fit.convergence.table["ess_bulk"].min())
-        return Fitted(posterior_parameters(fit, self.thin), ess, fit.convergence.divergences, fit.form)
+        form = fit.form.split(",")[0].split(" (")[0]
+        return Fitted(posterior_parameters(fit, self.thin), ess, fit.convergence.divergences, form)
 
 
 def travelling(model: Model) -> Model:
