@@ -20,7 +20,8 @@ SEED = 20
 CASES = {
     "gaussian, collapsed": ("y ~ x + (x | g)", "gaussian", None, "collapsed"),
     "gaussian, whitened": ("y ~ x + (x | g)", "gaussian", None, "whitened"),
-    "gaussian, crossed": ("y ~ x + (1 | g) + (1 | h)", "gaussian", None, "auto"),
+    "gaussian, crossed, whitened": ("y ~ x + (1 | g) + (1 | h)", "gaussian", None, "whitened"),
+    "gaussian, crossed, collapsed": ("y ~ x + (x | g) + (1 | h)", "gaussian", None, "collapsed"),
     "gaussian, rstanarm": ("y ~ x + (x | g)", "gaussian", "rstanarm", "auto"),
     "gaussian, r2d2m2": ("y ~ x + z + (x | g)", "gaussian", "r2d2m2", "auto"),
     "bernoulli": ("b ~ x + (x | g)", "bernoulli", None, "auto"),
@@ -86,13 +87,13 @@ def main() -> None:
     parser.add_argument("--n-sim", type=int, default=200)
     arguments = parser.parse_args()
     found = {}
-    print(f"{'case':<22}{'s':>7}{'quantities':>12}{'least p':>9}{'adjusted':>10}  worst quantity; notes")
+    print(f"{'case':<30}{'s':>7}{'quantities':>12}{'least p':>9}{'adjusted':>10}  worst quantity; notes")
     for case in [arguments.case] if arguments.case else CASES:
         started = time.perf_counter()
         found[case] = calibrate(case, arguments.n_sim)
         worst = found[case].table().iloc[0]
         print(
-            f"{case:<22}{time.perf_counter() - started:>7.1f}{found[case].ranks.shape[1]:>12}{worst['p_value']:>9.3f}"
+            f"{case:<30}{time.perf_counter() - started:>7.1f}{found[case].ranks.shape[1]:>12}{worst['p_value']:>9.3f}"
             f"{worst['p_adjusted']:>10.3f}  {worst['quantity']}; {found[case].divergences} divergent, "
             f"{found[case].failed} failed, {found[case].correlated:.0%} with few effective draws",
             flush=True,

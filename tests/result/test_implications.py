@@ -10,6 +10,7 @@ from scipy.integrate import quad
 from scipy.special import expit, logit
 
 import poolwise as pw
+from poolwise.errors import ArgumentError
 from poolwise.priors.draw import draw_prior
 from poolwise.result.implications import share_beyond
 
@@ -214,3 +215,9 @@ def test_names_are_escaped_in_html():
     data = unequal().rename(columns={"g": "<b>"})
     html = pw.Model("y ~ x + (1 | `<b>`)", data).prior_implies(draws=200, seed=1)._repr_html_()
     assert "<b>" not in html and "&lt;b&gt;" in html
+
+
+def test_a_family_without_a_residual_variance_is_refused_by_name():
+    model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), family="binomial")
+    with pytest.raises(ArgumentError, match="'binomial' does not have"):
+        model.prior_implies()

@@ -167,6 +167,8 @@ def prior_implications(specification: Specification, draws: int, seed: int | Non
 
     Raises
     ------
+    ArgumentError
+        For a family without a residual variance.
     PriorError
         If the prior of a group sd or of sigma is improper; without groups also that of a common effect.
 
@@ -188,6 +190,11 @@ def prior_implications(specification: Specification, draws: int, seed: int | Non
     if not isinstance(draws, int | np.integer) or isinstance(draws, bool) or draws < LEAST_DRAWS:
         raise ArgumentError(f"draws must be a whole number of at least {LEAST_DRAWS}; got {draws!r}")
     design, priors = specification.design, specification.priors
+    if not design.family.has_sigma:
+        raise ArgumentError(
+            f"prior_implies sets the variance between groups against the residual variance, which family "
+            f"{design.family.name!r} does not have; look at Model.prior_predictive() instead"
+        )
     # Flat common effects, as brms has them, say nothing of the response, but the groups do not depend on them.
     flat = tuple(name for name in improper_of(priors) if design.factors and name in design.coefficient_names)
     drawn = prior_draws(
