@@ -157,7 +157,7 @@ def simulation_based_calibration(
     Raises
     ------
     PriorError
-        If a prior is improper, or so wide that a response is no number.
+        If a prior is improper, or so wide that a response cannot be drawn.
     ArgumentError
         For rows with frequency weights, censored or truncated ones.
     FitError

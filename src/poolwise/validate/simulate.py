@@ -115,7 +115,7 @@ def drawn_responses(design: Design, parameters: Parameters, seed: int) -> Array:
     ArgumentError
         For rows that stand for several, and censored or truncated ones.
     PriorError
-        If a response is too large for the computer.
+        If a response cannot be drawn: it is too large for the computer, or its mean is outside the link.
     """
     from poolwise.compile.likelihood import draw_response
 
@@ -130,7 +130,7 @@ def drawn_responses(design: Design, parameters: Parameters, seed: int) -> Array:
         said = ""
     if not np.isfinite(y).all():
         raise PriorError(
-            f"the priors allow responses that no number can hold (linear predictors from {eta.min():.3g} to "
+            f"the priors allow responses that cannot be drawn (linear predictors from {eta.min():.3g} to "
             f"{eta.max():.3g}){said}; choose narrower priors, for instance of the intercept and the group sds"
         )
     return y - 1 if design.outcome.levels is not None else y
