@@ -79,10 +79,12 @@ def test_group_intercepts_at_the_mean_or_at_zero(slopes, priors):
     agree(*(model.fit(draws=1000, seed=5, form=form, progress=False) for form in ("collapsed", "whitened")))
 
 
+# Of 780 effects a few have an R-hat above 1.01 by chance in so short a run; the comparison counts effective draws.
+@pytest.mark.filterwarnings("ignore::poolwise.ConvergenceWarning")
 @pytest.mark.slow
 def test_a_part_of_insteval_agrees_with_the_whitened_form():
     data = pw.load_dataset("insteval")
-    part = data[data["s"].isin(data["s"].unique()[:40])]
+    part = data[data["s"].isin(data["s"].unique()[:80])]
     model = pw.Model("y ~ service + (1 | s) + (1 | d) + (1 | dept:service)", part)
     agree(*(model.fit(draws=500, seed=1, form=form, progress=False) for form in ("collapsed", "whitened")))
 
