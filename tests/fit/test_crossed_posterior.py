@@ -16,7 +16,7 @@ from poolwise import names
 from poolwise.algebra.theta import correlation_factor
 from poolwise.fit import crossed
 from poolwise.fit.bayes import Sampling
-from poolwise.fit.crossed import CrossedSampler, is_large
+from poolwise.fit.crossed import CrossedSampler, is_affordable
 from poolwise.spec.crossed import crossed_sufficient
 
 MCSE_LIMIT = 4.0
@@ -196,14 +196,17 @@ def test_weights_not_to_be_trusted_are_refused(monkeypatch):
     assert fit.form.startswith("whitened form") and "the collapsed form refused: Pareto k" in fit.form
 
 
-def test_auto_takes_the_collapsed_form_where_effects_are_many():
-    data = pw.load_dataset("insteval")
-    part = data[data["s"].isin(data["s"].unique()[:1100])].iloc[::4]
-    model = pw.Model("y ~ 1 + (1 | s) + (1 | dept)", part)
-    assert is_large(model.design)
-    fit = model.fit(draws=100, seed=1, progress=False)
+def test_auto_takes_the_collapsed_form_unless_a_draw_is_dear(monkeypatch):
+    model = pw.Model(PASTES, pw.load_dataset("pastes"))
+    fit, again = (model.fit(draws=100, seed=1, progress=False) for _ in range(2))
     assert fit.form.startswith("collapsed form, independent draws")
-    assert not is_large(pw.Model(PASTES, pw.load_dataset("pastes")).design)
+    for name, draws in fit.posterior.items():
+        np.testing.assert_array_equal(draws, again.posterior[name], err_msg=str(name))
+    assert is_affordable(model.design)
+    # The smaller factor, batch, has ten effects.
+    monkeypatch.setattr(crossed, "MOST_COLUMNS", 9)
+    assert not is_affordable(model.design)
+    assert model.fit(draws=400, tune=400, seed=1, progress=False).form.startswith("whitened form")
 
 
 def test_precision_weights_of_several_factors_are_served(slopes):
