@@ -23,7 +23,7 @@ from poolwise.algebra.theta import lower_factor
 from poolwise.compile.collapsed import Draws
 from poolwise.compile.crossed import CrossedPosterior, exact_normal, normal_prior
 from poolwise.fit.bayes import Sampling, all_closed, prior_codes, scalar_priors
-from poolwise.fit.importance import SplitT, copies, duplicated, smoothed_weights, split_t
+from poolwise.fit.importance import DEGREES, DEGREES_CORRELATED, SplitT, copies, duplicated, smoothed_weights, split_t
 from poolwise.fit.reference import BOUNDARY_STEP
 from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.priors.distributions import JOINT
@@ -136,9 +136,9 @@ class CrossedSampler:
         wanted = settings.chains * settings.draws
         with threadpool_limits(1):
             # One BLAS thread: the draws themselves are spread over threads.
-            proposal = split_t(
-                self.model.with_gradient, lambda x: self.model.log_density(x)[0], np.zeros(self.model.size)
-            )
+            model = self.model
+            degrees = DEGREES_CORRELATED if model.structure.n_correlations else DEGREES
+            proposal = split_t(model.with_gradient, lambda x: model.log_density(x)[0], np.zeros(model.size), degrees)
             if proposal is None:
                 return None, np.inf
             rng = np.random.default_rng(settings.seed)
