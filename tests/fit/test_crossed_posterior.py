@@ -79,6 +79,8 @@ def test_group_intercepts_at_the_mean_or_at_zero(slopes, priors):
     agree(*(model.fit(draws=1000, seed=5, form=form, progress=False) for form in ("collapsed", "whitened")))
 
 
+# Of 780 effects a few have an R-hat above 1.01 by chance in so short a run; the comparison counts effective draws.
+@pytest.mark.filterwarnings("ignore::poolwise.ConvergenceWarning")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::poolwise.ConvergenceWarning")
 def test_a_part_of_insteval_agrees_with_the_whitened_form():
