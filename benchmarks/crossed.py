@@ -8,8 +8,9 @@ the cost of a draw grows. Read ratios within one run, and the second run: the fi
 On 2 cores that other work shared: InstEval (73,421 rows; 2,972 + 1,128 + 28 groups) REML 0.6 s, lmer 14 s; posterior of
 2,000 draws 42 to 64 s, 73 s of CPU, peak memory 0.56 GB, Pareto k -0.1, 2,000 effective draws. CPU ms a draw with all
 effects, the search for the mode included: at 1,000 + 300 groups 3.5, 4.0, 12, 55 for 5, 20, 80, 320 thousand rows (it
-grows with the square of the groups that a group meets, which is at most 300; beyond that rows cost nothing); at 50,000
-rows 5.7, 8.0, 28 for 100, 300, 1,000 groups beside 1,000, and 8.0, 6.8, 9.4 for 1,000, 4,000, 16,000 beside 300.
+grows with the square of the groups that a group meets); at 200 + 60 groups, which all meet soon, 4.0, 4.7, 5.1, 5.0 for
+2, 20, 200, 800 thousand: beyond that rows cost nothing; at 50,000 rows 5.7, 8.0, 28 for 100, 300, 1,000 groups beside
+1,000, and 8.0, 6.8, 9.4 for 1,000, 4,000, 16,000 beside 300 (picture: docs/crossed_cost.png).
 """
 
 import argparse

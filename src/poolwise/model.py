@@ -12,7 +12,7 @@ import xarray as xr
 from poolwise import names
 from poolwise.errors import ArgumentError, FitError, OtherFormWarning, PartialRunWarning, UncentredSlopeWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
-from poolwise.fit.crossed import K_LIMIT, CrossedDraws, CrossedSampler, is_large, serves_crossed
+from poolwise.fit.crossed import K_LIMIT, CrossedDraws, CrossedSampler, is_affordable, serves_crossed
 from poolwise.fit.identified import refuse_exact, refuse_unidentified
 from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
@@ -316,8 +316,8 @@ class Model:
             with several grouping factors its draws are independent, the variances drawn by importance. Whitened
             samples the effects in the coordinates of the Laplace approximation; generative samples them as the
             readable model (``model.pymc``) has them, standardised (non-centred); centred samples them as they are.
-            Auto takes the first that serves the model, but whitened where several factors have few effects; the fit's
-            ``form`` says which and why.
+            Auto takes the first that serves the model, but whitened where more than 3,000 effects stand beside those
+            of the largest factor; the fit's ``form`` says which and why.
         progress : bool, default True
             Show progress.
         cores : int, optional
@@ -351,10 +351,8 @@ class Model:
             form = "whitened" if explicit else "collapsed"
             why = serves(self.design, priors) if explicit else ""
             form = "generative" if why else form
-            if several and not serves_crossed(self.design, priors):
-                # The effects of a large model cost too much sampled one by one, and so do those that are not whitened.
-                dear = is_large(self.design) or bool(why) or self._whitened.model.frozen
-                form = "collapsed" if dear else form
+            if several and not serves_crossed(self.design, priors) and (why or is_affordable(self.design)):
+                form = "collapsed"
         if form == "collapsed" and not self.design.collapses:
             raise ArgumentError(
                 f"form='collapsed' is for Gaussian responses with an identity link, neither censored nor truncated; "

@@ -87,6 +87,10 @@ def test_gradients_are_those_of_differences(seed):
 def test_what_has_no_density_is_not_a_number():
     problem = Problem(0)
     assert np.isnan(problem.value(np.full((3, 3), np.nan), problem.s))
+    # Two effects so large and so alike that 1 is lost beside them: their matrix has no Cholesky factor.
+    alike = np.zeros((3, 3))
+    alike[:2, :2], alike[2, 2] = [[1e19, 0.0], [1e37, 1e14]], 1.0
+    assert np.isnan(problem.value(alike, problem.s))
     assert np.isnan(crossed_marginal(problem.stats, NormalPrior(-1e9 * np.eye(2), np.zeros(2)), problem.T, 1.0).value)
 
 

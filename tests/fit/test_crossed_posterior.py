@@ -16,7 +16,7 @@ from poolwise import names
 from poolwise.algebra.theta import correlation_factor
 from poolwise.fit import crossed
 from poolwise.fit.bayes import Sampling
-from poolwise.fit.crossed import CrossedSampler, is_large
+from poolwise.fit.crossed import CrossedSampler, is_affordable
 from poolwise.spec.crossed import crossed_sufficient
 
 MCSE_LIMIT = 4.0
@@ -152,7 +152,7 @@ def test_a_prior_that_is_not_normal_is_exact():
 
 def test_a_bounded_prior_truncates():
     """Under a uniform prior the posterior is that under a flat one, given that the intercept is within the bounds."""
-    uniform, flat = _pastes(pw.Prior("Uniform", lower=59, upper=60.5)), _pastes(pw.Prior("Flat"), draws=4000)
+    uniform, flat = _pastes(pw.Prior("Uniform", lower=59, upper=60.5)), _pastes(pw.Prior("Flat"), draws=2000)
     within = (flat.posterior["Intercept"] > 59) & (flat.posterior["Intercept"] < 60.5)
     assert uniform.posterior["Intercept"].min() > 59 and uniform.posterior["Intercept"].max() < 60.5
     for name in ("Intercept", "sigma", "1|batch_sigma", "1|batch:cask_sigma"):
@@ -198,14 +198,17 @@ def test_weights_not_to_be_trusted_are_refused(monkeypatch):
     assert fit.form.startswith("whitened form") and "the collapsed form refused: Pareto k" in fit.form
 
 
-def test_auto_takes_the_collapsed_form_where_effects_are_many():
-    data = pw.load_dataset("insteval")
-    part = data[data["s"].isin(data["s"].unique()[:1100])].iloc[::4]
-    model = pw.Model("y ~ 1 + (1 | s) + (1 | dept)", part)
-    assert is_large(model.design)
-    fit = model.fit(draws=100, seed=1, progress=False)
+def test_auto_takes_the_collapsed_form_unless_a_draw_is_dear(monkeypatch):
+    model = pw.Model(PASTES, pw.load_dataset("pastes"))
+    fit, again = (model.fit(draws=100, seed=1, progress=False) for _ in range(2))
     assert fit.form.startswith("collapsed form, independent draws")
-    assert not is_large(pw.Model(PASTES, pw.load_dataset("pastes")).design)
+    for name, draws in fit.posterior.items():
+        np.testing.assert_array_equal(draws, again.posterior[name], err_msg=str(name))
+    assert is_affordable(model.design)
+    # The smaller factor, batch, has ten effects.
+    monkeypatch.setattr(crossed, "MOST_COLUMNS", 9)
+    assert not is_affordable(model.design)
+    assert model.fit(draws=400, tune=400, seed=1, progress=False).form.startswith("whitened form")
 
 
 def test_precision_weights_of_several_factors_are_served(slopes):
@@ -218,3 +221,40 @@ def test_a_joint_prior_is_refused_by_name():
     model = pw.Model(PENICILLIN, pw.load_dataset("penicillin"), priors="r2d2m2")
     with pytest.raises(pw.PoolwiseError, match="a joint prior ties its variances together"):
         model.fit(form="collapsed", progress=False)
+
+
+FIXED = {"Intercept": pw.Prior("Normal", mu=0, sigma=5), "sigma": pw.Prior("HalfNormal", sigma=2)}
+FIXED |= {f"1|{name}_sigma": pw.Prior("HalfNormal", sigma=2) for name in "gh"}
+
+
+def _draws(model):
+    drawn = model.fit(draws=150, seed=5, form="collapsed", progress=False).posterior
+    return {str(name): values.to_numpy() for name, values in drawn.items()}
+
+
+def test_an_offset_is_taken_from_the_response(slopes):
+    """The default priors look at the response as it is, so they are fixed here; the arithmetic differs by rounding."""
+    moved = slopes.assign(o=np.sin(slopes["x"]), y=slopes["y"] + np.sin(slopes["x"]))
+    with_offset = _draws(pw.Model("y ~ 1 + (1 | g) + (1 | h) + offset(o)", moved, priors=FIXED))
+    for name, plain in _draws(pw.Model("y ~ 1 + (1 | g) + (1 | h)", slopes, priors=FIXED)).items():
+        np.testing.assert_allclose(with_offset[name], plain, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_frequency_weights_are_repeated_rows(slopes):
+    times = 1 + np.arange(len(slopes)) % 3
+    weighted = pw.Model("weighted(y, w) ~ 1 + (1 | g) + (1 | h)", slopes.assign(w=times), priors=FIXED)
+    repeated = _draws(pw.Model("y ~ 1 + (1 | g) + (1 | h)", slopes.loc[slopes.index.repeat(times)], priors=FIXED))
+    for name, draws in _draws(weighted).items():
+        np.testing.assert_allclose(draws, repeated[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_results_serve_what_results_of_nuts_do():
+    model = pw.Model(PASTES, pw.load_dataset("pastes"))
+    fit = model.fit(draws=300, seed=1, progress=False)
+    assert list(fit.summary().index) == ["Intercept", "sigma", "1|batch_sigma", "1|batch:cask_sigma"]
+    assert len(fit.coef()) == 10 and len(fit.predict()) == 60
+    # lme4's REML residual sd is 0.823; fitted values are closer than that by the effects they spend.
+    assert 0.4 < fit.rmse() < 0.823
+    assert np.isfinite(fit.add_log_likelihood().data["log_likelihood"]["strength"]).all()
+    table = pw.compare_priors(model, ["brms"], draws=200, progress=False).table
+    assert set(table["preset"]) == {"weakly_informative", "brms"}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+from scipy.linalg import lapack
 
 from poolwise.algebra.crossed import CrossedProducts
 from poolwise.algebra.crossed_profiled import gradient_blocks
@@ -91,8 +92,8 @@ def crossed_marginal(stats: CrossedProducts, prior: NormalPrior, T: Array, s: fl
         L = np.linalg.cholesky(A)
     except np.linalg.LinAlgError:
         return Marginal(math.nan, np.zeros(p), np.eye(p), at)
-    half = scipy.linalg.solve_triangular(L, at.gram[:p, p] / s + prior.linear, lower=True)
-    mean = scipy.linalg.solve_triangular(L, half, lower=True, trans="T")
+    half = lapack.dtrtrs(L, at.gram[:p, p] / s + prior.linear, lower=1)[0]
+    mean = lapack.dtrtrs(L, half, lower=1, trans=1)[0]
     rows = stats.n * math.log(2 * math.pi * s) - stats.log_weights + at.logdet + at.gram[p, p] / s
     common = p * math.log(2 * math.pi) - 2 * float(np.log(np.diag(L)).sum()) + float(half @ half)
     return Marginal(prior.constant - 0.5 * (rows - common), mean, L, at)

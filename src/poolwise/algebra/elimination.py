@@ -105,7 +105,11 @@ def eliminate(stats: CrossedProducts, Lambda: Array) -> Elimination:
         padded[place, : len(block), : len(block)] = block
 
     M = own.T @ stats.own.ZtZ @ own + np.eye(len(own))  # (J_e, q_e, q_e)
-    L = np.linalg.cholesky(M)
+    try:
+        L = np.linalg.cholesky(M)
+    except np.linalg.LinAlgError:
+        # Not positive definite in floating point, which the determinant says too.
+        L = np.full_like(M, np.nan)
     L_inverse = np.linalg.inv(L)
     E = L_inverse @ own.T
     between, rest = stats.between, stats.rest

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import xarray as xr
+from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from poolwise import names
+from poolwise.algebra.crossed import CrossedProducts
 from poolwise.algebra.crossed_conditional import draw_effects
 from poolwise.algebra.crossed_marginal import NormalPrior, crossed_marginal
 from poolwise.algebra.crossproducts import Array
@@ -22,7 +23,7 @@ from poolwise.algebra.theta import lower_factor
 from poolwise.compile.collapsed import Draws
 from poolwise.compile.crossed import CrossedPosterior, exact_normal, normal_prior
 from poolwise.fit.bayes import Sampling, all_closed, prior_codes, scalar_priors
-from poolwise.fit.importance import SplitT, copies, duplicated, smoothed_weights, split_t
+from poolwise.fit.importance import DEGREES, DEGREES_CORRELATED, SplitT, copies, duplicated, smoothed_weights, split_t
 from poolwise.fit.reference import BOUNDARY_STEP
 from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.priors.distributions import JOINT
@@ -38,8 +39,10 @@ FIRST, NEXT, MOST = 1.25, 0.5, 6.0
 LEAST_PROPOSALS = 400
 # Share of draws that may repeat another.
 REPEATED = 0.02
-# More effects than this are not sampled one by one; more columns beside the largest factor make each draw too dear.
-LARGE, MOST_COLUMNS = 1000, 3000
+# More effects than this beside the largest factor make each draw too dear: it factorises the matrix of their square.
+MOST_COLUMNS = 3000
+# Multiplications of one factorisation from which threads gain more than they lose waiting for Python's lock.
+WORTH_THREADS = 1e6
 
 
 def serves_crossed(design: Design, priors: Mapping[str, Prior]) -> str:
@@ -53,10 +56,10 @@ def serves_crossed(design: Design, priors: Mapping[str, Prior]) -> str:
     return ""
 
 
-def is_large(design: Design) -> bool:
-    """Whether the effects are too many to be sampled one by one, and few enough beside the largest factor."""
+def is_affordable(design: Design) -> bool:
+    """Whether the effects beside those of the largest factor are few enough for a factorisation at every draw."""
     sizes = sorted(factor.J * factor.structure.q for factor in design.factors)
-    return sum(sizes) > LARGE and sum(sizes[:-1]) <= MOST_COLUMNS
+    return sum(sizes[:-1]) <= MOST_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,9 @@ class CrossedSampler:
         wanted = settings.chains * settings.draws
         with threadpool_limits(1):
             # One BLAS thread: the draws themselves are spread over threads.
-            proposal = split_t(
-                self.model.with_gradient, lambda x: self.model.log_density(x)[0], np.zeros(self.model.size)
-            )
+            model = self.model
+            degrees = DEGREES_CORRELATED if model.structure.n_correlations else DEGREES
+            proposal = split_t(model.with_gradient, lambda x: model.log_density(x)[0], np.zeros(model.size), degrees)
             if proposal is None:
                 return None, np.inf
             rng = np.random.default_rng(settings.seed)
@@ -168,15 +171,15 @@ class CrossedSampler:
             own = streams[d]
             value, at, there = model.log_density(x[d])
             if np.isfinite(value):
-                z = scipy.linalg.solve_triangular(there.L, own.standard_normal(stats.p), lower=True, trans="T")
-                b[d] = there.mean + z
+                b[d] = there.mean + lapack.dtrtrs(there.L, own.standard_normal(stats.p), lower=1, trans=1)[0]
                 T[d], s[d] = at.T, at.s
                 log_target[d] = value if exact else value + model.correction(b[d])
                 for out, effect in zip(effects, draw_effects(stats, there.at, b[d], np.sqrt(at.s), own), strict=True):
                     out[d] = effect
             advance()
 
-        with ThreadPoolExecutor(settings.cores or os.cpu_count() or 1) as pool:
+        threads = settings.cores or os.cpu_count() or 1 if _multiplications(stats) > WORTH_THREADS else 1
+        with ThreadPoolExecutor(threads) as pool:
             list(pool.map(one, range(size)))
         return _Proposed(log_target - proposal.log_density(x), b, T, s, effects)
 
@@ -234,6 +237,11 @@ class _Proposed:
     T: Array
     s: Array
     effects: list[Array]
+
+
+def _multiplications(stats: CrossedProducts) -> float:
+    """What a factorisation costs: the Schur complement of the eliminated factor, and its Cholesky factor."""
+    return float((np.diff(stats.between.indptr).astype(float) ** 2).sum()) + stats.columns.Q**3 / 3
 
 
 def _reference(sufficient: CrossedSufficient) -> tuple[Array, float]:

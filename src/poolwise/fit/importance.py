@@ -16,8 +16,9 @@ from scipy.special import gammaln
 from poolwise.algebra.crossed import Integers
 from poolwise.algebra.crossproducts import Array
 
-# Degrees of freedom of the proposal: its tails are longer than those of any log sd under a proper prior.
-DEGREES = 8.0
+# Degrees of freedom of the proposal: its tails are longer than those of any log sd under a proper prior, and longer
+# still where correlations are drawn, which the data lose sight of as a sd goes to zero.
+DEGREES, DEGREES_CORRELATED = 8.0, 4.0
 # Where the two scales of an axis are measured, in sds of the Laplace approximation: near the mode the t shall be as
 # wide as the density, far out as high. A group sd that may be zero has an exponential tail in its log, seen only there.
 NEAR, FAR = (1.0, 2.0, 3.0), (5.0, 8.0, 12.0, 20.0)
@@ -49,16 +50,19 @@ class SplitT:
         Lower triangular; its columns are the axes where they pass the mode.
     scales : ndarray (2, d)
         Of the negative and of the positive side of each axis.
+    degrees : float
+        Degrees of freedom.
     """
 
     mode: Array
     L: Array
     scales: Array
+    degrees: float = DEGREES
 
     def draw(self, size: int, rng: np.random.Generator) -> Array:
         """Independent draws (size, d)."""
         d = len(self.mode)
-        lengths = np.abs(rng.standard_t(DEGREES, (size, d)))
+        lengths = np.abs(rng.standard_t(self.degrees, (size, d)))
         # A side is chosen as often as its scale is large: the density is then continuous.
         positive = rng.random((size, d)) < self.scales[1] / self.scales.sum(axis=0)
         return self.at(np.where(positive, lengths * self.scales[1], -lengths * self.scales[0]))
@@ -77,15 +81,17 @@ class SplitT:
 
     def log_density(self, x: Array) -> Array:
         """Log density (n,) at x (n, d)."""
-        d = len(self.mode)
+        d, degrees = len(self.mode), self.degrees
         along = self.along(x)
         squares = np.where(along > 0, along / self.scales[1], along / self.scales[0]) ** 2
-        constant = d * (gammaln((DEGREES + 1) / 2) - gammaln(DEGREES / 2) - 0.5 * math.log(DEGREES * math.pi))
+        constant = d * (gammaln((degrees + 1) / 2) - gammaln(degrees / 2) - 0.5 * math.log(degrees * math.pi))
         constant -= np.log(np.diag(self.L)).sum() + np.log(self.scales.mean(axis=0)).sum()
-        return constant - (DEGREES + 1) / 2 * np.log1p(squares / DEGREES).sum(axis=1)
+        return constant - (degrees + 1) / 2 * np.log1p(squares / degrees).sum(axis=1)
 
 
-def split_t(with_gradient: Gradient, log_density: Callable[[Array], float], start: Array) -> SplitT | None:
+def split_t(
+    with_gradient: Gradient, log_density: Callable[[Array], float], start: Array, degrees: float = DEGREES
+) -> SplitT | None:
     """The proposal for a density: its mode, its curvature there, and how it falls on either side.
 
     Parameters
@@ -96,6 +102,8 @@ def split_t(with_gradient: Gradient, log_density: Callable[[Array], float], star
         Log density alone.
     start : ndarray (d,)
         Near the mode.
+    degrees : float, default 8
+        Degrees of freedom.
 
     Returns
     -------
@@ -123,7 +131,7 @@ def split_t(with_gradient: Gradient, log_density: Callable[[Array], float], star
     if not values.min() > 1e-6:
         return None
     L = np.linalg.cholesky((vectors / values) @ vectors.T * np.outer(scale, scale))
-    proposal = SplitT(mode, L, np.ones((2, len(mode))))
+    proposal = SplitT(mode, L, np.ones((2, len(mode))), degrees)
     top = log_density(mode)
     for axis in range(len(mode)):
         for side, sign in enumerate((-1.0, 1.0)):
@@ -133,8 +141,8 @@ def split_t(with_gradient: Gradient, log_density: Callable[[Array], float], star
                 away[0, axis] = sign * far
                 drop = top - log_density(proposal.at(away)[0])
                 if drop > 0 and math.isfinite(drop):
-                    power = 2 * drop / (DEGREES + 1)
-                    square = 2 * drop if far in NEAR else DEGREES * math.expm1(min(power, 500.0))
+                    power = 2 * drop / (degrees + 1)
+                    square = 2 * drop if far in NEAR else degrees * math.expm1(min(power, 500.0))
                     widths.append(far / math.sqrt(square))
             proposal.scales[side, axis] = np.clip(max(widths, default=LARGEST), LEAST, LARGEST)
     return proposal
