@@ -20,7 +20,7 @@ from scipy.special import gammaln
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes, lower_factor
-from poolwise.algebra.whitened import backward, forward, unwhiten
+from poolwise.algebra.whitened import backward, by_lane, forward, unwhiten
 from poolwise.priors.density import prior_logpdf
 from poolwise.priors.joint import JointSet, encode, joint_logpdf
 
@@ -141,15 +141,11 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
     offset, matrix = basis.to_centred
     header = np.zeros(HEADER)
     header[:5] = stats.J, structure.q, stats.p, len(structure.sizes), structure.n_correlations
-    header[5:10] = stats.n, stats.log_weights, stats.yty, reference.sigma, basis.y_scale
-    header[10] = _log_jacobian(model, shapes)
+    header[5:9] = stats.n, stats.log_weights, reference.sigma, basis.y_scale
+    header[9] = _log_jacobian(model, shapes)
     parts = [
         header,
-        stats.XtX,
-        stats.Xty,
-        stats.ZtZ,
-        stats.ZtX,
-        stats.Zty,
+        *by_lane(stats),
         reference.precision,
         reference.linear,
         offset,
@@ -187,18 +183,14 @@ def log_posterior(x, packed, grad):
     """
     J, q, p = int(packed[0]), int(packed[1]), int(packed[2])
     n_blocks, n_corr = int(packed[3]), int(packed[4])
-    n, log_weights, yty, sigma_reference, y_scale = packed[5], packed[6], packed[7], packed[8], packed[9]
+    n, log_weights, sigma_reference, y_scale = packed[5], packed[6], packed[7], packed[8]
     at = HEADER
-    XtX = packed[at : at + p * p].reshape(p, p)
-    at += p * p
-    Xty = packed[at : at + p]
-    at += p
-    ZtZ = packed[at : at + J * q * q].reshape(J, q, q)
-    at += J * q * q
-    ZtX = packed[at : at + J * q * p].reshape(J, q, p)
-    at += J * q * p
-    Zty = packed[at : at + J * q].reshape(J, q)
-    at += J * q
+    cross = packed[at : at + (p + 1) ** 2].reshape(p + 1, p + 1)
+    at += (p + 1) ** 2
+    S = packed[at : at + q * q * J].reshape(q, q, J)
+    at += q * q * J
+    R = packed[at : at + (p + 1) * q * J].reshape(p + 1, q, J)
+    at += (p + 1) * q * J
     precision = packed[at : at + p * p].reshape(p, p)
     at += p * p
     linear = packed[at : at + p]
@@ -222,7 +214,7 @@ def log_posterior(x, packed, grad):
     sigma_prior = packed[at : at + 4]
     joint = packed[at + 4 :]
 
-    value = packed[10]
+    value = packed[9]
     grad[:] = 0.0
 
     # Parameters.
@@ -257,11 +249,14 @@ def log_posterior(x, packed, grad):
 
     # Likelihood and common effects.
     # One allocation for all work arrays: several would cost as much as the arithmetic of twenty groups.
-    work = np.empty(J * q * (p + 1 + q) + (p + 1) ** 2 + 2 * p * p + 3 * p + q * q)
-    at = J * q * (p + 1)
-    a = work[:at].reshape(J, q, p + 1)
-    inverse = work[at : at + J * q * q].reshape(J, q, q)
-    at += J * q * q
+    work = np.empty(J * (3 * q * q + q * (p + 1) + 1) + (p + 1) ** 2 + 2 * p * p + 3 * p + q * q)
+    at = q * q * J
+    H, Q, C = work[:at].reshape(q, q, J), work[at : 2 * at].reshape(q, q, J), work[2 * at : 3 * at].reshape(q, q, J)
+    at *= 3
+    a = work[at : at + (p + 1) * q * J].reshape(p + 1, q, J)
+    at += (p + 1) * q * J
+    det = work[at : at + J]
+    at += J
     G = work[at : at + (p + 1) ** 2].reshape(p + 1, p + 1)
     at += (p + 1) ** 2
     L = work[at : at + p * p].reshape(p, p)
@@ -274,26 +269,7 @@ def log_posterior(x, packed, grad):
     grad_T = work[at : at + q * q].reshape(q, q)
     xi, grad_xi = x[:p], grad[:p]
     value += forward(
-        xi,
-        T,
-        s,
-        n,
-        log_weights,
-        XtX,
-        Xty,
-        yty,
-        ZtZ,
-        ZtX,
-        Zty,
-        precision,
-        linear,
-        a,
-        inverse,
-        G,
-        L,
-        A_inverse,
-        center,
-        b,
+        xi, T, s, n, log_weights, cross, S, R, precision, linear, H, Q, C, a, det, G, L, A_inverse, center, b
     )
 
     # Priors of the coefficients at centred predictors.
@@ -315,7 +291,7 @@ def log_posterior(x, packed, grad):
     for i in range(p):
         for k in range(p):
             b_bar[k] += coefficient_bar[i] * matrix[i, k]
-    grad_s = backward(1.0, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T)
+    grad_s = backward(1.0, b_bar, xi, s, n, S, R, H, Q, C, a, det, G, L, A_inverse, center, b, grad_xi, grad_T)
 
     # Group standard deviations; the log transform adds zeta to the density.
     for k in range(q):
