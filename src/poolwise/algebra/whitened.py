@@ -27,8 +27,30 @@ from poolwise.algebra.lanes import group_inverses, pull_back, subtract_quadratic
 
 
 @numba.njit(cache=True, nogil=True)
-def forward(xi, T, s, n, log_weights, cross, S, R, P, d, H, Q, C, a, det, G, L, A_inverse, center, b):
-    """Value and b at (xi, T, s); fills the work arrays that ``backward`` reads.
+def work_size(p, q, J):
+    """Length of the work array of ``forward`` and ``backward``."""
+    return q * J * (5 * q + p + 1) + 2 * (p + 1) ** 2 + 4 * p * p + 3 * p + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _carve(work, p, q, J):
+    """Parts of the work array: five (q, q, J), a (p + 1, q, J), two (p + 1, p + 1), four (p, p), three (p,), one (1,)."""
+    size = q * q * J
+    cubes = work[: 5 * size].reshape(5, q, q, J)
+    at = 5 * size
+    a = work[at : at + (p + 1) * q * J].reshape(p + 1, q, J)
+    at += (p + 1) * q * J
+    large = work[at : at + 2 * (p + 1) ** 2].reshape(2, p + 1, p + 1)
+    at += 2 * (p + 1) ** 2
+    small = work[at : at + 4 * p * p].reshape(4, p, p)
+    at += 4 * p * p
+    vectors = work[at : at + 3 * p].reshape(3, p)
+    return cubes, a, large, small, vectors, work[at + 3 * p :]
+
+
+@numba.njit(cache=True, nogil=True)
+def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
+    """Value and b at (xi, T, s); fills the work array that ``backward`` reads.
 
     Parameters
     ----------
@@ -39,15 +61,13 @@ def forward(xi, T, s, n, log_weights, cross, S, R, P, d, H, Q, C, a, det, G, L, 
     n, log_weights : float
         As in :class:`~poolwise.algebra.crossproducts.CrossProducts`.
     cross, S, R : ndarray (p + 1, p + 1), (q, q, J), (p + 1, q, J)
-        Its sums by the group last, see :func:`by_lane`.
+        Its sums, see :func:`by_lane`.
     P, d : ndarray (p, p), (p,)
         Precision and linear term of the priors of b; they choose the coordinates only.
-    H, Q, C, a, det : ndarray (q, q, J), (q, q, J), (q, q, J), (p + 1, q, J), (J,)
-        Work: see lanes.py.
-    G, L, A_inverse : ndarray (p + 1, p + 1), (p, p), (p, p)
-        Work: see the module.
-    center, b : ndarray (p,)
-        Filled with A_w^-1 (c + d) and the common effects.
+    work : ndarray (work_size,)
+        Work.
+    b : ndarray (p,)
+        Filled with the common effects.
 
     Returns
     -------
@@ -55,15 +75,16 @@ def forward(xi, T, s, n, log_weights, cross, S, R, P, d, H, Q, C, a, det, G, L, 
         Natural log; NaN where a matrix is not positive definite in floating point.
     """
     p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]
-    logdet, trace = group_inverses(T, s, S, H, Q, det)
-    det[0] = trace
+    cubes, a, large, small, vectors, scalars = _carve(work, p, q, J)
+    H, Q, B, V = cubes[0], cubes[1], cubes[2], cubes[3]
+    G, L, A_inverse, precision, center = large[0], small[0], small[1], small[2], vectors[0]
+    logdet, scalars[0] = group_inverses(T, s, S, H, Q, B, V)
     G[:, :] = cross
     subtract_quadratics(R, Q, a, G)
     for c in range(p + 1):
         for e in range(c + 1):
             G[c, e] /= s
             G[e, c] = G[c, e]
-    precision = np.empty((p, p))
     for i in range(p):
         for k in range(p):
             precision[i, k] = G[i, k] + P[i, k]
@@ -91,13 +112,16 @@ def forward(xi, T, s, n, log_weights, cross, S, R, P, d, H, Q, C, a, det, G, L, 
 
 
 @numba.njit(cache=True, nogil=True)
-def backward(value_bar, b_bar, xi, s, n, S, R, H, Q, C, a, det, G, L, A_inverse, center, b, grad_xi, grad_T):
+def backward(value_bar, b_bar, xi, s, n, S, R, work, b, grad_xi, grad_T):
     """Gradients by xi and T, written, and by s, returned, from the cotangents of the value and of b.
 
     The arguments are those of ``forward`` after its call; ``value_bar`` is a float, ``b_bar`` an ndarray (p,).
     """
-    p, q, J = len(b), R.shape[1], R.shape[2]
-    total_b, h = np.empty(p), np.empty(p)
+    p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]
+    cubes, a, large, small, vectors, scalars = _carve(work, p, q, J)
+    H, Q, C, D, F = cubes[0], cubes[1], cubes[2], cubes[3], cubes[4]
+    G, weights, L, A_inverse, psi, half = large[0], large[1], small[0], small[1], small[2], small[3]
+    center, total_b, h = vectors[0], vectors[1], vectors[2]
     for i in range(p):
         total = G[i, p]
         for k in range(p):
@@ -114,8 +138,6 @@ def backward(value_bar, b_bar, xi, s, n, S, R, H, Q, C, a, det, G, L, A_inverse,
         grad_xi[i] = total / L[i, i]
 
     # Weights on G: how the value and b move with A, c and y'V^-1 y.
-    weights = np.empty((p + 1, p + 1))
-    psi, half = np.empty((p, p)), np.empty((p, p))
     for i in range(p):
         for k in range(i + 1):
             psi[i, k] = psi[k, i] = 0.5 * xi[i] * grad_xi[k]
@@ -144,21 +166,17 @@ def backward(value_bar, b_bar, xi, s, n, S, R, H, Q, C, a, det, G, L, A_inverse,
         for k in range(p + 1):
             inner += weights[i, k] * G[i, k]
     weighted_products(weights, R, a, C)
-    spread = pull_back(-2.0 / s, value_bar, S, H, Q, C, grad_T)
-    return -0.5 * value_bar * ((n - J * q) / s + det[0]) + (spread - inner) / s
+    spread = pull_back(-2.0 / s, value_bar, S, H, Q, C, D, F, grad_T)
+    return -0.5 * value_bar * ((n - J * q) / s + scalars[0]) + (spread - inner) / s
 
 
 @numba.njit(cache=True, nogil=True)
 def common_effects(xi, T, s, cross, S, R, P, d, b):
     """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,)."""
     p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]
-    H, Q, C, a = np.empty((q, q, J)), np.empty((q, q, J)), np.empty((q, q, J)), np.empty((p + 1, q, J))
-    det, G = np.empty(J), np.empty((p + 1, p + 1))
-    L, A_inverse, center = np.empty((p, p)), np.empty((p, p)), np.empty(p)
+    work = np.empty(work_size(p, q, J))
     for draw in range(xi.shape[0]):
-        forward(
-            xi[draw], T[draw], s[draw], 0.0, 0.0, cross, S, R, P, d, H, Q, C, a, det, G, L, A_inverse, center, b[draw]
-        )
+        forward(xi[draw], T[draw], s[draw], 0.0, 0.0, cross, S, R, P, d, work, b[draw])
 
 
 def by_lane(stats: CrossProducts) -> tuple[Array, Array, Array]:

@@ -30,7 +30,7 @@ from poolwise.algebra.group_factor import build_factor, pull_factor
 from poolwise.algebra.joint_mode import Rows
 from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare, row_density
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
-from poolwise.priors.density import prior_logpdf
+from poolwise.priors.density import WIDTH, prior_logpdf
 from poolwise.priors.joint import JointSet, encode, joint_logpdf
 
 HEADER = 24
@@ -94,8 +94,8 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
     ----------
     model : Whitened
         The model.
-    coefficient_priors, sd_priors, own_priors : ndarray (p, 4), (q, 4), (k or K - 1, 4)
-        Rows (kind, p1, p2, p3) as from :func:`poolwise.priors.density.prior_code`.
+    coefficient_priors, sd_priors, own_priors : ndarray (p, 5), (q, 5), (k or K - 1, 5)
+        Rows (kind, p1, p2, p3, constant) as from :func:`poolwise.priors.density.prior_code`.
 
     Returns
     -------
@@ -235,11 +235,11 @@ def evaluate(x, packed, grad, unknowns, density):
     at += n_corr
     own_reference = packed[at : at + k_own]
     at += k_own
-    coefficient_priors = packed[at : at + 4 * p].reshape(p, 4)
-    at += 4 * p
-    sd_priors = packed[at : at + 4 * q].reshape(q, 4)
-    at += 4 * q
-    own_priors = packed[at : at + 4 * k_priors].reshape(k_priors, 4)
+    coefficient_priors = packed[at : at + WIDTH * p].reshape(p, WIDTH)
+    at += WIDTH * p
+    sd_priors = packed[at : at + WIDTH * q].reshape(q, WIDTH)
+    at += WIDTH * q
+    own_priors = packed[at : at + WIDTH * k_priors].reshape(k_priors, WIDTH)
     joint = packed[at + 4 * k_priors :]
 
     # Group covariances, and their precisions in the diagonal blocks of H.
@@ -380,13 +380,13 @@ def evaluate(x, packed, grad, unknowns, density):
     for i in range(p):
         total = coefficient[i]
         row = coefficient_priors[i]
-        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], total)
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], total)
         value += logp
         slope += coefficient_bar[i]
         if code == CUMULATIVE and i == 0:
             for k in range(k_own + 1):
                 row = own_priors[k]
-                logp, by_threshold = prior_logpdf(int(row[0]), row[1], row[2], row[3], own[k] - total)
+                logp, by_threshold = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], own[k] - total)
                 value += logp
                 slope -= by_threshold
                 own_bar[k] += by_threshold
@@ -401,7 +401,7 @@ def evaluate(x, packed, grad, unknowns, density):
     else:
         for k in range(k_own):
             row = own_priors[k]
-            logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], own[k])
+            logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], own[k])
             value += logp
             grad[tail + k] = (own_bar[k] + slope) * own[k] + 1.0
 
@@ -457,7 +457,7 @@ def evaluate(x, packed, grad, unknowns, density):
     )
     for k in range(q):
         row = sd_priors[k]
-        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], sd[k])
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], sd[k])
         value += logp + x[N + k]
         grad[N + k] += (slope + sd_bar[k]) * sd[k] + 1.0
     return value
