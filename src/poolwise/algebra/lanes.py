@@ -36,6 +36,34 @@ def sum_of_logs(values):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
+def _two(t00, t10, t11, s, S, H, Q, det):
+    S00, S10, S11 = S[0, 0], S[1, 0], S[1, 1]
+    H00, H01, H10, H11 = H[0, 0], H[0, 1], H[1, 0], H[1, 1]
+    Q00, Q01, Q10, Q11 = Q[0, 0], Q[0, 1], Q[1, 0], Q[1, 1]
+    trace = 0.0
+    for j in range(len(det)):
+        a, b, c = S00[j], S10[j], S11[j]
+        p0, p1 = a * t00 + b * t10, b * t00 + c * t10
+        M00 = s + t00 * p0 + t10 * p1
+        M10 = t11 * p1
+        M11 = s + t11 * t11 * c
+        r = 1.0 / M00
+        ratio = M10 * r
+        rest = M11 - ratio * M10
+        det[j] = M00 * rest if (M00 > 0.0) & (rest > 0.0) else math.nan
+        i11 = 1.0 / rest
+        i10 = -ratio * i11
+        i00 = r + ratio * ratio * i11
+        h00, h01 = t00 * i00, t00 * i10
+        h10, h11 = t10 * i00 + t11 * i10, t10 * i10 + t11 * i11
+        H00[j], H01[j], H10[j], H11[j] = h00, h01, h10, h11
+        q10 = h10 * t00
+        Q00[j], Q01[j], Q10[j], Q11[j] = h00 * t00, q10, q10, h10 * t10 + h11 * t11
+        trace += i00 + i11
+    return trace
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
 def group_inverses(T, s, S, H, Q, B, V):
     """Fill H and Q of every group; returns (sum of log|M|, sum of tr M^-1).
 
@@ -52,6 +80,9 @@ def group_inverses(T, s, S, H, Q, B, V):
         The logarithm is NaN where an M is not positive definite in floating point.
     """
     q, J = S.shape[1], S.shape[2]
+    if q == 2:
+        trace = _two(T[0, 0], T[1, 0], T[1, 1], s, S, H, Q, B[0, 0])
+        return sum_of_logs(B[0, 0]), trace
     # S T in H, then M and its Cholesky factor in B, lower triangles.
     for i in range(q):
         for c in range(q):
@@ -168,6 +199,34 @@ def weighted_products(weights, R, a, C):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
+def _pull_back_two(scale, value_bar, S, H, Q, C, grad_T):
+    S00, S10, S11 = S[0, 0], S[1, 0], S[1, 1]
+    H00, H01, H10, H11 = H[0, 0], H[0, 1], H[1, 0], H[1, 1]
+    Q00, Q10, Q11 = Q[0, 0], Q[1, 0], Q[1, 1]
+    C00, C10, C11 = C[0, 0], C[1, 0], C[1, 1]
+    spread, g00, g10, g11 = 0.0, 0.0, 0.0, 0.0
+    for j in range(len(S00)):
+        a, b, c = S00[j], S10[j], S11[j]
+        h00, h01, h10, h11 = H00[j], H01[j], H10[j], H11[j]
+        q00, q10, q11 = Q00[j], Q10[j], Q11[j]
+        c00, c10, c11 = C00[j], C10[j], C11[j]
+        spread += c00 * (h00 * h00 + h01 * h01) + c11 * (h10 * h10 + h11 * h11)
+        spread += 2.0 * c10 * (h00 * h10 + h01 * h11)
+        # F = scale (C - S Q C) - value_bar S, and the gradient is F H.
+        d00, d01 = q00 * c00 + q10 * c10, q00 * c10 + q10 * c11
+        d10, d11 = q10 * c00 + q11 * c10, q10 * c10 + q11 * c11
+        f00 = scale * (c00 - a * d00 - b * d10) - value_bar * a
+        f01 = scale * (c10 - a * d01 - b * d11) - value_bar * b
+        f10 = scale * (c10 - b * d00 - c * d10) - value_bar * b
+        f11 = scale * (c11 - b * d01 - c * d11) - value_bar * c
+        g00 += f00 * h00 + f01 * h10
+        g10 += f10 * h00 + f11 * h10
+        g11 += f10 * h01 + f11 * h11
+    grad_T[0, 0], grad_T[1, 0], grad_T[1, 1] = g00, g10, g11
+    return spread
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
 def pull_back(scale, value_bar, S, H, Q, C, D, F, grad_T):
     """Gradient by T of sum_j (scale/2 <C_j, Q_j> - value_bar/2 log|M_j|), written; returns sum_j <C_j, H_j H_j'>.
 
@@ -175,6 +234,8 @@ def pull_back(scale, value_bar, S, H, Q, C, D, F, grad_T):
     (q, q, J).
     """
     q, J = S.shape[1], S.shape[2]
+    if q == 2:
+        return _pull_back_two(scale, value_bar, S, H, Q, C, grad_T)
     spread = 0.0
     for i in range(q):
         for k in range(q):
