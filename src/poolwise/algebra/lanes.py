@@ -1,4 +1,4 @@
-"""The same small matrix of every group side by side: the group is the last axis, so that one instruction serves several.
+"""Every group's small matrices side by side: the group is the last axis, so that one instruction serves several.
 
 For group j with S = Z'Z, R = Z'(X, y), T the factor of the group covariance and s = sigma^2:
 

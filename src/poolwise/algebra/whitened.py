@@ -8,7 +8,8 @@ effects and the group standard deviations, which with few groups is wide.
     value = log p(y | b, T, s) - 1/2 log|A_w|          b and its Jacobian as above
 
 ``forward`` gives the value and b; ``backward`` turns cotangents of both into gradients by xi, T and s. With
-Z'(X, y) = R_j, Q_j = T M_j^-1 T' and G = ((X, y)'(X, y) - sum R_j'Q_j R_j) / s, all of A, c and y'V^-1 y stand in G, so one symmetric matrix of weights on G carries the whole gradient.
+Z'(X, y) = R_j, Q_j = T M_j^-1 T' and G = ((X, y)'(X, y) - sum R_j'Q_j R_j) / s, all of A, c and y'V^-1 y stand in G, so
+one symmetric matrix of weights on G carries the whole gradient.
 
 References
 ----------
@@ -34,7 +35,7 @@ def work_size(p, q, J):
 
 @numba.njit(cache=True, nogil=True)
 def _carve(work, p, q, J):
-    """Parts of the work array: five (q, q, J), a (p + 1, q, J), two (p + 1, p + 1), four (p, p), three (p,), one (1,)."""
+    """Parts of the work array: five (q, q, J), a (p + 1, q, J), two (p + 1, p + 1), four (p, p), three (p,), one."""
     size = q * q * J
     cubes = work[: 5 * size].reshape(5, q, q, J)
     at = 5 * size

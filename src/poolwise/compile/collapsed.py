@@ -131,8 +131,8 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
     model : Collapsed
         The model.
     coefficient_priors, sd_priors, sigma_prior : ndarray (p, 5), (q, 5), (5,)
-        Rows (kind, p1, p2, p3, constant) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at centred
-        predictors.
+        Rows (kind, p1, p2, p3, constant) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at
+        centred predictors.
 
     Returns
     -------
@@ -321,7 +321,8 @@ def _log_posterior(x, packed, grad, work):
         start += size
 
     # Residual standard deviation.
-    logp, slope = prior_logpdf(int(sigma_prior[0]), sigma_prior[1], sigma_prior[2], sigma_prior[3], sigma_prior[4], sigma)
+    row = sigma_prior
+    logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], sigma)
     value += logp + x[tau]
     grad[tau] = grad_s * 2.0 * s + (slope + sigma_bar) * sigma + 1.0
     return value

@@ -39,8 +39,8 @@ class CrossedPosterior:
     eta : tuple of float
         LKJ parameter of each block.
     coefficient_priors, sd_priors, sigma_prior : ndarray (p, 5), (q, 5), (5,)
-        Rows (kind, p1, p2, p3, constant) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at centred
-        predictors.
+        Rows (kind, p1, p2, p3, constant) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at
+        centred predictors.
     normal : NormalPrior
         Of the common effects: exact where their priors are normal or flat, a stand-in elsewhere.
     sd, sigma : ndarray (q,), float
@@ -165,7 +165,7 @@ def normal_prior(coefficient_priors: Array, basis: Basis, around: Array) -> Norm
     """
     p = len(coefficient_priors)
     mean, precision, constant = np.zeros(p), np.zeros(p), 0.0
-    for k, ((kind, place, scale, shape), value) in enumerate(zip(coefficient_priors, around, strict=True)):
+    for k, ((kind, place, scale, shape, _), value) in enumerate(zip(coefficient_priors, around, strict=True)):
         if kind not in (NORMAL, STUDENT, LAPLACE):
             continue
         mean[k] = place

@@ -17,7 +17,7 @@ from poolwise.algebra.crossproducts import CrossProducts
 from poolwise.algebra.whitened import backward, by_lane, forward, work_size
 
 # PyTensor keeps compiled Ops on disk by this number and cannot see that a kernel they call has changed.
-_SOURCES = tuple(Path(str(module.__file__)) for module in (whitened, lanes, groups)) + (Path(__file__),)
+_SOURCES = [*(Path(str(module.__file__)) for module in (whitened, lanes, groups)), Path(__file__)]
 VERSION = int(sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:8], 16)
 
 # n, log_weights, (X, y)'(X, y), Z'Z, Z'(X, y), and precision and linear term of the priors.

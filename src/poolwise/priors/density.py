@@ -81,12 +81,12 @@ def _kind_and_numbers(distribution: str, p: Mapping[str, float]) -> tuple[int, f
 
 @numba.njit(cache=True, nogil=True)
 def log_constant(kind, p1, p2, p3):
-    """The part of a log density that does not depend on where it is evaluated: gamma functions and logs, once a model."""
+    """The part of a log density that is the same everywhere: its gamma functions and logs, once a model."""
     folded = 0.0
     if kind >= HALF:
         kind -= HALF
         folded = math.log(2.0)
-    if kind == NORMAL or kind == LOG_NORMAL:
+    if kind in (NORMAL, LOG_NORMAL):
         return folded - math.log(p2) - 0.5 * _LOG_2PI
     if kind == STUDENT:
         return folded + math.lgamma((p3 + 1) / 2) - math.lgamma(p3 / 2) - 0.5 * math.log(p3 * math.pi) - math.log(p2)
@@ -96,7 +96,7 @@ def log_constant(kind, p1, p2, p3):
         return 0.0 if math.isinf(p2) else -math.log(p2 - p1)
     if kind == EXPONENTIAL:
         return math.log(p1)
-    if kind == GAMMA or kind == INVERSE_GAMMA:
+    if kind in (GAMMA, INVERSE_GAMMA):
         return p1 * math.log(p2) - math.lgamma(p1)
     if kind == SQRT_INVERSE_GAMMA:
         return p1 * math.log(p2) - math.lgamma(p1) + math.log(2.0)
