@@ -20,7 +20,7 @@ _FAST = {"reassoc", "contract", "nsz"}
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def exponentials(x, out, bits):
-    """Fill out (n,) with exp(x), arguments beyond 700 taken as 700; to 1 unit in the last place, in vector instructions.
+    """Fill out (n,) with exp(x), arguments beyond 700 taken as 700, to a unit in the last place by vector instructions.
 
     ``bits`` is work, integers (n,). The argument is a multiple of log 2, taken away in two parts (Cody & Waite, 1980),
     and a rest below 0.35, where fourteen terms of the series are exact to the last digit.

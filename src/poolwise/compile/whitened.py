@@ -283,7 +283,12 @@ def evaluate(x, packed, grad, work, density):
     copy, L_bar = work[4 * N : 4 * N + entries], work[4 * N + entries : 4 * N + 2 * entries]
     copy[:] = curvature
     of_rows = work[4 * N + 2 * entries :]
-    eta, slopes, row_work, bits = of_rows[:n], of_rows[n : 2 * n], of_rows[2 * n : 3 * n], of_rows[3 * n :].view(np.int64)
+    eta, slopes, row_work, bits = (
+        of_rows[:n],
+        of_rows[n : 2 * n],
+        of_rows[2 * n : 3 * n],
+        of_rows[3 * n :].view(np.int64),
+    )
     widths = factors[2::3]
     L = curvature if frozen else copy
     begin = 0
