@@ -225,6 +225,18 @@ class PoolingStudy:
 
         return plot_estimates(self, **options)
 
+    def plot_lines(self, **options):
+        """Each group's rows and regression lines; see :func:`poolwise.plots.plot_lines`."""
+        from poolwise.plot.lines import plot_lines
+
+        return plot_lines(self, **options)
+
+    def plot_arrows(self):
+        """How far each group is pulled, two effects at a time; see :func:`poolwise.plots.plot_arrows`."""
+        from poolwise.plot.arrows import plot_arrows
+
+        return plot_arrows(self)
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write the tables as CSV, the findings as text and the posterior as NetCDF; returns the files."""
         folder = Path(folder)
