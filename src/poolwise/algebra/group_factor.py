@@ -8,7 +8,7 @@ import math
 import numba
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def build_factor(zeta, c, sd_reference, to_algebra, sizes, shapes, sd, z, left, correlation, T):
     """Fill sd, z, left, correlation and T; returns the log density of the correlations, Jacobian included.
 
@@ -50,7 +50,7 @@ def build_factor(zeta, c, sd_reference, to_algebra, sizes, shapes, sd, z, left, 
     return value
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def pull_factor(grad_T, T, sd, to_algebra, sizes, shapes, z, left, correlation, grad_zeta, grad_c):
     """Gradients by zeta and c, written, of the log density that ``build_factor`` returns plus a function of T.
 

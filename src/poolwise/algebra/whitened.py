@@ -27,13 +27,13 @@ from poolwise.algebra.groups import cholesky_inverse
 from poolwise.algebra.lanes import group_inverses, pull_back, subtract_quadratics, weighted_products
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def work_size(p, q, J):
     """Length of the work array of ``forward`` and ``backward``."""
     return q * J * (5 * q + p + 1) + 2 * (p + 1) ** 2 + 4 * p * p + 3 * p + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _carve(work, p, q, J):
     """Parts of the work array: five (q, q, J), a (p + 1, q, J), two (p + 1, p + 1), four (p, p), three (p,), one."""
     size = q * q * J
@@ -49,7 +49,7 @@ def _carve(work, p, q, J):
     return cubes, a, large, small, vectors, work[at + 3 * p :]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
     """Value and b at (xi, T, s); fills the work array that ``backward`` reads.
 
@@ -112,7 +112,7 @@ def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
     return -0.5 * (constant + (n - J * q) * math.log(s) + logdet + quadratic + logdet_A)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def backward(value_bar, b_bar, xi, s, n, S, R, work, b, grad_xi, grad_T):
     """Gradients by xi and T, written, and by s, returned, from the cotangents of the value and of b.
 
@@ -171,7 +171,7 @@ def backward(value_bar, b_bar, xi, s, n, S, R, work, b, grad_xi, grad_T):
     return -0.5 * value_bar * ((n - J * q) / s + scalars[0]) + (spread - inner) / s
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def common_effects(xi, T, s, cross, S, R, P, d, b):
     """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,)."""
     p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]

@@ -179,7 +179,7 @@ def _log_jacobian(model: Collapsed, shapes: Array) -> float:
     return float(logdet_matrix + beta.sum() + units + scales)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def log_posterior(x, packed, grad):
     """Log posterior density over the unconstrained vector x; writes its gradient.
 
@@ -191,7 +191,7 @@ def log_posterior(x, packed, grad):
     return work[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _log_posterior(x, packed, grad, work):
     J, q, p = int(packed[0]), int(packed[1]), int(packed[2])
     n_blocks, n_corr = int(packed[3]), int(packed[4])

@@ -175,7 +175,7 @@ def _constants(model: Whitened, matrix: Array, shapes: Array) -> float:
     return float(rows.constant + prior + logdet + beta.sum() + np.log(model.sd).sum() + own)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def log_posterior(x, packed, grad):
     """Log posterior density over the unconstrained vector x; writes its gradient. NaN where the algebra breaks down."""
     # One allocation for the large work arrays, its owner used last: see ``borrowed``.
@@ -184,12 +184,12 @@ def log_posterior(x, packed, grad):
     return work[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _work_size(packed):
     return 4 * int(packed[0]) + 2 * int(packed[11]) + 4 * int(packed[6])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def evaluate(x, packed, grad, work, density):
     """``log_posterior``; fills effects and coefficients, the first N of ``work``; stops there without ``density``."""
     N, q, p, n_blocks, n_corr = int(packed[0]), int(packed[1]), int(packed[2]), int(packed[3]), int(packed[4])
@@ -463,7 +463,7 @@ def evaluate(x, packed, grad, work, density):
     return value
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def fill_unknowns(x, packed, unknowns):
     """Effects and coefficients (D, N) of draws x (D, size), in the coordinates of the algebra."""
     nothing, work = np.empty(x.shape[1]), np.empty(_work_size(packed))
