@@ -207,21 +207,23 @@ def backward(value_bar, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_i
 
 @numba.njit(cache=True, nogil=True)
 def common_effects(xi, T, s, n, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, b):
-    """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,)."""
+    """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,); P and d stand once for all, or once a draw."""
     J, q, p = ZtX.shape[0], ZtX.shape[1], XtX.shape[0]
     a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
     L, A_inverse, center = np.empty((p, p)), np.empty((p, p)), np.empty(p)
     for draw in range(xi.shape[0]):
+        prior = min(draw, len(P) - 1)
         forward(
-            xi[draw], T[draw], s[draw], n, 0.0, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inverse, G, L, A_inverse, center,
-            b[draw],
+            xi[draw], T[draw], s[draw], n, 0.0, XtX, Xty, yty, ZtZ, ZtX, Zty, P[prior], d[prior], a, inverse, G, L,
+            A_inverse, center, b[draw],
         )  # fmt: skip
 
 
 def unwhiten(stats: CrossProducts, P: Array, d: Array, xi: Array, T: Array, s: Array) -> Array:
-    """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,)."""
+    """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,), under P (p, p), d (p,) or those of each draw."""
     b = np.empty(xi.shape)
     arrays = [np.ascontiguousarray(array) for array in (xi, T, s)]
     sums = (stats.XtX, stats.Xty, stats.yty, stats.ZtZ, stats.ZtX, stats.Zty)
+    P, d = (P[None], d[None]) if P.ndim == 2 else (P, d)
     common_effects(*arrays, stats.n, *sums, np.ascontiguousarray(P), np.ascontiguousarray(d), b)
     return b

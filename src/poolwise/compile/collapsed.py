@@ -3,7 +3,7 @@
 The unconstrained vector is ``[xi (p) | log sd ratios (q) | atanh partial correlations | log sigma ratio | latents]``;
 latents are what a joint prior has beside the parameters (priors/joint.py).
 
-    b     = its conditional mean given (T, sigma) + L^-T xi     see algebra/whitened.py
+    b     = its conditional mean given (T, sigma, latents) + L^-T xi     see algebra/whitened.py
     sd_k  = reference_k exp(zeta_k)   and T = diag(sd) L, L from the canonical partial correlations tanh(c)
     sigma = reference exp(tau)
 
@@ -21,11 +21,14 @@ from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes, lower_factor
 from poolwise.algebra.whitened import backward, forward, unwhiten
+from poolwise.algebra.whitened_prior import pull_precision
 from poolwise.priors.density import prior_logpdf
 from poolwise.priors.joint import JointSet, encode, joint_logpdf
+from poolwise.priors.joint_precision import fill_precisions, normal_terms, precisions_of_draws, pull_precisions
 
 HEADER = 16  # numbers at the start of the packed array: sizes first, then scalars
 LENGTH = 11  # where the header holds the length of the whole
+BLOCK = 4_000_000  # numbers in the precisions of as many draws as are whitened back at once
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,12 @@ class Collapsed:
     @property
     def size(self) -> int:
         """Length of the unconstrained vector."""
-        latents = sum(len(one.centres) for one in self.joint)
-        return self.stats.p + self.structure.q + self.structure.n_correlations + 1 + latents
+        return self.stats.p + self.structure.q + self.structure.n_correlations + 1 + self.n_latents
+
+    @property
+    def n_latents(self) -> int:
+        """How many parameters only the joint priors have."""
+        return sum(len(one.centres) for one in self.joint)
 
     def split(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """The parts xi, zeta, c and tau of unconstrained vectors (..., size)."""
@@ -102,8 +109,20 @@ class Collapsed:
         sigma = self.reference.sigma * np.exp(tau)
         T = (sd / self.basis.sd_scale)[..., None] * L
         s = (sigma / self.basis.y_scale) ** 2
-        b = unwhiten(self.stats, self.reference.precision, self.reference.linear, xi, T, s)
+        b = self._common_effects(xi, T, s, sigma, x[..., self.size - self.n_latents :])
         return Draws(b, T, s, offset + b @ matrix.T, lower_factor(self.basis.to_effects @ T), sigma)
+
+    def _common_effects(self, xi: Array, T: Array, s: Array, sigma: Array, latents: Array) -> Array:
+        P, d = self.reference.precision, self.reference.linear
+        if not self.n_latents:
+            return unwhiten(self.stats, P, d, xi, T, s)
+        precisions = precisions_of_draws(encode(self.joint), sigma, np.ascontiguousarray(latents), self.stats.p)
+        b, size = np.empty(xi.shape), max(1, BLOCK // self.stats.p**2)
+        for start in range(0, len(xi), size):
+            rows = slice(start, start + size)
+            more, linear = normal_terms(precisions[rows], *self.basis.to_centred)
+            b[rows] = unwhiten(self.stats, P + more, d + linear, xi[rows], T[rows], s[rows])
+        return b
 
 
 @dataclass(frozen=True)
@@ -255,6 +274,21 @@ def log_posterior(x, packed, grad):
         for k in range(q):
             T[i, k] = sd[i] * to_algebra[i] * correlation[i, k]
 
+    # Latents of a joint prior set the precisions of the coefficients, and with them the coordinates.
+    tau = p + q + n_corr
+    latents = len(x) > tau + 1
+    prior_precision = np.empty(p if latents else 0)
+    if latents:
+        fill_precisions(joint, sigma, x[tau + 1 :], prior_precision)
+        precision, linear = precision.copy(), linear.copy()
+        for i in range(p):
+            if prior_precision[i] > 0.0:
+                for k in range(p):
+                    weighted = prior_precision[i] * matrix[i, k]
+                    linear[k] -= weighted * offset[i]
+                    for m in range(p):
+                        precision[k, m] += weighted * matrix[i, m]
+
     # Likelihood and common effects.
     # One allocation for all work arrays: several would cost as much as the arithmetic of twenty groups.
     work = np.empty(J * q * (p + 1 + q) + (p + 1) ** 2 + 2 * p * p + 3 * p + q * q)
@@ -297,7 +331,6 @@ def log_posterior(x, packed, grad):
     )
 
     # Priors of the coefficients at centred predictors.
-    tau = p + q + n_corr
     coefficient, coefficient_bar, sd_bar, sigma_bar = np.empty(p), np.empty(p), np.zeros(q), 0.0
     for i in range(p):
         total = offset[i]
@@ -316,6 +349,11 @@ def log_posterior(x, packed, grad):
         for k in range(p):
             b_bar[k] += coefficient_bar[i] * matrix[i, k]
     grad_s = backward(1.0, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T)
+    if latents:
+        for i in range(p):
+            if prior_precision[i] > 0.0:
+                prior_precision[i] = pull_precision(matrix[i], offset[i], xi, L, center, grad_xi)
+        sigma_bar += pull_precisions(joint, sigma, x[tau + 1 :], prior_precision, grad[tau + 1 :])
 
     # Group standard deviations; the log transform adds zeta to the density.
     for k in range(q):
