@@ -30,6 +30,14 @@ def test_the_default_is_silent_on_the_bundled_data(name):
     assert codes(pw.Model(BUNDLED[name], pw.load_dataset(name))) == []
 
 
+def test_a_model_lints_its_own_priors():
+    """The door is the same lint: nothing under the default, the conflict under the article's priors."""
+    model = pw.Model(BUNDLED["bounce_rates"], pw.load_dataset("bounce_rates"))
+    assert model.check_priors().codes == []
+    assert model.with_priors("article_2020_lmm").check_priors().codes == codes(model.with_priors("article_2020_lmm"))
+    assert "prior_conflict" in model.with_priors("article_2020_lmm").check_priors().codes
+
+
 def test_the_second_article_is_in_conflict_with_its_data():
     model = pw.Model(BUNDLED["bounce_rates"], pw.load_dataset("bounce_rates"), priors="article_2020_lmm")
     conflict = next(

@@ -67,7 +67,9 @@ def test_the_density_is_that_of_the_parameters(name):
         centred = coefficients.copy()
         centred[0] = design.X.mean(axis=0) @ coefficients
         for rows, numbers in zip(codes, (centred, sd, sigma), strict=True):
-            expected += sum(prior_logpdf(int(row[0]), *row[1:], number)[0] for row, number in zip(rows, numbers))
+            expected += sum(
+                prior_logpdf(int(row[0]), *row[1:], number)[0] for row, number in zip(rows, numbers, strict=True)
+            )
         bars = np.zeros_like(centred), np.zeros_like(sd), np.zeros_like(latents)
         expected += joint_logpdf(encode(collapsed.joint), centred, sd, float(sigma[0]), latents, *bars)[0]
         steps = np.eye(len(x)) * 1e-5

@@ -220,7 +220,10 @@ def common_effects(xi, T, s, n, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, b):
 
 
 def unwhiten(stats: CrossProducts, P: Array, d: Array, xi: Array, T: Array, s: Array) -> Array:
-    """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,), under P (p, p), d (p,) or those of each draw."""
+    """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,).
+
+    P and d are (p, p) and (p,), or (D, p, p) and (D, p) where they are of each draw.
+    """
     b = np.empty(xi.shape)
     arrays = [np.ascontiguousarray(array) for array in (xi, T, s)]
     sums = (stats.XtX, stats.Xty, stats.yty, stats.ZtZ, stats.ZtX, stats.Zty)

@@ -3,7 +3,7 @@
 With r'b + o under a normal prior of mean 0 and precision D, P has D r r' and d has -D o r. Of the weights on A in
 ``whitened.py`` all but the term of b b' come through A_w = A + P; those on d are h = L^-T grad_xi. With w = L^-1 r,
 
-    d/dD  =  -1/2 w'w - (grad_xi'w) (r'center + o) - sum over i of w_i xi_i (1/2 w_i grad_i + sum over k < i of w_k grad_k)
+    d/dD  =  -1/2 w'w - (grad_xi'w) (r'center + o) - sum over i of w_i xi_i (w_i grad_i / 2 + sum, k < i, of w_k grad_k)
 """
 
 import numba
