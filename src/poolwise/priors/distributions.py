@@ -68,8 +68,8 @@ JOINT_ROLES = {
     "Horseshoe": ("slope",),
 }
 
-# Roles of group sds, and priors they may not have. The likelihood, effects integrated out, does not vanish as a group sd
-# goes to zero, where the integral of 1 / sd diverges: no posterior. Gelman (2006), Bayesian Analysis 1(3), 515-534.
+# Roles of group sds, and priors they may not have. The likelihood, effects integrated out, does not vanish as a group
+# sd goes to zero, where the integral of 1 / sd diverges: no posterior. Gelman (2006), Bayesian Analysis 1(3), 515-534.
 GROUP_SDS = ("group_sd_intercept", "group_sd_slope")
 NO_GROUP_SD = ("JeffreysScale",)
 NO_GROUP_SD_SAID = (
