@@ -71,8 +71,8 @@ def compare_priors(
     """Fit once under the model's own priors and say how the conclusions move under others.
 
     The draws are reweighted by the ratio of the two prior densities, Pareto-smoothed; where the smoothing says that the
-    weights are unreliable (k above 0.7), or a prior has no closed density, the model is fitted again. That holds for any
-    number of grouping factors and any family: only the priors differ.
+    weights are unreliable (k above 0.7), or a prior has no closed density, the model is fitted again. Any number of
+    grouping factors and any family will do: only the priors differ.
 
     Parameters
     ----------
