@@ -15,7 +15,7 @@ from poolwise.compile.collapsed import Collapsed, Draws, pack
 from poolwise.errors import PriorError
 from poolwise.fit.nuts import run, sample_packed
 from poolwise.fit.reference import make_reference
-from poolwise.priors.density import prior_code
+from poolwise.priors.density import WIDTH, prior_code
 from poolwise.priors.distributions import in_closed_set
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
@@ -168,7 +168,7 @@ class CollapsedSampler:
 def prior_codes(priors: Sequence[Prior]) -> Array:
     """Rows (kind, p1, p2, p3) of priors of the closed set."""
     rows = [prior_code(prior.distribution, prior.params) for prior in priors]
-    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+    return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
 
 
 def starting_point(size: int):

@@ -16,7 +16,7 @@ from poolwise.algebra.theta import BlockStructure, correlation_factor, lower_fac
 from poolwise.compile.whitened import Whitened, fill_unknowns, pack
 from poolwise.fit.bayes import Sampling, all_closed
 from poolwise.fit.nuts import sample_packed
-from poolwise.priors.density import prior_code, prior_logpdf
+from poolwise.priors.density import WIDTH, prior_code, prior_logpdf
 from poolwise.priors.joint import JointSet
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
@@ -218,4 +218,4 @@ class WhitenedDraws:
 
 def _codes(priors: list[Prior]) -> Array:
     rows = [prior_code(prior.distribution, prior.params) for prior in priors]
-    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+    return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
