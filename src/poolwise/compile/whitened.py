@@ -29,7 +29,8 @@ from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.group_factor import build_factor, pull_factor
 from poolwise.algebra.joint_mode import Rows
-from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare, row_density
+from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare
+from poolwise.algebra.passes import linear_predictor, pull_rows, row_densities
 from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.priors.density import WIDTH, prior_logpdf
@@ -132,7 +133,7 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         pattern.rows,
         pattern.targets,
         pattern.scattered,
-        rows.columns,
+        rows.columns.T,
     ]
     floats = [
         rows.y,
@@ -141,8 +142,8 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         rows.distinct,
         rows.counts,
         rows.offset,
-        rows.X,
-        rows.Z,
+        rows.X.T,
+        rows.Z.T,
         model.curvature,
         model.linear,
         offset,
@@ -187,7 +188,7 @@ def log_posterior(x, packed, grad):
 
 @numba.njit(cache=True, nogil=True)
 def _work_size(packed):
-    return 4 * int(packed[0]) + 2 * int(packed[11])
+    return 4 * int(packed[0]) + 2 * int(packed[11]) + 4 * int(packed[6])
 
 
 @numba.njit(cache=True, nogil=True)
@@ -208,7 +209,7 @@ def evaluate(x, packed, grad, work, density):
     at += entries
     scattered = packed[at : at + n_scattered].view(np.int64)
     at += n_scattered
-    columns = packed[at : at + n * n_factors].view(np.int64)
+    columns = packed[at : at + n * n_factors].view(np.int64).reshape(n_factors, n)
     at += n * n_factors
     y = packed[at : at + n]
     at += n
@@ -223,9 +224,9 @@ def evaluate(x, packed, grad, work, density):
     at += n_distinct
     row_offset = packed[at : at + n]
     at += n
-    X = packed[at : at + n * p]
+    X = packed[at : at + n * p].reshape(p, n)
     at += n * p
-    Z = packed[at : at + n * q]
+    Z = packed[at : at + n * q].reshape(q, n)
     at += n * q
     curvature = packed[at : at + entries]
     at += entries
@@ -283,6 +284,14 @@ def evaluate(x, packed, grad, work, density):
     unknowns, center, bar, ahead = work[:N], work[N : 2 * N], work[2 * N : 3 * N], work[3 * N : 4 * N]
     copy, L_bar = work[4 * N : 4 * N + entries], work[4 * N + entries : 4 * N + 2 * entries]
     copy[:] = curvature
+    of_rows = work[4 * N + 2 * entries :]
+    eta, slopes, row_work, bits = (
+        of_rows[:n],
+        of_rows[n : 2 * n],
+        of_rows[2 * n : 3 * n],
+        of_rows[3 * n :].view(np.int64),
+    )
+    widths = factors[2::3]
     L = curvature if frozen else copy
     begin = 0
     for f in range(n_factors):
@@ -348,28 +357,9 @@ def evaluate(x, packed, grad, work, density):
     own = own[: k_own + (2 if code == CUMULATIVE else 1)]
     prepare(code, own)
     bar[:] = 0.0
-    for i in range(n):
-        eta = row_offset[i]
-        for k in range(p):
-            eta += X[i * p + k] * unknowns[N - p + k]
-        begin = 0
-        for f in range(n_factors):
-            first = columns[i * n_factors + f]
-            for k in range(factors[3 * f + 2]):
-                eta += Z[i * q + begin + k] * unknowns[first + k]
-            begin += factors[3 * f + 2]
-        logp, slope, _ = row_density(code, link, y[i], trials[i], eta, own, own_bar, weight[i], False)
-        value += weight[i] * logp
-        slope *= weight[i]
-        for k in range(p):
-            bar[N - p + k] += X[i * p + k] * slope
-        begin = 0
-        for f in range(n_factors):
-            first = columns[i * n_factors + f]
-            for k in range(factors[3 * f + 2]):
-                bar[first + k] += Z[i * q + begin + k] * slope
-            begin += factors[3 * f + 2]
-
+    linear_predictor(row_offset, X, Z, columns, widths, unknowns[N - p :], unknowns, eta)
+    value += row_densities(code, link, y, trials, weight, eta, own, own_bar, slopes, row_work, bits)
+    pull_rows(slopes, X, Z, columns, widths, bar[N - p :], bar)
     value += own_density(code, own, own_bar, distinct, counts)
 
     # Priors of effects given their sds, with their share of the gradient by P.

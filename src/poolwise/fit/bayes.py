@@ -37,8 +37,8 @@ class Sampling:
         Chains side by side; all cores of the machine by default.
     progress : bool
         Whether to show progress.
-    target_accept : float
-        Acceptance rate that the step size aims for.
+    target_accept : float or None
+        Acceptance rate that the step size aims for; None leaves it to the form.
     """
 
     draws: int = 1000
@@ -47,12 +47,11 @@ class Sampling:
     seed: int = 0
     cores: int | None = None
     progress: bool = True
-    target_accept: float = 0.9
+    target_accept: float | None = None
 
-    @property
-    def nuts(self) -> dict:
-        """As keyword arguments of :func:`poolwise.fit.nuts.run`."""
-        return dict(self.__dict__)
+    def nuts(self, target_accept: float = 0.9) -> dict:
+        """As keyword arguments of :func:`poolwise.fit.nuts.run`, with the form's own acceptance rate."""
+        return self.__dict__ | {"target_accept": self.target_accept or target_accept}
 
 
 def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str, Prior]) -> Collapsed:
@@ -137,11 +136,11 @@ class CollapsedSampler:
         """
         model = self.model if stats is None else replace(self.model, stats=stats)
         if self.door == "direct":
-            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **settings.nuts)
+            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **settings.nuts())
         else:
             from poolwise.compile.general import unconstrained, with_statistics
 
-            trace = run(with_statistics(self._general, model.stats), **settings.nuts)
+            trace = run(with_statistics(self._general, model.stats), **settings.nuts())
             x, sample_stats = unconstrained(trace["posterior"].to_dataset()), trace["sample_stats"].to_dataset()
         # The common effects are whitened by the statistics they were sampled under.
         return model.constrain(x.reshape(-1, model.size)), sample_stats
