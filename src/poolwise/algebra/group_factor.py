@@ -7,6 +7,19 @@ import math
 
 import numba
 
+# Logs of ratios beyond this are a step of the sampler that went astray: squares and quotients under- and overflow soon
+# after, and a callback of the sampler cannot raise an exception.
+FARTHEST = 100.0
+
+
+@numba.njit(cache=True, nogil=True)
+def is_near(x):
+    """Whether no coordinate is beyond ``FARTHEST``."""
+    for value in x:
+        if not abs(value) <= FARTHEST:
+            return False
+    return True
+
 
 @numba.njit(cache=True, nogil=True)
 def build_factor(zeta, c, sd_reference, to_algebra, sizes, shapes, sd, z, left, correlation, T):

@@ -97,6 +97,8 @@ def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
         for k in range(p):
             precision[i, k] = G[i, k] + P[i, k]
     logdet_A = cholesky_inverse(precision, L, A_inverse)
+    if not math.isfinite(logdet_A):
+        return math.nan
     for i in range(p):
         total = 0.0
         for k in range(p):

@@ -19,6 +19,7 @@ from scipy.special import gammaln
 
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
+from poolwise.algebra.group_factor import is_near
 from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes, lower_factor
 from poolwise.algebra.whitened import backward, by_lane, factor_and_center, forward, unwhiten, work_size
@@ -205,6 +206,8 @@ def log_posterior(x, packed, grad):
 
     Returns NaN where the algebra breaks down in floating point, for the caller to reject.
     """
+    if not is_near(x[int(packed[2]) :]):
+        return math.nan
     # One allocation for all work, its owner used last: see ``borrowed``.
     work = np.empty(int(packed[WORK]) + 1)
     work[0] = _log_posterior(x, packed, grad, borrowed(work)[1:])
@@ -311,6 +314,8 @@ def _log_posterior(x, packed, grad, work):
     # Likelihood and common effects.
     xi, grad_xi = x[:p], grad[:p]
     value += forward(xi, T, s, n, log_weights, cross, S, R, precision, linear, algebra, b)
+    if not math.isfinite(value):
+        return math.nan
 
     # Priors of the coefficients at centred predictors.
     sigma_bar = 0.0

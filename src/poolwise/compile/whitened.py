@@ -27,7 +27,7 @@ from scipy.special import gammaln
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_lower, solve_upper
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.group_factor import build_factor, pull_factor
+from poolwise.algebra.group_factor import build_factor, is_near, pull_factor
 from poolwise.algebra.joint_mode import Rows
 from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare
 from poolwise.algebra.passes import linear_predictor, pull_rows, row_densities
@@ -180,6 +180,8 @@ def _constants(model: Whitened, matrix: Array, shapes: Array) -> float:
 @numba.njit(cache=True, nogil=True)
 def log_posterior(x, packed, grad):
     """Log posterior density over the unconstrained vector x; writes its gradient. NaN where the algebra breaks down."""
+    if not is_near(x[int(packed[0]) :]):
+        return math.nan
     # One allocation for the large work arrays, its owner used last: see ``borrowed``.
     work = np.empty(_work_size(packed) + 1)
     work[0] = evaluate(x, packed, grad, borrowed(work)[1:], True)
