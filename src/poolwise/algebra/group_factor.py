@@ -15,10 +15,10 @@ FARTHEST = 100.0
 @numba.njit(cache=True, nogil=True)
 def is_near(x):
     """Whether no coordinate is beyond ``FARTHEST``."""
+    near = True
     for value in x:
-        if not abs(value) <= FARTHEST:
-            return False
-    return True
+        near = near and abs(value) <= FARTHEST
+    return near
 
 
 @numba.njit(cache=True, nogil=True)
