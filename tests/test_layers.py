@@ -26,7 +26,7 @@ LAYERS = [
     "errors",
 ]
 # Methods that offer what a higher layer does, by an import inside the method.
-DOORS = {("compare/pooling.py", "plot")}
+DOORS = {("compare/pooling.py", "plot"), ("model.py", "check")}
 ROOMS = {
     "pymc": {"compile", "fit/generative.py"},
     "pytensor": {"compile"},

@@ -7,6 +7,19 @@ import math
 
 import numba
 
+# Logs of ratios beyond this are a step of the sampler that went astray: squares and quotients under- and overflow soon
+# after, and a callback of the sampler cannot raise an exception.
+FARTHEST = 100.0
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def is_near(x):
+    """Whether no coordinate is beyond ``FARTHEST``."""
+    near = True
+    for value in x:
+        near = near and abs(value) <= FARTHEST
+    return near
+
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def build_factor(zeta, c, sd_reference, to_algebra, sizes, shapes, sd, z, left, correlation, T):

@@ -50,6 +50,13 @@ def _carve(work, p, q, J):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
+def factor_and_center(work, p, q, J):
+    """L and A_w^-1 (c + d) as ``forward`` left them in the work array."""
+    _, _, _, small, vectors, _ = _carve(work, p, q, J)
+    return small[0], vectors[0]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
     """Value and b at (xi, T, s); fills the work array that ``backward`` reads.
 
@@ -90,6 +97,8 @@ def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
         for k in range(p):
             precision[i, k] = G[i, k] + P[i, k]
     logdet_A = cholesky_inverse(precision, L, A_inverse)
+    if not math.isfinite(logdet_A):
+        return math.nan
     for i in range(p):
         total = 0.0
         for k in range(p):
@@ -173,11 +182,12 @@ def backward(value_bar, b_bar, xi, s, n, S, R, work, b, grad_xi, grad_T):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def common_effects(xi, T, s, cross, S, R, P, d, b):
-    """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,)."""
+    """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,); P and d stand once for all, or once a draw."""
     p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]
     work = np.empty(work_size(p, q, J))
     for draw in range(xi.shape[0]):
-        forward(xi[draw], T[draw], s[draw], 0.0, 0.0, cross, S, R, P, d, work, b[draw])
+        prior = min(draw, len(P) - 1)
+        forward(xi[draw], T[draw], s[draw], 0.0, 0.0, cross, S, R, P[prior], d[prior], work, b[draw])
 
 
 def by_lane(stats: CrossProducts) -> tuple[Array, Array, Array]:
@@ -188,8 +198,12 @@ def by_lane(stats: CrossProducts) -> tuple[Array, Array, Array]:
 
 
 def unwhiten(stats: CrossProducts, P: Array, d: Array, xi: Array, T: Array, s: Array) -> Array:
-    """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,)."""
+    """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,).
+
+    P and d are (p, p) and (p,), or (D, p, p) and (D, p) where they are of each draw.
+    """
     b = np.empty(xi.shape)
     arrays = [np.ascontiguousarray(array) for array in (xi, T, s)]
+    P, d = (P[None], d[None]) if P.ndim == 2 else (P, d)
     common_effects(*arrays, *by_lane(stats), np.ascontiguousarray(P), np.ascontiguousarray(d), b)
     return b

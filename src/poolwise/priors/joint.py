@@ -214,6 +214,7 @@ def _r2d2m2(one, coefficient, sd, sigma, latent, coefficient_bar, sd_bar, latent
     return value, slope
 
 
+# The product of three scales may underflow: an infinite density, which is rejected, in place of an exception.
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _horseshoe(one, coefficient, sigma, latent, coefficient_bar, latent_bar):
     """b_i ~ Normal(0, s_i / scale), s_i^2 = A c^2 / (A + c^2), A = (tau lambda_i)^2, tau = sigma exp(latent).

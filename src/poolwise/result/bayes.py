@@ -379,6 +379,15 @@ class BayesFit:
 
     def factor_draws(self, factor: GroupingFactor) -> Array:
         """Draws of T (D, q, q) in the units of the data."""
+        if factor.name not in self._factors:
+            self._factors[factor.name] = self._factor_of(factor)
+        return self._factors[factor.name]
+
+    @cached_property
+    def _factors(self) -> dict[str, Array]:
+        return {}
+
+    def _factor_of(self, factor: GroupingFactor) -> Array:
         sds = []
         for term in factor.terms:
             value = self._draws(names.group_sd(term.name, factor.name))
