@@ -22,6 +22,9 @@ _HOME = {
     "PriorImplications": "result.implications",
     "compare_priors": "compare.priors",
     "Finding": "check.finding",
+    "Singularity": "check.singularity",
+    "explain_singularity": "check.singularity",
+    "between_within": "check.between_within",
     "Prior": "priors.prior",
     "PriorPreset": "priors.presets",
     "presets": "priors.presets",
@@ -60,13 +63,16 @@ __all__ = [
     "PriorComparison",
     "PriorImplications",
     "PriorPreset",
+    "Singularity",
     "StandardisedRates",
     "UncentredSlopeWarning",
     "__version__",
+    "between_within",
     "checks",
     "compare_pooling",
     "compare_priors",
     "datasets",
+    "explain_singularity",
     "hospital_mortality",
     "load_dataset",
     "load_fit",
@@ -81,7 +87,9 @@ __all__ = [
 if TYPE_CHECKING:
     from poolwise import validate
     from poolwise.check import public as checks
+    from poolwise.check.between_within import between_within
     from poolwise.check.finding import Finding
+    from poolwise.check.singularity import Singularity, explain_singularity
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
     from poolwise.compare.priors import PriorComparison, compare_priors
     from poolwise.data.examples import datasets, load_dataset

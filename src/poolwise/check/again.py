@@ -49,7 +49,7 @@ def model_of(source: Source, priors=None) -> Model:
                 "another model one by one; hand over the pw.Model in place of the fit"
             )
         priors = {row.parameter: row.prior for row in source.resolved_priors}
-    return _again(source.design, priors)
+    return rebuilt(source.design, priors)
 
 
 def with_columns(model: Model, columns: Mapping[str, Array]) -> Model:
@@ -71,10 +71,11 @@ def with_columns(model: Model, columns: Mapping[str, Array]) -> Model:
     called = {row.parameter: row.prior for row in own.resolved if row.source == "call"}
     frame = design.frame.assign(**{name: np.asarray(values) for name, values in columns.items()})
     wider = replace(design, formula=replace(design.formula, common=common), frame=frame)
-    return _again(wider, called or own.preset)
+    return rebuilt(wider, called or own.preset)
 
 
-def _again(design: Design, priors) -> Model:
+def rebuilt(design: Design, priors) -> Model:
+    """The model of a design's formula and table, made anew: what a changed formula or table takes."""
     return Model(
         design.formula.canonical,
         design.frame,

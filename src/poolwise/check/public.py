@@ -1,5 +1,6 @@
 """The checks, for use one by one."""
 
+from poolwise.check.between_within import between_within, slopes_between_within
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Finding, Findings
 from poolwise.check.likelihood import not_maximised, separation
@@ -7,18 +8,24 @@ from poolwise.check.loo import unreliable_elpd
 from poolwise.check.priors import prior_findings
 from poolwise.check.sampling import not_converged
 from poolwise.check.singular import singular_fit
+from poolwise.check.singularity import Singularity, explain_singularity, principal_components
 from poolwise.check.uncentred import uncentred_slope
 from poolwise.check.vanishing import interval_widths, vanishing_intervals
 
 __all__ = [
     "Finding",
     "Findings",
+    "Singularity",
+    "between_within",
+    "explain_singularity",
     "interval_widths",
     "not_converged",
     "not_maximised",
+    "principal_components",
     "prior_findings",
     "separation",
     "singular_fit",
+    "slopes_between_within",
     "too_few_rows",
     "uncentred_slope",
     "unreliable_elpd",
