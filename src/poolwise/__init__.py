@@ -23,6 +23,8 @@ _HOME = {
     "compare_priors": "compare.priors",
     "Finding": "check.finding",
     "Singularity": "check.singularity",
+    "ShrinkageAudit": "check.shrinkage_audit",
+    "audit_shrinkage": "check.shrinkage_audit",
     "explain_singularity": "check.singularity",
     "between_within": "check.between_within",
     "Prior": "priors.prior",
@@ -63,10 +65,12 @@ __all__ = [
     "PriorComparison",
     "PriorImplications",
     "PriorPreset",
+    "ShrinkageAudit",
     "Singularity",
     "StandardisedRates",
     "UncentredSlopeWarning",
     "__version__",
+    "audit_shrinkage",
     "between_within",
     "checks",
     "compare_pooling",
@@ -89,6 +93,7 @@ if TYPE_CHECKING:
     from poolwise.check import public as checks
     from poolwise.check.between_within import between_within
     from poolwise.check.finding import Finding
+    from poolwise.check.shrinkage_audit import ShrinkageAudit, audit_shrinkage
     from poolwise.check.singularity import Singularity, explain_singularity
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
     from poolwise.compare.priors import PriorComparison, compare_priors

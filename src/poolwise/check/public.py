@@ -5,8 +5,10 @@ from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Finding, Findings
 from poolwise.check.likelihood import not_maximised, separation
 from poolwise.check.loo import unreliable_elpd
+from poolwise.check.mixed import mixed_predictive
 from poolwise.check.priors import prior_findings
 from poolwise.check.sampling import not_converged
+from poolwise.check.shrinkage_audit import ShrinkageAudit, audit_shrinkage
 from poolwise.check.singular import singular_fit
 from poolwise.check.singularity import Singularity, explain_singularity, principal_components
 from poolwise.check.uncentred import uncentred_slope
@@ -15,10 +17,13 @@ from poolwise.check.vanishing import interval_widths, vanishing_intervals
 __all__ = [
     "Finding",
     "Findings",
+    "ShrinkageAudit",
     "Singularity",
+    "audit_shrinkage",
     "between_within",
     "explain_singularity",
     "interval_widths",
+    "mixed_predictive",
     "not_converged",
     "not_maximised",
     "principal_components",
