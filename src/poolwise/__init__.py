@@ -34,6 +34,8 @@ _HOME = {
     "load_dataset": "data.examples",
     "datasets": "data.examples",
     "hospital_mortality": "data.simulated",
+    "DesignCoverage": "validate.coverage",
+    "design_coverage": "validate.coverage",
     "load_fit": "result.store",
     "StandardisedRates": "result.standardise",
     "standardised_rates": "result.standardise",
@@ -50,6 +52,7 @@ _MODULES = {"checks": "check.public", "plots": "plot.public", "validate": "valid
 __all__ = [
     "BayesFit",
     "ConvergenceWarning",
+    "DesignCoverage",
     "Finding",
     "FrequentistFit",
     "GLMMFit",
@@ -76,6 +79,7 @@ __all__ = [
     "compare_pooling",
     "compare_priors",
     "datasets",
+    "design_coverage",
     "explain_singularity",
     "hospital_mortality",
     "load_dataset",
@@ -119,6 +123,7 @@ if TYPE_CHECKING:
     from poolwise.result.no_pooling_glm import NoPoolingGLM
     from poolwise.result.standardise import StandardisedRates, rank_groups, standardised_rates
     from poolwise.result.store import load_fit
+    from poolwise.validate.coverage import DesignCoverage, design_coverage
 
 
 def __getattr__(name: str):
