@@ -6,6 +6,7 @@ from poolwise.check.finding import Finding, Findings
 from poolwise.check.likelihood import not_maximised, separation
 from poolwise.check.loo import unreliable_elpd
 from poolwise.check.mixed import mixed_predictive
+from poolwise.check.prior_decides import prior_decides
 from poolwise.check.priors import prior_findings
 from poolwise.check.sampling import not_converged
 from poolwise.check.shrinkage_audit import ShrinkageAudit, audit_shrinkage
@@ -27,6 +28,7 @@ __all__ = [
     "not_converged",
     "not_maximised",
     "principal_components",
+    "prior_decides",
     "prior_findings",
     "separation",
     "singular_fit",
