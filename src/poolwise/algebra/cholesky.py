@@ -127,7 +127,17 @@ def _targets(starts, rows):
     return targets, scattered
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _pull(above, column, bar, value):
+    """Take value times above from bar; returns the inner product of above and column."""
+    total = 0.0
+    for m in range(len(above)):
+        total += above[m] * column[m]
+        bar[m] -= value * above[m]
+    return total
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
 def _subtract(target, source, value):
     """Take value times source from target; a function of two arrays, so that several entries go at a time."""
     for m in range(len(source)):
@@ -189,9 +199,7 @@ def reverse_factor(L, bar, starts, targets, scattered):
         for entry in range(stop - 1, first, -1):
             value, target, length, own = L[entry], targets[entry], stop - entry, 0.0
             if target >= 0:
-                for m in range(length):
-                    own += bar[target + m] * L[entry + m]
-                _subtract(bar[entry:stop], bar[target : target + length], value)
+                own = _pull(bar[target : target + length], L[entry:stop], bar[entry:stop], value)
             else:
                 for m in range(length):
                     above = bar[scattered[-1 - target + m]]

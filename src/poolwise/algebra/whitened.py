@@ -8,8 +8,8 @@ effects and the group standard deviations, which with few groups is wide.
     value = log p(y | b, T, s) - 1/2 log|A_w|          b and its Jacobian as above
 
 ``forward`` gives the value and b; ``backward`` turns cotangents of both into gradients by xi, T and s. With
-Z'(X, y) = R_j, W_j = T'R_j, a_j = M_j^-1 W_j and G = ((X, y)'(X, y) - sum W'a) / s, all of A, c and y'V^-1 y stand in
-G, so one symmetric matrix of weights on G carries the whole gradient.
+Z'(X, y) = R_j, Q_j = T M_j^-1 T' and G = ((X, y)'(X, y) - sum R_j'Q_j R_j) / s, all of A, c and y'V^-1 y stand in G, so
+one symmetric matrix of weights on G carries the whole gradient.
 
 References
 ----------
@@ -23,12 +23,35 @@ import numba
 import numpy as np
 
 from poolwise.algebra.crossproducts import Array, CrossProducts
-from poolwise.algebra.groups import cholesky_inverse, lower_product
+from poolwise.algebra.groups import cholesky_inverse
+from poolwise.algebra.lanes import group_inverses, pull_back, subtract_quadratics, weighted_products
 
 
 @numba.njit(cache=True, nogil=True)
-def forward(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inverse, G, L, A_inverse, center, b):
-    """Value and b at (xi, T, s); fills the work arrays that ``backward`` reads.
+def work_size(p, q, J):
+    """Length of the work array of ``forward`` and ``backward``."""
+    return q * J * (5 * q + p + 1) + 2 * (p + 1) ** 2 + 4 * p * p + 3 * p + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _carve(work, p, q, J):
+    """Parts of the work array: five (q, q, J), a (p + 1, q, J), two (p + 1, p + 1), four (p, p), three (p,), one."""
+    size = q * q * J
+    cubes = work[: 5 * size].reshape(5, q, q, J)
+    at = 5 * size
+    a = work[at : at + (p + 1) * q * J].reshape(p + 1, q, J)
+    at += (p + 1) * q * J
+    large = work[at : at + 2 * (p + 1) ** 2].reshape(2, p + 1, p + 1)
+    at += 2 * (p + 1) ** 2
+    small = work[at : at + 4 * p * p].reshape(4, p, p)
+    at += 4 * p * p
+    vectors = work[at : at + 3 * p].reshape(3, p)
+    return cubes, a, large, small, vectors, work[at + 3 * p :]
+
+
+@numba.njit(cache=True, nogil=True)
+def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
+    """Value and b at (xi, T, s); fills the work array that ``backward`` reads.
 
     Parameters
     ----------
@@ -36,61 +59,33 @@ def forward(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inv
         Whitened common effects.
     T, s : ndarray (q, q), float
         Factor of the group covariance and residual variance, in the coordinates of the algebra.
-    n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty
-        The fields of :class:`~poolwise.algebra.crossproducts.CrossProducts`.
+    n, log_weights : float
+        As in :class:`~poolwise.algebra.crossproducts.CrossProducts`.
+    cross, S, R : ndarray (p + 1, p + 1), (q, q, J), (p + 1, q, J)
+        Its sums, see :func:`by_lane`.
     P, d : ndarray (p, p), (p,)
         Precision and linear term of the priors of b; they choose the coordinates only.
-    a, inverse : ndarray (J, q, p + 1), (J, q, q)
-        Work: M^-1 T'R and M^-1.
-    G, L, A_inverse : ndarray (p + 1, p + 1), (p, p), (p, p)
-        Work: see the module.
-    center, b : ndarray (p,)
-        Filled with A_w^-1 (c + d) and the common effects.
+    work : ndarray (work_size,)
+        Work.
+    b : ndarray (p,)
+        Filled with the common effects.
 
     Returns
     -------
     float
         Natural log; NaN where a matrix is not positive definite in floating point.
     """
-    J, q, p = ZtX.shape[0], ZtX.shape[1], XtX.shape[0]
-    for i in range(p):
-        for k in range(p):
-            G[i, k] = XtX[i, k]
-        G[i, p] = G[p, i] = Xty[i]
-    G[p, p] = yty
-    W, M, ST, factor = np.empty((q, p + 1)), np.empty((q, q)), np.empty((q, q)), np.empty((q, q))
-    logdet = 0.0
-    for j in range(J):
-        lower_product(ZtZ[j], T, ST)
-        for i in range(q):
-            for c in range(p + 1):
-                total = 0.0
-                for k in range(i, q):
-                    total += T[k, i] * (ZtX[j, k, c] if c < p else Zty[j, k])
-                W[i, c] = total
-            for c in range(i + 1):
-                total = s if i == c else 0.0
-                for k in range(i, q):
-                    total += T[k, i] * ST[k, c]
-                M[i, c] = total
-        logdet += cholesky_inverse(M, factor, inverse[j])
-        for c in range(p + 1):
-            for i in range(q):
-                total = 0.0
-                for k in range(q):
-                    total += inverse[j, i, k] * W[k, c]
-                a[j, i, c] = total
-        for c in range(p + 1):
-            for e in range(c + 1):
-                total = 0.0
-                for i in range(q):
-                    total += W[i, c] * a[j, i, e]
-                G[c, e] -= total
+    p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]
+    cubes, a, large, small, vectors, scalars = _carve(work, p, q, J)
+    H, Q, B, V = cubes[0], cubes[1], cubes[2], cubes[3]
+    G, L, A_inverse, precision, center = large[0], small[0], small[1], small[2], vectors[0]
+    logdet, scalars[0] = group_inverses(T, s, S, H, Q, B, V)
+    G[:, :] = cross
+    subtract_quadratics(R, Q, a, G)
     for c in range(p + 1):
         for e in range(c + 1):
             G[c, e] /= s
             G[e, c] = G[c, e]
-    precision = np.empty((p, p))
     for i in range(p):
         for k in range(p):
             precision[i, k] = G[i, k] + P[i, k]
@@ -118,13 +113,16 @@ def forward(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inv
 
 
 @numba.njit(cache=True, nogil=True)
-def backward(value_bar, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T):
+def backward(value_bar, b_bar, xi, s, n, S, R, work, b, grad_xi, grad_T):
     """Gradients by xi and T, written, and by s, returned, from the cotangents of the value and of b.
 
     The arguments are those of ``forward`` after its call; ``value_bar`` is a float, ``b_bar`` an ndarray (p,).
     """
-    J, q, p = ZtX.shape[0], ZtX.shape[1], b.shape[0]
-    total_b, h = np.empty(p), np.empty(p)
+    p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]
+    cubes, a, large, small, vectors, scalars = _carve(work, p, q, J)
+    H, Q, C, D, F = cubes[0], cubes[1], cubes[2], cubes[3], cubes[4]
+    G, weights, L, A_inverse, psi, half = large[0], large[1], small[0], small[1], small[2], small[3]
+    center, total_b, h = vectors[0], vectors[1], vectors[2]
     for i in range(p):
         total = G[i, p]
         for k in range(p):
@@ -141,8 +139,6 @@ def backward(value_bar, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_i
         grad_xi[i] = total / L[i, i]
 
     # Weights on G: how the value and b move with A, c and y'V^-1 y.
-    weights = np.empty((p + 1, p + 1))
-    psi, half = np.empty((p, p)), np.empty((p, p))
     for i in range(p):
         for k in range(i + 1):
             psi[i, k] = psi[k, i] = 0.5 * xi[i] * grad_xi[k]
@@ -170,58 +166,30 @@ def backward(value_bar, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_i
     for i in range(p + 1):
         for k in range(p + 1):
             inner += weights[i, k] * G[i, k]
-    grad_T[:, :] = 0.0
-    trace, spread = 0.0, 0.0
-    E, weighted = np.empty(p + 1), np.empty((q, p + 1))
-    u, ST = np.empty((q, p + 1)), np.empty((q, q))
-    for j in range(J):
-        lower_product(ZtZ[j], T, ST)
-        for i in range(q):
-            trace += inverse[j, i, i]
-            for c in range(p + 1):
-                total = 0.0
-                for k in range(p + 1):
-                    total += weights[c, k] * a[j, i, k]
-                weighted[i, c] = total
-                spread += total * a[j, i, c]
-                total = 0.0
-                for k in range(i + 1):
-                    total += T[i, k] * a[j, k, c]
-                u[i, c] = total
-        for i in range(q):
-            for c in range(p + 1):
-                total = ZtX[j, i, c] if c < p else Zty[j, i]
-                for k in range(q):
-                    total -= ZtZ[j, i, k] * u[k, c]
-                E[c] = total
-            for m in range(i + 1):
-                total = 0.0
-                for c in range(p + 1):
-                    total += E[c] * weighted[m, c]
-                total *= -2.0 / s
-                for k in range(q):
-                    total -= value_bar * ST[i, k] * inverse[j, k, m]
-                grad_T[i, m] += total
-    return -0.5 * value_bar * ((n - J * q) / s + trace) + (spread - inner) / s
+    weighted_products(weights, R, a, C)
+    spread = pull_back(-2.0 / s, value_bar, S, H, Q, C, D, F, grad_T)
+    return -0.5 * value_bar * ((n - J * q) / s + scalars[0]) + (spread - inner) / s
 
 
 @numba.njit(cache=True, nogil=True)
-def common_effects(xi, T, s, n, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, b):
+def common_effects(xi, T, s, cross, S, R, P, d, b):
     """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,)."""
-    J, q, p = ZtX.shape[0], ZtX.shape[1], XtX.shape[0]
-    a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
-    L, A_inverse, center = np.empty((p, p)), np.empty((p, p)), np.empty(p)
+    p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]
+    work = np.empty(work_size(p, q, J))
     for draw in range(xi.shape[0]):
-        forward(
-            xi[draw], T[draw], s[draw], n, 0.0, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inverse, G, L, A_inverse, center,
-            b[draw],
-        )  # fmt: skip
+        forward(xi[draw], T[draw], s[draw], 0.0, 0.0, cross, S, R, P, d, work, b[draw])
+
+
+def by_lane(stats: CrossProducts) -> tuple[Array, Array, Array]:
+    """(X, y)'(X, y), and with the group as the last axis Z'Z and Z'(X, y): (p + 1, p + 1), (q, q, J), (p + 1, q, J)."""
+    cross = np.block([[stats.XtX, stats.Xty[:, None]], [stats.Xty[None], np.array([[stats.yty]])]])
+    right = np.concatenate([stats.ZtX, stats.Zty[:, :, None]], axis=2)
+    return cross, np.ascontiguousarray(stats.ZtZ.transpose(1, 2, 0)), np.ascontiguousarray(right.transpose(2, 1, 0))
 
 
 def unwhiten(stats: CrossProducts, P: Array, d: Array, xi: Array, T: Array, s: Array) -> Array:
     """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,)."""
     b = np.empty(xi.shape)
     arrays = [np.ascontiguousarray(array) for array in (xi, T, s)]
-    sums = (stats.XtX, stats.Xty, stats.yty, stats.ZtZ, stats.ZtX, stats.Zty)
-    common_effects(*arrays, stats.n, *sums, np.ascontiguousarray(P), np.ascontiguousarray(d), b)
+    common_effects(*arrays, *by_lane(stats), np.ascontiguousarray(P), np.ascontiguousarray(d), b)
     return b

@@ -19,13 +19,15 @@ from scipy.special import gammaln
 
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
+from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes, lower_factor
-from poolwise.algebra.whitened import backward, forward, unwhiten
-from poolwise.priors.density import prior_logpdf
+from poolwise.algebra.whitened import backward, by_lane, forward, unwhiten, work_size
+from poolwise.priors.density import WIDTH, prior_logpdf
 from poolwise.priors.joint import JointSet, encode, joint_logpdf
 
 HEADER = 16  # numbers at the start of the packed array: sizes first, then scalars
 LENGTH = 11  # where the header holds the length of the whole
+WORK = 12  # and that of the work array
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,9 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
     ----------
     model : Collapsed
         The model.
-    coefficient_priors, sd_priors, sigma_prior : ndarray (p, 4), (q, 4), (4,)
-        Rows (kind, p1, p2, p3) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at centred
-        predictors.
+    coefficient_priors, sd_priors, sigma_prior : ndarray (p, 5), (q, 5), (5,)
+        Rows (kind, p1, p2, p3, constant) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at
+        centred predictors.
 
     Returns
     -------
@@ -141,15 +143,11 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
     offset, matrix = basis.to_centred
     header = np.zeros(HEADER)
     header[:5] = stats.J, structure.q, stats.p, len(structure.sizes), structure.n_correlations
-    header[5:10] = stats.n, stats.log_weights, stats.yty, reference.sigma, basis.y_scale
-    header[10] = _log_jacobian(model, shapes)
+    header[5:9] = stats.n, stats.log_weights, reference.sigma, basis.y_scale
+    header[9] = _log_jacobian(model, shapes)
     parts = [
         header,
-        stats.XtX,
-        stats.Xty,
-        stats.ZtZ,
-        stats.ZtX,
-        stats.Zty,
+        *by_lane(stats),
         reference.precision,
         reference.linear,
         offset,
@@ -165,6 +163,8 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
     ]
     packed = np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
     packed[LENGTH] = len(packed)
+    p, q, r = stats.p, structure.q, structure.n_correlations
+    packed[WORK] = work_size(p, q, stats.J) + 3 * q * q + 2 * q + 2 * r + 4 * p
     return packed
 
 
@@ -185,20 +185,24 @@ def log_posterior(x, packed, grad):
 
     Returns NaN where the algebra breaks down in floating point, for the caller to reject.
     """
+    # One allocation for all work, its owner used last: see ``borrowed``.
+    work = np.empty(int(packed[WORK]) + 1)
+    work[0] = _log_posterior(x, packed, grad, borrowed(work)[1:])
+    return work[0]
+
+
+@numba.njit(cache=True, nogil=True)
+def _log_posterior(x, packed, grad, work):
     J, q, p = int(packed[0]), int(packed[1]), int(packed[2])
     n_blocks, n_corr = int(packed[3]), int(packed[4])
-    n, log_weights, yty, sigma_reference, y_scale = packed[5], packed[6], packed[7], packed[8], packed[9]
+    n, log_weights, sigma_reference, y_scale = packed[5], packed[6], packed[7], packed[8]
     at = HEADER
-    XtX = packed[at : at + p * p].reshape(p, p)
-    at += p * p
-    Xty = packed[at : at + p]
-    at += p
-    ZtZ = packed[at : at + J * q * q].reshape(J, q, q)
-    at += J * q * q
-    ZtX = packed[at : at + J * q * p].reshape(J, q, p)
-    at += J * q * p
-    Zty = packed[at : at + J * q].reshape(J, q)
-    at += J * q
+    cross = packed[at : at + (p + 1) ** 2].reshape(p + 1, p + 1)
+    at += (p + 1) ** 2
+    S = packed[at : at + q * q * J].reshape(q, q, J)
+    at += q * q * J
+    R = packed[at : at + (p + 1) * q * J].reshape(p + 1, q, J)
+    at += (p + 1) * q * J
     precision = packed[at : at + p * p].reshape(p, p)
     at += p * p
     linear = packed[at : at + p]
@@ -215,24 +219,36 @@ def log_posterior(x, packed, grad):
     at += n_blocks
     shapes = packed[at : at + n_corr]
     at += n_corr
-    coefficient_priors = packed[at : at + 4 * p].reshape(p, 4)
-    at += 4 * p
-    sd_priors = packed[at : at + 4 * q].reshape(q, 4)
-    at += 4 * q
-    sigma_prior = packed[at : at + 4]
-    joint = packed[at + 4 :]
+    coefficient_priors = packed[at : at + WIDTH * p].reshape(p, WIDTH)
+    at += WIDTH * p
+    sd_priors = packed[at : at + WIDTH * q].reshape(q, WIDTH)
+    at += WIDTH * q
+    sigma_prior = packed[at : at + WIDTH]
+    joint = packed[at + WIDTH :]
 
-    value = packed[10]
+    value = packed[9]
     grad[:] = 0.0
 
+    at = work_size(p, q, J)
+    algebra, rest_of_work = work[:at], work[at:]
+    matrices = rest_of_work[: 3 * q * q].reshape(3, q, q)
+    correlation, T, grad_T = matrices[0], matrices[1], matrices[2]
+    correlation[:, :] = 0.0
+    at = 3 * q * q
+    sd, sd_bar = rest_of_work[at : at + q], rest_of_work[at + q : at + 2 * q]
+    sd_bar[:] = 0.0
+    at += 2 * q
+    z, left = rest_of_work[at : at + n_corr], rest_of_work[at + n_corr : at + 2 * n_corr]
+    at += 2 * n_corr
+    vectors = rest_of_work[at : at + 4 * p].reshape(4, p)
+    b, b_bar, coefficient, coefficient_bar = vectors[0], vectors[1], vectors[2], vectors[3]
+    b_bar[:] = 0.0
+
     # Parameters.
-    sd = np.empty(q)
     for k in range(q):
         sd[k] = sd_reference[k] * math.exp(x[p + k])
     sigma = sigma_reference * math.exp(x[p + q + n_corr])
     s = (sigma / y_scale) ** 2
-    correlation = np.zeros((q, q))
-    z, left = np.empty(n_corr), np.empty(n_corr)
     index, start = 0, 0
     for block in range(n_blocks):
         size = int(sizes[block])
@@ -250,62 +266,24 @@ def log_posterior(x, packed, grad):
                 index += 1
             correlation[start + row, start + row] = math.sqrt(rest)
         start += size
-    T = np.empty((q, q))
     for i in range(q):
         for k in range(q):
             T[i, k] = sd[i] * to_algebra[i] * correlation[i, k]
 
     # Likelihood and common effects.
-    # One allocation for all work arrays: several would cost as much as the arithmetic of twenty groups.
-    work = np.empty(J * q * (p + 1 + q) + (p + 1) ** 2 + 2 * p * p + 3 * p + q * q)
-    at = J * q * (p + 1)
-    a = work[:at].reshape(J, q, p + 1)
-    inverse = work[at : at + J * q * q].reshape(J, q, q)
-    at += J * q * q
-    G = work[at : at + (p + 1) ** 2].reshape(p + 1, p + 1)
-    at += (p + 1) ** 2
-    L = work[at : at + p * p].reshape(p, p)
-    at += p * p
-    A_inverse = work[at : at + p * p].reshape(p, p)
-    at += p * p
-    center, b, b_bar = work[at : at + p], work[at + p : at + 2 * p], work[at + 2 * p : at + 3 * p]
-    b_bar[:] = 0.0
-    at += 3 * p
-    grad_T = work[at : at + q * q].reshape(q, q)
     xi, grad_xi = x[:p], grad[:p]
-    value += forward(
-        xi,
-        T,
-        s,
-        n,
-        log_weights,
-        XtX,
-        Xty,
-        yty,
-        ZtZ,
-        ZtX,
-        Zty,
-        precision,
-        linear,
-        a,
-        inverse,
-        G,
-        L,
-        A_inverse,
-        center,
-        b,
-    )
+    value += forward(xi, T, s, n, log_weights, cross, S, R, precision, linear, algebra, b)
 
     # Priors of the coefficients at centred predictors.
     tau = p + q + n_corr
-    coefficient, coefficient_bar, sd_bar, sigma_bar = np.empty(p), np.empty(p), np.zeros(q), 0.0
+    sigma_bar = 0.0
     for i in range(p):
         total = offset[i]
         for k in range(p):
             total += matrix[i, k] * b[k]
         coefficient[i] = total
         row = coefficient_priors[i]
-        logp, coefficient_bar[i] = prior_logpdf(int(row[0]), row[1], row[2], row[3], total)
+        logp, coefficient_bar[i] = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], total)
         value += logp
     if joint[0] > 0:
         logp, sigma_bar = joint_logpdf(
@@ -315,12 +293,12 @@ def log_posterior(x, packed, grad):
     for i in range(p):
         for k in range(p):
             b_bar[k] += coefficient_bar[i] * matrix[i, k]
-    grad_s = backward(1.0, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T)
+    grad_s = backward(1.0, b_bar, xi, s, n, S, R, algebra, b, grad_xi, grad_T)
 
     # Group standard deviations; the log transform adds zeta to the density.
     for k in range(q):
         row = sd_priors[k]
-        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], sd[k])
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], sd[k])
         value += logp + x[p + k]
         total = (slope + sd_bar[k]) * sd[k] + 1.0
         for m in range(k + 1):
@@ -343,7 +321,8 @@ def log_posterior(x, packed, grad):
         start += size
 
     # Residual standard deviation.
-    logp, slope = prior_logpdf(int(sigma_prior[0]), sigma_prior[1], sigma_prior[2], sigma_prior[3], sigma)
+    row = sigma_prior
+    logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], sigma)
     value += logp + x[tau]
     grad[tau] = grad_s * 2.0 * s + (slope + sigma_bar) * sigma + 1.0
     return value

@@ -38,9 +38,9 @@ class CrossedPosterior:
         Which effects are correlated, all factors one after the other.
     eta : tuple of float
         LKJ parameter of each block.
-    coefficient_priors, sd_priors, sigma_prior : ndarray (p, 4), (q, 4), (4,)
-        Rows (kind, p1, p2, p3) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at centred
-        predictors.
+    coefficient_priors, sd_priors, sigma_prior : ndarray (p, 5), (q, 5), (5,)
+        Rows (kind, p1, p2, p3, constant) as from :func:`poolwise.priors.density.prior_code`; the coefficients' at
+        centred predictors.
     normal : NormalPrior
         Of the common effects: exact where their priors are normal or flat, a stand-in elsewhere.
     sd, sigma : ndarray (q,), float
@@ -78,7 +78,7 @@ class CrossedPosterior:
         by_x = np.zeros(self.size)
         for k, number in enumerate((*sd, sigma)):
             row = self.sd_priors[k] if k < q else self.sigma_prior
-            logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], number)
+            logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], number)
             # The log transform adds log(number) to the density.
             value += logp + math.log(number)
             by_x[k if k < q else q + r] = slope * number + 1.0
@@ -152,7 +152,7 @@ def normal_prior(coefficient_priors: Array, basis: Basis, around: Array) -> Norm
 
     Parameters
     ----------
-    coefficient_priors : ndarray (p, 4)
+    coefficient_priors : ndarray (p, 5)
         As :class:`CrossedPosterior` has them.
     basis : Basis
         Coordinates.
@@ -165,7 +165,7 @@ def normal_prior(coefficient_priors: Array, basis: Basis, around: Array) -> Norm
     """
     p = len(coefficient_priors)
     mean, precision, constant = np.zeros(p), np.zeros(p), 0.0
-    for k, ((kind, place, scale, shape), value) in enumerate(zip(coefficient_priors, around, strict=True)):
+    for k, ((kind, place, scale, shape, _), value) in enumerate(zip(coefficient_priors, around, strict=True)):
         if kind not in (NORMAL, STUDENT, LAPLACE):
             continue
         mean[k] = place

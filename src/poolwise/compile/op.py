@@ -12,41 +12,34 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
-from poolwise.algebra import groups, whitened
+from poolwise.algebra import groups, lanes, whitened
 from poolwise.algebra.crossproducts import CrossProducts
-from poolwise.algebra.whitened import backward, forward
+from poolwise.algebra.whitened import backward, by_lane, forward, work_size
 
 # PyTensor keeps compiled Ops on disk by this number and cannot see that a kernel they call has changed.
-_SOURCES = (Path(whitened.__file__), Path(groups.__file__), Path(__file__))
+_SOURCES = [*(Path(str(module.__file__)) for module in (whitened, lanes, groups)), Path(__file__)]
 VERSION = int(sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:8], 16)
 
-# n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, and precision and linear term of the priors.
-N_STATISTICS = 10
+# n, log_weights, (X, y)'(X, y), Z'Z, Z'(X, y), and precision and linear term of the priors.
+N_STATISTICS = 7
 
 
 @numba.njit
-def _value(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d):
+def _value(xi, T, s, n, log_weights, cross, S, R, P, d):
     """Value and b."""
-    J, q, p = ZtX.shape[0], ZtX.shape[1], XtX.shape[0]
-    a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
-    L, A_inverse, center, b = np.empty((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
-    value = forward(
-        xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inverse, G, L, A_inverse, center, b
-    )
-    return value, b
+    p = len(xi)
+    work, b = np.empty(work_size(p, R.shape[1], R.shape[2])), np.empty(p)
+    return forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b), b
 
 
 @numba.njit
-def _gradient(value_bar, b_bar, xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d):
+def _gradient(value_bar, b_bar, xi, T, s, n, log_weights, cross, S, R, P, d):
     """Gradients by xi, T and s."""
-    J, q, p = ZtX.shape[0], ZtX.shape[1], XtX.shape[0]
-    a, inverse, G = np.empty((J, q, p + 1)), np.empty((J, q, q)), np.empty((p + 1, p + 1))
-    L, A_inverse, center, b = np.empty((p, p)), np.empty((p, p)), np.empty(p), np.empty(p)
-    forward(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d, a, inverse, G, L, A_inverse, center, b)
-    grad_xi, grad_T = np.empty(p), np.empty((q, q))
-    grad_s = backward(
-        value_bar, b_bar, xi, T, s, n, ZtZ, ZtX, Zty, a, inverse, G, L, A_inverse, center, b, grad_xi, grad_T
-    )
+    p, q = len(xi), len(T)
+    work, b = np.empty(work_size(p, q, R.shape[2])), np.empty(p)
+    forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b)
+    grad_xi, grad_T = np.empty(p), np.zeros((q, q))
+    grad_s = backward(value_bar, b_bar, xi, s, n, S, R, work, b, grad_xi, grad_T)
     return grad_xi, grad_T, grad_s
 
 
@@ -103,11 +96,11 @@ def _plain(value):
 @register_funcify_default_op_cache_key(WhitenedMarginal)
 def _numba_value(op, node=None, **kwargs):
     @numba.njit
-    def evaluate(xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d):
+    def evaluate(xi, T, s, n, log_weights, cross, S, R, P, d):
         contiguous = np.ascontiguousarray
         value, b = _value(
-            contiguous(xi), contiguous(T), s.item(), n.item(), log_weights.item(), contiguous(XtX), contiguous(Xty),
-            yty.item(), contiguous(ZtZ), contiguous(ZtX), contiguous(Zty), contiguous(P), contiguous(d),
+            contiguous(xi), contiguous(T), s.item(), n.item(), log_weights.item(), contiguous(cross), contiguous(S),
+            contiguous(R), contiguous(P), contiguous(d),
         )  # fmt: skip
         return np.asarray(value), b
 
@@ -117,12 +110,11 @@ def _numba_value(op, node=None, **kwargs):
 @register_funcify_default_op_cache_key(WhitenedGradient)
 def _numba_gradient(op, node=None, **kwargs):
     @numba.njit
-    def evaluate(value_bar, b_bar, xi, T, s, n, log_weights, XtX, Xty, yty, ZtZ, ZtX, Zty, P, d):
+    def evaluate(value_bar, b_bar, xi, T, s, n, log_weights, cross, S, R, P, d):
         contiguous = np.ascontiguousarray
         grad_xi, grad_T, grad_s = _gradient(
             value_bar.item(), contiguous(b_bar), contiguous(xi), contiguous(T), s.item(), n.item(), log_weights.item(),
-            contiguous(XtX), contiguous(Xty), yty.item(), contiguous(ZtZ), contiguous(ZtX), contiguous(Zty),
-            contiguous(P), contiguous(d),
+            contiguous(cross), contiguous(S), contiguous(R), contiguous(P), contiguous(d),
         )  # fmt: skip
         return grad_xi, grad_T, np.asarray(grad_s)
 
@@ -131,7 +123,7 @@ def _numba_gradient(op, node=None, **kwargs):
 
 def statistics_inputs(stats: CrossProducts) -> list[Any]:
     """The statistics in the order of the Ops' inputs; precision and linear term of the priors follow them."""
-    return [stats.n, stats.log_weights, stats.XtX, stats.Xty, stats.yty, stats.ZtZ, stats.ZtX, stats.Zty]
+    return [stats.n, stats.log_weights, *by_lane(stats)]
 
 
 def whitened_marginal(xi, T, s, statistics) -> tuple[Any, Any]:

@@ -28,9 +28,11 @@ from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.group_factor import build_factor, pull_factor
 from poolwise.algebra.joint_mode import Rows
-from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare, row_density
+from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare
+from poolwise.algebra.passes import linear_predictor, pull_rows, row_densities
+from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
-from poolwise.priors.density import prior_logpdf
+from poolwise.priors.density import WIDTH, prior_logpdf
 from poolwise.priors.joint import JointSet, encode, joint_logpdf
 
 HEADER = 24
@@ -94,8 +96,8 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
     ----------
     model : Whitened
         The model.
-    coefficient_priors, sd_priors, own_priors : ndarray (p, 4), (q, 4), (k or K - 1, 4)
-        Rows (kind, p1, p2, p3) as from :func:`poolwise.priors.density.prior_code`.
+    coefficient_priors, sd_priors, own_priors : ndarray (p, 5), (q, 5), (k or K - 1, 5)
+        Rows (kind, p1, p2, p3, constant) as from :func:`poolwise.priors.density.prior_code`.
 
     Returns
     -------
@@ -129,7 +131,7 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         pattern.rows,
         pattern.targets,
         pattern.scattered,
-        rows.columns,
+        rows.columns.T,
     ]
     floats = [
         rows.y,
@@ -138,8 +140,8 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         rows.distinct,
         rows.counts,
         rows.offset,
-        rows.X,
-        rows.Z,
+        rows.X.T,
+        rows.Z.T,
         model.curvature,
         model.linear,
         offset,
@@ -176,13 +178,20 @@ def _constants(model: Whitened, matrix: Array, shapes: Array) -> float:
 @numba.njit(cache=True, nogil=True)
 def log_posterior(x, packed, grad):
     """Log posterior density over the unconstrained vector x; writes its gradient. NaN where the algebra breaks down."""
-    unknowns = np.empty(int(packed[0]))
-    return evaluate(x, packed, grad, unknowns, True)
+    # One allocation for the large work arrays, its owner used last: see ``borrowed``.
+    work = np.empty(_work_size(packed) + 1)
+    work[0] = evaluate(x, packed, grad, borrowed(work)[1:], True)
+    return work[0]
 
 
 @numba.njit(cache=True, nogil=True)
-def evaluate(x, packed, grad, unknowns, density):
-    """``log_posterior``; fills ``unknowns`` (N,) with effects and coefficients, and stops there without ``density``."""
+def _work_size(packed):
+    return 4 * int(packed[0]) + 2 * int(packed[11]) + 4 * int(packed[6])
+
+
+@numba.njit(cache=True, nogil=True)
+def evaluate(x, packed, grad, work, density):
+    """``log_posterior``; fills effects and coefficients, the first N of ``work``; stops there without ``density``."""
     N, q, p, n_blocks, n_corr = int(packed[0]), int(packed[1]), int(packed[2]), int(packed[3]), int(packed[4])
     k_own, n, n_factors = int(packed[5]), int(packed[6]), int(packed[7])
     code, link, value = int(packed[8]), int(packed[9]), packed[VALUE]
@@ -198,7 +207,7 @@ def evaluate(x, packed, grad, unknowns, density):
     at += entries
     scattered = packed[at : at + n_scattered].view(np.int64)
     at += n_scattered
-    columns = packed[at : at + n * n_factors].view(np.int64)
+    columns = packed[at : at + n * n_factors].view(np.int64).reshape(n_factors, n)
     at += n * n_factors
     y = packed[at : at + n]
     at += n
@@ -213,9 +222,9 @@ def evaluate(x, packed, grad, unknowns, density):
     at += n_distinct
     row_offset = packed[at : at + n]
     at += n
-    X = packed[at : at + n * p]
+    X = packed[at : at + n * p].reshape(p, n)
     at += n * p
-    Z = packed[at : at + n * q]
+    Z = packed[at : at + n * q].reshape(q, n)
     at += n * q
     curvature = packed[at : at + entries]
     at += entries
@@ -235,12 +244,12 @@ def evaluate(x, packed, grad, unknowns, density):
     at += n_corr
     own_reference = packed[at : at + k_own]
     at += k_own
-    coefficient_priors = packed[at : at + 4 * p].reshape(p, 4)
-    at += 4 * p
-    sd_priors = packed[at : at + 4 * q].reshape(q, 4)
-    at += 4 * q
-    own_priors = packed[at : at + 4 * k_priors].reshape(k_priors, 4)
-    joint = packed[at + 4 * k_priors :]
+    coefficient_priors = packed[at : at + WIDTH * p].reshape(p, WIDTH)
+    at += WIDTH * p
+    sd_priors = packed[at : at + WIDTH * q].reshape(q, WIDTH)
+    at += WIDTH * q
+    own_priors = packed[at : at + WIDTH * k_priors].reshape(k_priors, WIDTH)
+    joint = packed[at + WIDTH * k_priors :]
 
     # Group covariances, and their precisions in the diagonal blocks of H.
     sd, z_corr, left = np.empty(q), np.empty(n_corr), np.empty(n_corr)
@@ -270,7 +279,18 @@ def evaluate(x, packed, grad, unknowns, density):
             for m in range(max(i, k), q):
                 P[i, k] += inverse[m, i] * inverse[m, k]
     frozen = packed[FROZEN] > 0
-    L = curvature if frozen else curvature.copy()
+    unknowns, center, bar, ahead = work[:N], work[N : 2 * N], work[2 * N : 3 * N], work[3 * N : 4 * N]
+    copy, L_bar = work[4 * N : 4 * N + entries], work[4 * N + entries : 4 * N + 2 * entries]
+    copy[:] = curvature
+    of_rows = work[4 * N + 2 * entries :]
+    eta, slopes, row_work, bits = (
+        of_rows[:n],
+        of_rows[n : 2 * n],
+        of_rows[2 * n : 3 * n],
+        of_rows[3 * n :].view(np.int64),
+    )
+    widths = factors[2::3]
+    L = curvature if frozen else copy
     begin = 0
     for f in range(n_factors):
         first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
@@ -293,7 +313,7 @@ def evaluate(x, packed, grad, unknowns, density):
         return math.nan
     value -= logdet
     # y_center = L^-1 c and the unknowns L^-T (y_center + z).
-    center = linear.copy()
+    center[:] = linear
     solve_lower(L, starts, where, center)
     for k in range(N):
         unknowns[k] = center[k] + x[k]
@@ -318,29 +338,10 @@ def evaluate(x, packed, grad, unknowns, density):
     # Likelihood.
     own = own[: k_own + (2 if code == CUMULATIVE else 1)]
     prepare(code, own)
-    bar = np.zeros(N)
-    for i in range(n):
-        eta = row_offset[i]
-        for k in range(p):
-            eta += X[i * p + k] * unknowns[N - p + k]
-        begin = 0
-        for f in range(n_factors):
-            first = columns[i * n_factors + f]
-            for k in range(factors[3 * f + 2]):
-                eta += Z[i * q + begin + k] * unknowns[first + k]
-            begin += factors[3 * f + 2]
-        logp, slope, _ = row_density(code, link, y[i], trials[i], eta, own, own_bar, weight[i], False)
-        value += weight[i] * logp
-        slope *= weight[i]
-        for k in range(p):
-            bar[N - p + k] += X[i * p + k] * slope
-        begin = 0
-        for f in range(n_factors):
-            first = columns[i * n_factors + f]
-            for k in range(factors[3 * f + 2]):
-                bar[first + k] += Z[i * q + begin + k] * slope
-            begin += factors[3 * f + 2]
-
+    bar[:] = 0.0
+    linear_predictor(row_offset, X, Z, columns, widths, unknowns[N - p :], unknowns, eta)
+    value += row_densities(code, link, y, trials, weight, eta, own, own_bar, slopes, row_work, bits)
+    pull_rows(slopes, X, Z, columns, widths, bar[N - p :], bar)
     value += own_density(code, own, own_bar, distinct, counts)
 
     # Priors of effects given their sds, with their share of the gradient by P.
@@ -380,13 +381,13 @@ def evaluate(x, packed, grad, unknowns, density):
     for i in range(p):
         total = coefficient[i]
         row = coefficient_priors[i]
-        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], total)
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], total)
         value += logp
         slope += coefficient_bar[i]
         if code == CUMULATIVE and i == 0:
             for k in range(k_own + 1):
                 row = own_priors[k]
-                logp, by_threshold = prior_logpdf(int(row[0]), row[1], row[2], row[3], own[k] - total)
+                logp, by_threshold = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], own[k] - total)
                 value += logp
                 slope -= by_threshold
                 own_bar[k] += by_threshold
@@ -401,7 +402,7 @@ def evaluate(x, packed, grad, unknowns, density):
     else:
         for k in range(k_own):
             row = own_priors[k]
-            logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], own[k])
+            logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], own[k])
             value += logp
             grad[tail + k] = (own_bar[k] + slope) * own[k] + 1.0
 
@@ -409,10 +410,9 @@ def evaluate(x, packed, grad, unknowns, density):
     solve_lower(L, starts, where, bar)
     for k in range(N):
         grad[k] = bar[k]
-    ahead = bar.copy()
+    ahead[:] = bar
     if not frozen:
         solve_upper(L, starts, where, ahead)
-    L_bar = np.empty(0 if frozen else entries)
     for k in range(0 if frozen else N):
         for entry in range(starts[k], starts[k + 1]):
             i = where[entry]
@@ -457,7 +457,7 @@ def evaluate(x, packed, grad, unknowns, density):
     )
     for k in range(q):
         row = sd_priors[k]
-        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], sd[k])
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], sd[k])
         value += logp + x[N + k]
         grad[N + k] += (slope + sd_bar[k]) * sd[k] + 1.0
     return value
@@ -466,6 +466,7 @@ def evaluate(x, packed, grad, unknowns, density):
 @numba.njit(cache=True, nogil=True)
 def fill_unknowns(x, packed, unknowns):
     """Effects and coefficients (D, N) of draws x (D, size), in the coordinates of the algebra."""
-    nothing = np.empty(x.shape[1])
+    nothing, work = np.empty(x.shape[1]), np.empty(_work_size(packed))
     for draw in range(x.shape[0]):
-        evaluate(x[draw], packed, nothing, unknowns[draw], False)
+        evaluate(x[draw], packed, nothing, work, False)
+        unknowns[draw] = work[: unknowns.shape[1]]

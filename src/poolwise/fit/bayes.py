@@ -15,7 +15,7 @@ from poolwise.compile.collapsed import Collapsed, Draws, pack
 from poolwise.errors import PriorError
 from poolwise.fit.nuts import run, sample_packed
 from poolwise.fit.reference import make_reference
-from poolwise.priors.density import prior_code
+from poolwise.priors.density import WIDTH, prior_code
 from poolwise.priors.distributions import in_closed_set
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
@@ -37,8 +37,8 @@ class Sampling:
         Chains side by side; all cores of the machine by default.
     progress : bool
         Whether to show progress.
-    target_accept : float
-        Acceptance rate that the step size aims for.
+    target_accept : float or None
+        Acceptance rate that the step size aims for; None leaves it to the form.
     """
 
     draws: int = 1000
@@ -47,12 +47,11 @@ class Sampling:
     seed: int = 0
     cores: int | None = None
     progress: bool = True
-    target_accept: float = 0.9
+    target_accept: float | None = None
 
-    @property
-    def nuts(self) -> dict:
-        """As keyword arguments of :func:`poolwise.fit.nuts.run`."""
-        return dict(self.__dict__)
+    def nuts(self, target_accept: float = 0.9) -> dict:
+        """As keyword arguments of :func:`poolwise.fit.nuts.run`, with the form's own acceptance rate."""
+        return self.__dict__ | {"target_accept": self.target_accept or target_accept}
 
 
 def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str, Prior]) -> Collapsed:
@@ -137,11 +136,11 @@ class CollapsedSampler:
         """
         model = self.model if stats is None else replace(self.model, stats=stats)
         if self.door == "direct":
-            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **settings.nuts)
+            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **settings.nuts())
         else:
             from poolwise.compile.general import unconstrained, with_statistics
 
-            trace = run(with_statistics(self._general, model.stats), **settings.nuts)
+            trace = run(with_statistics(self._general, model.stats), **settings.nuts())
             x, sample_stats = unconstrained(trace["posterior"].to_dataset()), trace["sample_stats"].to_dataset()
         # The common effects are whitened by the statistics they were sampled under.
         return model.constrain(x.reshape(-1, model.size)), sample_stats
@@ -168,7 +167,7 @@ class CollapsedSampler:
 def prior_codes(priors: Sequence[Prior]) -> Array:
     """Rows (kind, p1, p2, p3) of priors of the closed set."""
     rows = [prior_code(prior.distribution, prior.params) for prior in priors]
-    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+    return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
 
 
 def starting_point(size: int):

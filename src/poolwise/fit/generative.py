@@ -41,7 +41,7 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
     """
     import nutpie
 
-    trace = run(nutpie.compile_pymc_model(model), **settings.nuts)
+    trace = run(nutpie.compile_pymc_model(model), **settings.nuts())
     posterior = trace["posterior"].to_dataset()
     wanted = {own.name for own in design.family.auxiliaries}
     wanted |= {design.variable(term, where) for term, where, _ in design.common.terms}

@@ -10,12 +10,13 @@ from poolwise.priors.distributions import DISTRIBUTIONS, JOINT
 # Codes of the kernel; a half distribution is its parent at mu = 0 with twice the density.
 FLAT, NORMAL, STUDENT, LAPLACE, EXPONENTIAL, GAMMA, INVERSE_GAMMA, LOG_NORMAL, UNIFORM, JEFFREYS = range(10)
 SQRT_INVERSE_GAMMA, BETA = 10, 11
+WIDTH = 5  # numbers of a coded prior: its kind, three parameters, the log of its constant
 HALF = 16  # added to the code of a parent that is folded at 0
 _LOG_2PI = math.log(2 * math.pi)
 
 
-def prior_code(distribution: str, params: Mapping[str, float]) -> tuple[float, float, float, float]:
-    """Code and up to three numbers of a prior of the closed set.
+def prior_code(distribution: str, params: Mapping[str, float]) -> tuple[float, float, float, float, float]:
+    """Code, up to three numbers and the log of the normalising constant of a prior of the closed set.
 
     Parameters
     ----------
@@ -27,9 +28,13 @@ def prior_code(distribution: str, params: Mapping[str, float]) -> tuple[float, f
     Returns
     -------
     tuple of float
-        (kind, p1, p2, p3) as :func:`prior_logpdf` takes them.
+        (kind, p1, p2, p3, constant) as :func:`prior_logpdf` takes them.
     """
-    p = params
+    kind, *numbers = _kind_and_numbers(distribution, params)
+    return (kind, *numbers, log_constant(kind, *numbers))
+
+
+def _kind_and_numbers(distribution: str, p: Mapping[str, float]) -> tuple[int, float, float, float]:
     match distribution:
         case "Flat":
             return (FLAT, 0.0, 0.0, 0.0)
@@ -75,58 +80,79 @@ def prior_code(distribution: str, params: Mapping[str, float]) -> tuple[float, f
 
 
 @numba.njit(cache=True, nogil=True)
-def prior_logpdf(kind, p1, p2, p3, x):
-    """Log density at x and its derivative by x; minus infinity and 0 outside the support.
-
-    Improper priors have density 1 (Flat, HalfFlat) or 1 / x (JeffreysScale).
-    """
-    outside = (-math.inf, 0.0)
+def log_constant(kind, p1, p2, p3):
+    """The part of a log density that is the same everywhere: its gamma functions and logs, once a model."""
     folded = 0.0
     if kind >= HALF:
         kind -= HALF
         folded = math.log(2.0)
+    if kind in (NORMAL, LOG_NORMAL):
+        return folded - math.log(p2) - 0.5 * _LOG_2PI
+    if kind == STUDENT:
+        return folded + math.lgamma((p3 + 1) / 2) - math.lgamma(p3 / 2) - 0.5 * math.log(p3 * math.pi) - math.log(p2)
+    if kind == LAPLACE:
+        return -math.log(2 * p2)
+    if kind == UNIFORM:
+        return 0.0 if math.isinf(p2) else -math.log(p2 - p1)
+    if kind == EXPONENTIAL:
+        return math.log(p1)
+    if kind in (GAMMA, INVERSE_GAMMA):
+        return p1 * math.log(p2) - math.lgamma(p1)
+    if kind == SQRT_INVERSE_GAMMA:
+        return p1 * math.log(p2) - math.lgamma(p1) + math.log(2.0)
+    if kind == BETA:
+        return math.lgamma(p1 + p2) - math.lgamma(p1) - math.lgamma(p2)
+    return 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def prior_logpdf(kind, p1, p2, p3, constant, x):
+    """Log density at x and its derivative by x; minus infinity and 0 outside the support.
+
+    ``constant`` is what :func:`log_constant` returns for the numbers before it. Improper priors have density 1 (Flat,
+    HalfFlat) or 1 / x (JeffreysScale).
+    """
+    outside = (-math.inf, 0.0)
+    if kind >= HALF:
+        kind -= HALF
         if x < 0.0:
             return outside
     if kind == FLAT:
         return 0.0, 0.0
     if kind == NORMAL:
         z = (x - p1) / p2
-        return folded - 0.5 * z * z - math.log(p2) - 0.5 * _LOG_2PI, -z / p2
+        return constant - 0.5 * z * z, -z / p2
     if kind == STUDENT:
         z = (x - p1) / p2
-        constant = math.lgamma((p3 + 1) / 2) - math.lgamma(p3 / 2) - 0.5 * math.log(p3 * math.pi) - math.log(p2)
-        return folded + constant - (p3 + 1) / 2 * math.log1p(z * z / p3), -(p3 + 1) * z / (p3 + z * z) / p2
+        return constant - (p3 + 1) / 2 * math.log1p(z * z / p3), -(p3 + 1) * z / (p3 + z * z) / p2
     if kind == LAPLACE:
         z = (x - p1) / p2
-        return -abs(z) - math.log(2 * p2), -math.copysign(1.0, z) / p2
+        return constant - abs(z), -math.copysign(1.0, z) / p2
     if kind == UNIFORM:
         if x < p1 or x > p2:
             return outside
-        return (0.0 if math.isinf(p2) else -math.log(p2 - p1)), 0.0
+        return constant, 0.0
     if x <= 0.0:
         if kind == EXPONENTIAL and x == 0.0:
-            return math.log(p1), -p1
+            return constant, -p1
         return outside
     if kind == EXPONENTIAL:
-        return math.log(p1) - p1 * x, -p1
+        return constant - p1 * x, -p1
     if kind == GAMMA:
-        constant = p1 * math.log(p2) - math.lgamma(p1)
         return constant + (p1 - 1) * math.log(x) - p2 * x, (p1 - 1) / x - p2
     if kind == INVERSE_GAMMA:
-        constant = p1 * math.log(p2) - math.lgamma(p1)
         return constant - (p1 + 1) * math.log(x) - p2 / x, -(p1 + 1) / x + p2 / (x * x)
     if kind == SQRT_INVERSE_GAMMA:
         # The variance v = x^2 is inverse-gamma; the density of x has the factor dv/dx = 2 x.
         v = x * x
-        constant = p1 * math.log(p2) - math.lgamma(p1) + math.log(2.0)
         return constant - (2 * p1 + 1) * math.log(x) - p2 / v, -(2 * p1 + 1) / x + 2 * p2 / (v * x)
     if kind == LOG_NORMAL:
-        z = (math.log(x) - p1) / p2
-        return -0.5 * z * z - math.log(p2 * x) - 0.5 * _LOG_2PI, -(z / p2 + 1) / x
+        log_x = math.log(x)
+        z = (log_x - p1) / p2
+        return constant - 0.5 * z * z - log_x, -(z / p2 + 1) / x
     if kind == BETA:
         if x >= 1.0:
             return outside
-        constant = math.lgamma(p1 + p2) - math.lgamma(p1) - math.lgamma(p2)
         return constant + (p1 - 1) * math.log(x) + (p2 - 1) * math.log1p(-x), (p1 - 1) / x - (p2 - 1) / (1 - x)
     if kind == JEFFREYS:
         return -math.log(x), -1.0 / x

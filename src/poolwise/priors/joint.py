@@ -24,7 +24,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from poolwise.priors.density import HALF, STUDENT, prior_logpdf
+from poolwise.priors.density import HALF, STUDENT, log_constant, prior_logpdf
 
 Array = NDArray[np.float64]
 
@@ -146,6 +146,11 @@ def _decov(one, sd, sigma, sd_bar):
 
 
 @numba.njit(cache=True, nogil=True)
+def _half_t(scale, nu, x):
+    return prior_logpdf(STUDENT + HALF, 0.0, scale, nu, log_constant(STUDENT + HALF, 0.0, scale, nu), x)
+
+
+@numba.njit(cache=True, nogil=True)
 def _icc_beta(one, sd, sigma, sd_bar):
     """Total sd ~ half-t(nu, s), share of the groups in the variance ~ Beta, split evenly at random among several."""
     k, alpha, beta, nu, scale = int(one[3]), one[5], one[6], one[7], one[8]
@@ -155,7 +160,7 @@ def _icc_beta(one, sd, sigma, sd_bar):
     residual = sigma * sigma
     total = math.sqrt(groups + residual)
     variance = groups + residual
-    value, slope = prior_logpdf(STUDENT + HALF, 0.0, scale, nu, total)
+    value, slope = _half_t(scale, nu, total)
     value += -math.log(2 * total) - math.log(variance) + math.lgamma(k) - (k - 1) * math.log(groups)
     value += (alpha - 1) * math.log(groups / variance) + (beta - 1) * math.log(residual / variance)
     value += math.lgamma(alpha + beta) - math.lgamma(alpha) - math.lgamma(beta) + math.log(2 * sigma)
@@ -219,7 +224,7 @@ def _horseshoe(one, coefficient, sigma, latent, coefficient_bar, latent_bar):
     centres = SET_HEADER + 2 * m
     log_tau, log_c = latent[m] + one[centres + m], latent[m + 1] + one[centres + m + 1]
     relative, c2 = math.exp(log_tau), math.exp(2 * log_c)
-    value, own = prior_logpdf(STUDENT + HALF, 0.0, global_scale, 1.0, relative)
+    value, own = _half_t(global_scale, 1.0, relative)
     value += log_tau
     by_tau, by_c, slope = own * relative + 1.0, 0.0, 0.0
     shape, rate = 0.5 * slab_df, 0.5 * slab_df * slab_scale**2
@@ -229,7 +234,7 @@ def _horseshoe(one, coefficient, sigma, latent, coefficient_bar, latent_bar):
         at, scale = int(one[SET_HEADER + 2 * i]), one[SET_HEADER + 2 * i + 1]
         log_lambda = latent[i] + one[centres + i]
         local = math.exp(log_lambda)
-        density, own = prior_logpdf(STUDENT + HALF, 0.0, 1.0, df, local)
+        density, own = _half_t(1.0, df, local)
         a = (sigma * relative * local) ** 2
         variance = a * c2 / (a + c2) / scale**2
         squared = coefficient[at] ** 2 / variance

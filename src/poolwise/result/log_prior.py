@@ -112,10 +112,10 @@ def _sum(values: Array, priors: Sequence[Prior]) -> Array:
 
 
 @numba.njit(cache=True, nogil=True)
-def _logpdf(kind, p1, p2, p3, values):
+def _logpdf(kind, p1, p2, p3, constant, values):
     found = np.empty(len(values))
     for i in range(len(values)):
-        found[i] = prior_logpdf(kind, p1, p2, p3, values[i])[0]
+        found[i] = prior_logpdf(kind, p1, p2, p3, constant, values[i])[0]
     return found
 
 
