@@ -22,6 +22,11 @@ _HOME = {
     "PriorImplications": "result.implications",
     "compare_priors": "compare.priors",
     "Finding": "check.finding",
+    "Singularity": "check.singularity",
+    "ShrinkageAudit": "check.shrinkage_audit",
+    "audit_shrinkage": "check.shrinkage_audit",
+    "explain_singularity": "check.singularity",
+    "between_within": "check.between_within",
     "Prior": "priors.prior",
     "PriorPreset": "priors.presets",
     "presets": "priors.presets",
@@ -29,6 +34,8 @@ _HOME = {
     "load_dataset": "data.examples",
     "datasets": "data.examples",
     "hospital_mortality": "data.simulated",
+    "DesignCoverage": "validate.coverage",
+    "design_coverage": "validate.coverage",
     "load_fit": "result.store",
     "StandardisedRates": "result.standardise",
     "standardised_rates": "result.standardise",
@@ -45,6 +52,7 @@ _MODULES = {"checks": "check.public", "plots": "plot.public", "validate": "valid
 __all__ = [
     "BayesFit",
     "ConvergenceWarning",
+    "DesignCoverage",
     "Finding",
     "FrequentistFit",
     "GLMMFit",
@@ -60,13 +68,19 @@ __all__ = [
     "PriorComparison",
     "PriorImplications",
     "PriorPreset",
+    "ShrinkageAudit",
+    "Singularity",
     "StandardisedRates",
     "UncentredSlopeWarning",
     "__version__",
+    "audit_shrinkage",
+    "between_within",
     "checks",
     "compare_pooling",
     "compare_priors",
     "datasets",
+    "design_coverage",
+    "explain_singularity",
     "hospital_mortality",
     "load_dataset",
     "load_fit",
@@ -81,7 +95,10 @@ __all__ = [
 if TYPE_CHECKING:
     from poolwise import validate
     from poolwise.check import public as checks
+    from poolwise.check.between_within import between_within
     from poolwise.check.finding import Finding
+    from poolwise.check.shrinkage_audit import ShrinkageAudit, audit_shrinkage
+    from poolwise.check.singularity import Singularity, explain_singularity
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
     from poolwise.compare.priors import PriorComparison, compare_priors
     from poolwise.data.examples import datasets, load_dataset
@@ -106,6 +123,7 @@ if TYPE_CHECKING:
     from poolwise.result.no_pooling_glm import NoPoolingGLM
     from poolwise.result.standardise import StandardisedRates, rank_groups, standardised_rates
     from poolwise.result.store import load_fit
+    from poolwise.validate.coverage import DesignCoverage, design_coverage
 
 
 def __getattr__(name: str):

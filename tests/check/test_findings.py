@@ -6,7 +6,7 @@ import pytest
 
 import poolwise as pw
 from poolwise.check.finding import Finding, Findings
-from poolwise.check.public import interval_widths, singular_fit, unreliable_elpd, vanishing_intervals
+from poolwise.check.public import interval_widths, intervals_by_kind, singular_fit, unreliable_elpd, vanishing_intervals
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
@@ -42,6 +42,14 @@ def test_intervals_vanish_only_where_they_do(bounce_study):
     widths = interval_widths(bounce_study.reml, bounce_study.bayes)
     slopes = widths[widths["term"] == "std_age"]
     assert (slopes["conditional"] < slopes["total"]).all() and (slopes["total"] < slopes["bayes"]).all()
+    assert widths["n"].is_monotonic_increasing and slopes["ratio"].max() < 0.1
+    # The widths are those of the intervals of each fit, group by group.
+    for kind, fit in (("total", bounce_study.reml), ("bayes", bounce_study.bayes)):
+        own = fit.coef(kind).query("term == 'std_age'").set_index("group")
+        assert (slopes.set_index("group")[kind] - (own["upper"] - own["lower"])).abs().max() < 1e-12
+    kinds = intervals_by_kind(bounce_study.reml, bounce_study.bayes).set_index("kind")
+    assert (kinds.loc["bayes", "ratio"] == 1).all() and len(kinds) == 3 * 2 * 8
+    assert vanishing_intervals(bounce_study.reml, bounce_study.bayes, width_ratio=0.01) == []
     model = pw.Model(SLEEP, pw.load_dataset("sleepstudy"))
     assert vanishing_intervals(model.fit_frequentist(), model.fit(seed=1, progress=False)) == []
 

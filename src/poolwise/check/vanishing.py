@@ -11,6 +11,7 @@ from poolwise.result.glmm import GLMMFit
 
 # A conditional interval below this share of the Bayesian one hides more than three quarters of the uncertainty.
 WIDTH_RATIO = 0.25
+KINDS = ("conditional", "total", "bayes")
 
 
 def interval_widths(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: float = 0.95) -> pd.DataFrame:
@@ -27,24 +28,55 @@ def interval_widths(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: float
     Returns
     -------
     DataFrame
-        Columns group, term, n, conditional, total, bayes, ratio (conditional to bayes).
+        Columns group, term, n, conditional, total, bayes, ratio (conditional to bayes), ratio_total (total to bayes);
+        of the first grouping factor, the smallest groups first.
     """
-    factor = fit.factor
-    if factor is None:
-        return pd.DataFrame(columns=["group", "term", "n", "conditional", "total", "bayes", "ratio"])
-
-    def width(table: pd.DataFrame) -> pd.Series:
-        return table["upper"] - table["lower"]
-
-    table = fit.coef("conditional", level)[["group", "term", "n"]].copy()
-    table["conditional"] = width(fit.coef("conditional", level))
-    table["total"] = width(fit.coef("total", level))
-    table["bayes"] = width(bayes.coef(level=level, factor=factor.name))
-    table["ratio"] = table["conditional"] / table["bayes"]
-    return table[table["term"].isin(factor.effects)].reset_index(drop=True)
+    if fit.factor is None:
+        return pd.DataFrame(columns=["group", "term", "n", *KINDS, "ratio", "ratio_total"])
+    long = intervals_by_kind(fit, bayes, level)
+    long = long[long["factor"] == fit.factor.name]
+    table = long[long["kind"] == "conditional"][["group", "term", "n"]].reset_index(drop=True)
+    for kind in KINDS:
+        table[kind] = long.loc[long["kind"] == kind, "width"].to_numpy()
+    table["ratio"], table["ratio_total"] = table["conditional"] / table["bayes"], table["total"] / table["bayes"]
+    return table.sort_values("n", kind="stable", ignore_index=True)
 
 
-def vanishing_intervals(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: float = 0.95) -> list[Finding]:
+def intervals_by_kind(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: float = 0.95) -> pd.DataFrame:
+    """The three kinds of interval side by side, for each group of each grouping factor and each varying term.
+
+    Parameters
+    ----------
+    fit : FrequentistFit or GLMMFit
+        For the conditional and total intervals.
+    bayes : BayesFit
+        For the Bayesian ones; same formula and data.
+    level : float, default 0.95
+
+    Returns
+    -------
+    DataFrame
+        Columns factor, group, term, n, kind (conditional, total or bayes), estimate, lower, upper, width, ratio (of the
+        width to the Bayesian one): what a picture of the ratio against the size of the group draws.
+    """
+    parts = []
+    for factor in fit.design.factors:
+        known = bayes.coef(level=level, factor=factor.name)
+        known = known[known["term"].isin(factor.effects)]
+        for kind in KINDS:
+            table = known if kind == "bayes" else fit.coef(kind, level)
+            table = table[(table["factor"] == factor.name) & table["term"].isin(factor.effects)].copy()
+            table.insert(4, "kind", kind)
+            table["width"] = table["upper"] - table["lower"]
+            table["ratio"] = table["width"].to_numpy() / (known["upper"] - known["lower"]).to_numpy()
+            parts.append(table)
+    columns = ["factor", "group", "term", "n", "kind", "estimate", "lower", "upper", "width", "ratio"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def vanishing_intervals(
+    fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: float = 0.95, *, width_ratio: float = WIDTH_RATIO
+) -> list[Finding]:
     """One finding for each varying term whose conditional intervals are a small part of the Bayesian ones.
 
     Parameters
@@ -54,6 +86,8 @@ def vanishing_intervals(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: f
     bayes : BayesFit
         The Bayesian fit of the same model.
     level : float, default 0.95
+    width_ratio : float, default 0.25
+        Median ratio of conditional to Bayesian widths below which the intervals have vanished.
 
     Returns
     -------
@@ -64,7 +98,7 @@ def vanishing_intervals(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: f
     for term, table in interval_widths(fit, bayes, level).groupby("term", sort=False):
         ratio = float(table["ratio"].median())
         # An infinite estimate has no interval that could vanish.
-        if np.isnan(ratio) or ratio >= WIDTH_RATIO:
+        if np.isnan(ratio) or ratio >= width_ratio:
             continue
         name = "intercepts" if term == names.INTERCEPT else f"slopes of {term}"
         found.append(
@@ -76,7 +110,7 @@ def vanishing_intervals(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: f
                     f"wide, the Bayesian ones {_range(table['bayes'])} (median ratio {ratio:.2f})"
                 ),
                 value=ratio,
-                threshold=WIDTH_RATIO,
+                threshold=width_ratio,
                 meaning=(
                     "Conditional standard deviations take the common effects and the group variances as known. Where "
                     "the estimated variance is near zero they vanish, although the data say little about the groups. "

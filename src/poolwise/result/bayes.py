@@ -452,6 +452,18 @@ class BayesFit:
 
         return sensitivity(self)
 
+    def variance(self, level: float = 0.95):
+        """Pooling factors, R2 by level, intraclass correlation and contraction of the priors; :func:`.variance`."""
+        from poolwise.result.variance import variance
+
+        return variance(self, level)
+
+    def credible_intervals(self, kind: str = "eti", level: float = 0.95, **options) -> pd.DataFrame:
+        """Equal-tailed or highest-density intervals, direction, ROPE; options as :func:`.credible_intervals`."""
+        from poolwise.result.credible import credible_intervals
+
+        return credible_intervals(self, kind, level, **options)
+
     def save(self, path: str | Path) -> Path:
         """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""
         from poolwise.result.store import save_fit

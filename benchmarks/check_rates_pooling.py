@@ -1,0 +1,111 @@
+"""How often the checks of pooling fire where nothing is wrong, and where something is; for docs/checks_pooling.md.
+
+python benchmarks/check_rates_pooling.py [data sets]
+"""
+
+import sys
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+
+import poolwise as pw
+from poolwise import checks
+
+HOSPITALS = "p(died, patients) ~ risk + (1 | hospital)"
+
+
+def rows(seed: int, J: int, n: int, *, sd: float = 1.0, contextual: float = 0.0, family: str = "gaussian"):
+    """A predictor that varies at both levels, groups of equal or (n = 0) lognormal sizes."""
+    rng = np.random.default_rng(seed)
+    sizes = np.full(J, n) if n else np.clip(np.exp(rng.normal(2.3, 0.8, J)).round(), 2, 100).astype(int)
+    g = np.repeat(np.arange(J), sizes)
+    x = rng.normal(size=J)[g] + rng.normal(size=len(g))
+    mean = np.bincount(g, x)[g] / sizes[g]
+    eta = 0.3 * x + contextual * mean + sd * rng.normal(size=J)[g]
+    if family == "gaussian":
+        y = eta + rng.normal(size=len(g))
+    elif family == "poisson":
+        y = rng.poisson(np.exp(eta))
+    else:
+        y = rng.binomial(1, 1 / (1 + np.exp(-eta)))
+    return pd.DataFrame({"g": g.astype(str), "x": x, "y": y})
+
+
+def between_within(seed: int, J: int, sd: float, contextual: float, family: str) -> str:
+    data = rows(seed, J, 12, sd=sd, contextual=contextual, family=family)
+    found = checks.between_within(pw.Model("y ~ x + (1 | g)", data, family))
+    return found[0].severity if found else ""
+
+
+def audit(seed: int, slope: float, tau_slope: float) -> str:
+    data = pw.hospital_mortality(100, slope, tau_slope=tau_slope, seed=seed)
+    return _any(checks.audit_shrinkage(pw.Model(HOSPITALS, data, "binomial"), bayes=False).findings)
+
+
+def audit_rows(seed: int, family: str, J: int) -> str:
+    model = pw.Model("y ~ x + (1 | g)", rows(seed, J, 0, sd=0.5, family=family), family)
+    return _any(checks.audit_shrinkage(model, bayes=False).findings)
+
+
+def decides(seed: int, J: int) -> str:
+    fit = pw.Model("y ~ x + (1 | g)", rows(seed, J, 8)).fit(300, 500, 2, seed, progress=False, target_accept=0.95)
+    return _any(checks.prior_decides(fit))
+
+
+def vanishing(seed: int, sd: float) -> str:
+    rng = np.random.default_rng(seed)
+    data = rows(seed, 20, 12)
+    data["y"] += sd * rng.normal(size=20)[data["g"].astype(int)] * data["x"]
+    model = pw.Model("y ~ x + (x | g)", data)
+    bayes = model.fit(300, 500, 2, seed, progress=False, target_accept=0.95)
+    return _any(checks.vanishing_intervals(model.fit_frequentist(), bayes))
+
+
+def coding(seed: int, block: str, n: int, sigma: float) -> str:
+    rng = np.random.default_rng(seed)
+    g, f = np.repeat(np.arange(15), 3 * n), np.tile(np.arange(3), n * 15)
+    y = 2 * rng.normal(size=(15, 3))[g, f] + sigma * rng.normal(size=len(g))
+    data = pd.DataFrame({"g": g.astype(str), "f": np.array(list("uvw"))[f], "y": y})
+    return _any(checks.coding_invariance(pw.Model(f"y ~ f + {block}", data), draws=300).findings)
+
+
+def _any(found) -> str:
+    return "fires" if found else ""
+
+
+CASES = [
+    ("between_within, no groups, J 8", between_within, (8, 0.0, 0.0, "gaussian")),
+    ("between_within, no groups, J 8, bernoulli", between_within, (8, 0.0, 0.0, "bernoulli")),
+    ("between_within, groups at random, J 8", between_within, (8, 1.0, 0.0, "gaussian")),
+    ("between_within, groups at random, J 30", between_within, (30, 1.0, 0.0, "gaussian")),
+    ("between_within, groups at random, J 30, bernoulli", between_within, (30, 1.0, 0.0, "bernoulli")),
+    ("between_within, contextual effect 1, J 30", between_within, (30, 1.0, 1.0, "gaussian")),
+    ("audit_shrinkage, hospitals, slope 0", audit, (0.0, -0.15)),
+    ("audit_shrinkage, hospitals, slope 0, one spread", audit, (0.0, 0.0)),
+    ("audit_shrinkage, hospitals, slope -0.10", audit, (-0.10, -0.15)),
+    ("audit_shrinkage, hospitals, slope -0.20", audit, (-0.20, -0.15)),
+    ("audit_shrinkage, gaussian, J 20", audit_rows, ("gaussian", 20)),
+    ("audit_shrinkage, poisson, J 20", audit_rows, ("poisson", 20)),
+    ("prior_decides, J 20", decides, (20,)),
+    ("prior_decides, J 2", decides, (2,)),
+    ("vanishing_intervals, slopes sd 1", vanishing, (1.0,)),
+    ("vanishing_intervals, slopes sd 0", vanishing, (0.0,)),
+    ("coding_matters, (f | g), 10 rows a cell", coding, ("(f | g)", 10, 0.5)),
+    ("coding_matters, (f || g), 1 row a cell", coding, ("(f || g)", 1, 2.0)),
+]
+
+
+def main(count: int = 200) -> None:
+    warnings.simplefilter("ignore")
+    for label, case, options in CASES:
+        start = time.perf_counter()
+        found = pd.Series([case(seed, *options) for seed in range(count)])
+        shares = found[found != ""].value_counts().sort_index() / count
+        said = ", ".join(f"{name} {share:.3f}" for name, share in shares.items()) or "never"
+        print(f"{label}: {said} ({count} data sets, {time.perf_counter() - start:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

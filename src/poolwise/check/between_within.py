@@ -1,0 +1,214 @@
+"""Does a slope between groups differ from the slope within them: Simpson's paradox, confounding at the level of groups?
+
+A predictor that varies within groups and between them has two slopes. A model with one coefficient gives an average
+of the two, complete pooling mostly the one between. Mundlak's device lets them differ: with the group means as a
+further predictor,
+
+    y_ij = a + w x_ij + c xbar_j + ...,
+
+w is the slope within, w + c the slope between, and c, the contextual effect, is zero where one coefficient will do.
+
+References
+----------
+Mundlak (1978), Econometrica 46(1), 69-85; Bell & Jones (2015), Political Science Research and Methods 3(1), 133-153;
+Li & Redden (2015), BMC Medical Research Methodology 15, 38, for degrees of freedom between groups.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtr
+
+from poolwise.algebra.basis import dependent_columns
+from poolwise.check.again import Source, free_name, model_of, quiet_fit, row_weights, with_columns
+from poolwise.check.finding import Finding
+from poolwise.errors import ArgumentError
+from poolwise.fit.reml import optimise
+from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.glmm import GLMMFit, fit_glmm
+from poolwise.result.tables import choose_factor
+from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.sufficient import sufficient
+
+# Two-sided probability at which the contextual effects count, divided by the number of predictors tested (Bonferroni).
+ALPHA = 0.05
+# A share of a predictor's variance, between or within, below this is rounding.
+VARIES = 1e-8
+COLUMNS = ["factor", "term", "complete_pooling", "within", "between", "contextual", "se", "df", "p", "p_rows"]
+
+
+def between_within(source: Source, factor: str | None = None, *, alpha: float = ALPHA) -> list[Finding]:
+    """One finding where slopes between groups and within groups differ.
+
+    Parameters
+    ----------
+    source : Model, FrequentistFit, GLMMFit or BayesFit
+        The model in question; it is fitted by REML (or the Laplace approximation) with the group means added.
+    factor : str, optional
+        Grouping factor; the first by default.
+    alpha : float, default 0.05
+        Two-sided probability at which a difference counts, over all predictors together.
+
+    Returns
+    -------
+    list of Finding
+        Empty or one, code ``between_within``, its table by :func:`slopes_between_within`. Severity ``warning`` where
+        the contextual effect shows beyond what groups that differ at random explain (``serious`` if the signs are
+        opposite), ``note`` where it shows only beyond the noise of rows: partial pooling is right then, complete
+        pooling is not.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"))
+    >>> [(finding.code, finding.severity) for finding in between_within(model)]
+    [('between_within', 'note')]
+    """
+    if not 0 < alpha < 1:
+        raise ArgumentError(f"alpha must lie strictly between 0 and 1, for instance 0.05; got {alpha!r}")
+    table = slopes_between_within(source, factor)
+    level = alpha / max(len(table), 1)
+    contextual = bool((table["p"] < level).any())
+    column = "p" if contextual else "p_rows"
+    differing = table[table[column] < level]
+    if differing.empty:
+        return []
+    row = differing.loc[differing[column].idxmin()]
+    opposite = row["within"] * row["between"] < 0
+    recipe = "; ".join(table.attrs["recipe"][term] for term in differing["term"])
+    separate = f"separate the two with the group means: {recipe}, then {table.attrs['formula']}."
+    mixed = (
+        f"Groups with a higher mean of {row['term']} differ in level, and complete pooling mixes that with what a "
+        f"change of {row['term']} within a group does. "
+    )
+    if contextual:
+        signs = "Here even the signs are opposite. " if opposite else ""
+        meaning = (
+            f"{mixed}{signs}Partial pooling with one coefficient mixes them too, the more the fewer rows a group has."
+        )
+        advice = f"{separate[0].upper()}{separate[1:]}"
+    else:
+        meaning = (
+            f"{mixed}With {row['df'] + len(table) + 1} groups that differ at random it may be chance "
+            f"(p = {row['p']:.2f}); it is no chance of the rows. A prior centred at the complete-pooling slope pulls "
+            "the slopes within towards it."
+        )
+        advice = f"Report the slope within, not complete pooling; to {separate}"
+    return [
+        Finding(
+            code="between_within",
+            severity=("serious" if opposite else "warning") if contextual else "note",
+            title=(
+                f"the slope of {row['term']} is {row['between']:.3g} between the groups of {row['factor']} but "
+                f"{row['within']:.3g} within them (complete pooling {row['complete_pooling']:.3g})"
+            ),
+            value=float(row[column]),
+            threshold=level,
+            meaning=meaning,
+            advice=advice,
+            reference="Mundlak (1978), Econometrica 46, 69-85; Bell & Jones (2015), PSRM 3, 133-153.",
+            table=table,
+        )
+    ]
+
+
+def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataFrame:
+    """Slopes between groups and within them, of every predictor that varies at both levels.
+
+    Parameters
+    ----------
+    source : Model, FrequentistFit, GLMMFit or BayesFit
+        The model in question.
+    factor : str, optional
+        Grouping factor; the first by default.
+
+    Returns
+    -------
+    DataFrame
+        A row a column of the common part; columns factor, term, complete_pooling (the coefficient without groups),
+        within, between, contextual (between minus within), se and df of the contextual effect, its two-sided p, and
+        p_rows, the same without groups, whose only noise is that of the rows.
+        ``attrs``: ``recipe``, how to make each column of group means, and ``formula``, the one with all of them.
+
+    Notes
+    -----
+    p is of a t statistic with J - k - 1 degrees of freedom, J groups and k group means: the contextual effect is
+    estimated from the J groups however many rows they have. Predictors whose group means the other columns determine
+    are left out.
+    """
+    model = model_of(source)
+    chosen = choose_factor(model.design, factor)
+    terms = [] if chosen is None else _both_levels(model.design, chosen)
+    if chosen is None or not terms or len(terms) + 1 >= chosen.J:
+        return pd.DataFrame(columns=COLUMNS)
+    design = model.design
+    means = {name: _group_means(design, chosen, design.X[:, k]) for k, name in terms}
+    columns = {name: free_name(f"{_plain(name)}_mean", design) for _, name in terms}
+    wider = with_columns(model, {columns[name]: values for name, values in means.items()})
+    fit = quiet_fit(wider)
+    fixef, complete, df = fit.fixef, _complete_pooling(design).fixef, chosen.J - len(terms) - 1
+    pooled, rows_df = _complete_pooling(wider.design), design.n - wider.design.X.shape[1]
+    rows = []
+    for k, name in terms:
+        within, contextual = fixef.iloc[k], fixef[columns[name]]
+        se = fit.se[columns[name]]
+        p = _two_sided(contextual, se, df)
+        p_rows = _two_sided(pooled.fixef[columns[name]], pooled.se[columns[name]], rows_df)
+        both = (complete.iloc[k], within, within + contextual, contextual)
+        rows.append((chosen.name, name, *both, se, df, p, p_rows))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    by = chosen.columns[0] if len(chosen.columns) == 1 else list(chosen.columns)
+    weighted = bool((row_weights(design) != 1).any())
+    table.attrs = {
+        "recipe": {
+            name: f"data[{columns[name]!r}] = data.groupby({by!r})[{name!r}].transform('mean')"
+            if name in design.frame.columns and not weighted
+            else f"{columns[name]!r}, the mean of {name} in each group of {chosen.name}"
+            + (" (rows by their weights or trials)" if weighted else "")
+            for _, name in terms
+        },
+        "formula": wider.design.formula.canonical,
+    }
+    return table
+
+
+def _both_levels(design: Design, factor: GroupingFactor) -> list[tuple[int, str]]:
+    """Columns of X that vary within groups and between them, whose means are not determined by other columns."""
+    found, X, w = [], design.X, row_weights(design)
+    means = np.zeros((design.n, 0))
+    for k, name in enumerate(design.coefficient_names):
+        x = X[:, k] - np.average(X[:, k], weights=w)
+        mean = _group_means(design, factor, x)
+        total = np.average(x**2, weights=w)
+        if not total > 0 or not VARIES < np.average(mean**2, weights=w) / total < 1 - VARIES:
+            continue
+        joined = np.column_stack([X, means, mean])
+        if joined.shape[1] - 1 in dependent_columns(joined, design.intercept):
+            continue
+        means = np.column_stack([means, mean])
+        found.append((k, name))
+    return found
+
+
+def _group_means(design: Design, factor: GroupingFactor, x) -> np.ndarray:
+    w = row_weights(design)
+    sums = np.bincount(factor.codes, w * x, factor.J) / np.bincount(factor.codes, w, factor.J)
+    return sums[factor.codes]
+
+
+def _complete_pooling(design: Design) -> FrequentistFit | GLMMFit:
+    alone = replace(design, factors=())
+    if not design.collapses:
+        return fit_glmm(alone)
+    collapsed = sufficient(alone)
+    return FrequentistFit(alone, collapsed, optimise(collapsed.stats, collapsed.structure, reml=True), reml=True)
+
+
+def _two_sided(estimate: float, se: float, df: float) -> float:
+    return float(2 * stdtr(df, -abs(estimate) / se)) if se > 0 else float("nan")
+
+
+def _plain(name: str) -> str:
+    """A name for a column of the table from the name of a coefficient."""
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in name).strip("_")
