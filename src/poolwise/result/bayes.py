@@ -464,6 +464,23 @@ class BayesFit:
 
         return credible_intervals(self, kind, level, **options)
 
+    def check(self, settings=None):
+        """Run every check that suits this fit; see :func:`poolwise.checks.check`.
+
+        Parameters
+        ----------
+        settings : CheckSettings, optional
+            Thresholds, and what findings do.
+
+        Returns
+        -------
+        Findings
+            The most severe first.
+        """
+        from poolwise.check.run import check
+
+        return check(self, settings)
+
     def save(self, path: str | Path) -> Path:
         """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""
         from poolwise.result.store import save_fit
