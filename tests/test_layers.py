@@ -26,7 +26,11 @@ LAYERS = [
     "errors",
 ]
 # Methods that offer what a higher layer does, by an import inside the method.
-DOORS = {("compare/pooling.py", "plot")}
+DOORS = {
+    ("compare/pooling.py", "plot"),
+    ("model.py", "check"),
+    *((f"result/{fit}.py", "check") for fit in ("bayes", "frequentist", "glmm")),
+}
 ROOMS = {
     "pymc": {"compile", "fit/generative.py"},
     "pytensor": {"compile"},

@@ -21,6 +21,7 @@ _HOME = {
     "PriorComparison": "compare.priors",
     "PriorImplications": "result.implications",
     "compare_priors": "compare.priors",
+    "CheckSettings": "check.settings",
     "Finding": "check.finding",
     "Singularity": "check.singularity",
     "ShrinkageAudit": "check.shrinkage_audit",
@@ -41,6 +42,7 @@ _HOME = {
     "standardised_rates": "result.standardise",
     "rank_groups": "result.standardise",
     "PoolwiseError": "errors",
+    "FindingsError": "errors",
     "PoolwiseWarning": "errors",
     "ConvergenceWarning": "errors",
     "OtherFormWarning": "errors",
@@ -51,9 +53,11 @@ _MODULES = {"checks": "check.public", "plots": "plot.public", "validate": "valid
 
 __all__ = [
     "BayesFit",
+    "CheckSettings",
     "ConvergenceWarning",
     "DesignCoverage",
     "Finding",
+    "FindingsError",
     "FrequentistFit",
     "GLMMFit",
     "Model",
@@ -97,6 +101,7 @@ if TYPE_CHECKING:
     from poolwise.check import public as checks
     from poolwise.check.between_within import between_within
     from poolwise.check.finding import Finding
+    from poolwise.check.settings import CheckSettings
     from poolwise.check.shrinkage_audit import ShrinkageAudit, audit_shrinkage
     from poolwise.check.singularity import Singularity, explain_singularity
     from poolwise.compare.pooling import PoolingStudy, compare_pooling
@@ -105,6 +110,7 @@ if TYPE_CHECKING:
     from poolwise.data.simulated import hospital_mortality
     from poolwise.errors import (
         ConvergenceWarning,
+        FindingsError,
         OtherFormWarning,
         PartialRunWarning,
         PoolwiseError,

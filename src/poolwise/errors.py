@@ -4,7 +4,7 @@ A message names what was given, where, what was expected, and the next step. The
 error a Python user would catch (``ValueError``, ``KeyError``, ``RuntimeError``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from reprlib import Repr
 
@@ -43,6 +43,14 @@ class FitError(PoolwiseError, RuntimeError):
 
 class StoreError(PoolwiseError, ValueError):
     """A saved fit that cannot be read or written."""
+
+
+class FindingsError(PoolwiseError):
+    """Findings whose action is "raise"; ``findings`` has all of the fit's."""
+
+    def __init__(self, message: str, findings: Sequence):
+        super().__init__(message)
+        self.findings = findings
 
 
 class PoolwiseWarning(UserWarning):

@@ -217,6 +217,30 @@ class Model:
         """
         return prior_implications(self.specification, draws, seed, level)
 
+    def check_priors(self):
+        """Pitfalls of the priors, found before sampling: :func:`poolwise.checks.prior_findings` of the model.
+
+        The data are asked too, by a frequentist fit, which takes milliseconds to a second.
+
+        Returns
+        -------
+        Findings
+            Scales off by orders of magnitude, conflicts with the data, priors that decide alone, tails too heavy for
+            few groups ...; empty where nothing is amiss.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> model.check_priors()
+        No findings.
+        >>> model.with_priors({"Days": pw.Prior("Normal", mu=0, sigma=0.01)}).check_priors().codes
+        ['prior_scale']
+        """
+        from poolwise.check.priors import prior_findings
+
+        return prior_findings(self)
+
     def fit_frequentist(
         self, reml: bool = True, *, penalty: str | None = None, n_quadrature: int = 1
     ) -> FrequentistFit | GLMMFit:

@@ -30,6 +30,27 @@ def test_the_default_is_silent_on_the_bundled_data(name):
     assert codes(pw.Model(BUNDLED[name], pw.load_dataset(name))) == []
 
 
+def test_the_default_is_silent_on_the_bundled_binomial_data():
+    model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+    assert model.check_priors().codes == []
+
+
+@pytest.mark.parametrize(("groups", "found"), [("aabb", True), ("abc", True), ("abcd", False)])
+def test_a_flat_sd_needs_four_groups(groups, found):
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"y": rng.normal(size=24), "g": (list(groups) * 24)[:24]})
+    data["y"] += 2.0 * pd.factorize(data["g"])[0]
+    assert ("flat_few_groups" in codes(pw.Model("y ~ 1 + (1 | g)", data, priors="flat"))) is found
+
+
+def test_a_model_lints_its_own_priors():
+    """The door is the same lint: nothing under the default, the conflict under the article's priors."""
+    model = pw.Model(BUNDLED["bounce_rates"], pw.load_dataset("bounce_rates"))
+    assert model.check_priors().codes == []
+    assert model.with_priors("article_2020_lmm").check_priors().codes == codes(model.with_priors("article_2020_lmm"))
+    assert "prior_conflict" in model.with_priors("article_2020_lmm").check_priors().codes
+
+
 def test_the_second_article_is_in_conflict_with_its_data():
     model = pw.Model(BUNDLED["bounce_rates"], pw.load_dataset("bounce_rates"), priors="article_2020_lmm")
     conflict = next(

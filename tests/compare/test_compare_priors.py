@@ -43,6 +43,37 @@ def test_every_reweighted_row_agrees_with_its_own_refit(model, compared):
             assert abs(own.loc[quantity, "estimate"] - draws.mean()) < MCSE_LIMIT * mcse, (name, quantity)
 
 
+OTHERS = {
+    "several factors": (("diameter ~ 1 + (1 | plate) + (1 | sample)", "penicillin"), ["brms", "pc", "rstanarm"]),
+    "another family": (("p(incidence, size) ~ period + (1 | herd)", "cbpp", "binomial"), ["brms", "pc"]),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_models_are_reweighted_too(name):
+    """Several grouping factors, sampled by importance, and a family whose effects NUTS samples."""
+    (formula, data, *family), presets = OTHERS[name]
+    model = pw.Model(formula, pw.load_dataset(data), *family)
+    compared = pw.compare_priors(model, presets, draws=1500)
+    assert list(compared.methods["method"]) == ["fitted", *["reweighted"] * len(presets)]
+    for preset in presets:
+        own = compared.table[compared.table["preset"] == preset].set_index("quantity")
+        fit = model.with_priors(preset).fit(draws=1500, seed=9, progress=False)
+        there = _quantities(fit)
+        assert list(own.index) == list(there)
+        for quantity, draws in there.items():
+            if quantity.startswith("pooling"):
+                # Of 500 draws, whose Monte Carlo error is below 0.02 each.
+                assert own.loc[quantity, "estimate"] == pytest.approx(np.nanmean(draws), abs=0.06)
+                continue
+            chains = draws.reshape(4, -1)
+            effective = float(array_stats.ess(chains, chain_axis=0, draw_axis=1))
+            # The base fit's draws have about this effective size too; weights leave that share of it.
+            kept = effective * float(compared.methods.loc[preset, "ess"]) / len(draws)
+            mcse = draws.std() * np.sqrt(1 / effective + 1 / kept)
+            assert abs(own.loc[quantity, "estimate"] - draws.mean()) < MCSE_LIMIT * mcse, (preset, quantity)
+
+
 @pytest.mark.filterwarnings("ignore::poolwise.errors.ConvergenceWarning")  # a prior at odds with the data diverges
 def test_what_cannot_be_reweighted_is_refitted(model):
     """Slopes known to three digits have no draws in common with the default's; the other prior has latents."""
@@ -86,6 +117,14 @@ def test_the_ratio_of_densities_is_that_of_the_kernel(model, preset):
         densities.append(np.sum([*parts.values(), volume], axis=0))
     difference = np.subtract(*densities) - np.subtract(*kernel)
     np.testing.assert_allclose(difference, difference[0], atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::poolwise.errors.ConvergenceWarning")  # 50 draws give a table of the right shape
+def test_a_family_without_a_laplace_approximation_has_no_pooling_factor():
+    rng = np.random.default_rng(0)
+    data = {"y": rng.standard_t(4, 40), "x": rng.normal(size=40), "g": list("abcde") * 8}
+    compared = pw.compare_priors(pw.Model("y ~ x + (1 | g)", data, "t"), ["pc"], draws=50, tune=100)
+    assert list(compared.wide().index) == ["Intercept", "x", "1|g_sigma", "sigma", "nu"]
 
 
 def test_the_marginal_likelihood_is_that_of_the_dense_formula(model):

@@ -54,7 +54,7 @@ def test_standard_errors_of_the_slopes_by_kind(bounce_study):
 
 
 def test_findings(bounce_study):
-    assert bounce_study.findings.codes == ["singular_fit", "vanishing_intervals"]
+    assert bounce_study.findings.codes == ["singular_fit", "vanishing_intervals", "between_within"]
     text = repr(bounce_study.findings)
     assert "correlation(Intercept, std_age) = +1.00" in text
     assert "slopes of std_age" in text

@@ -40,6 +40,55 @@ def test_the_posterior_under_decov_is_that_of_rstanarm():
             assert abs(np.quantile(draws, probability) - expected[label]) < MCSE_LIMIT * both, (name, label)
 
 
+# rstanarm 2.21.3, stan_lmer under its default priors, adapt_delta 0.98, seed 1, 4 x 2,000 draws, no divergences: mean,
+# mcse, 5 % and 95 % quantiles, effective draws.
+MORE = {
+    "bounce_rates": {
+        "(Intercept)": (200.7532354, 0.124977, 192.43598, 208.81841, 1632.26),
+        "std_age": (1.303229704, 0.010873, 0.18838815, 2.3870749, 4171.32),
+        "sigma": (7.963812306, 0.00235196, 7.5940356, 8.3457696, 9503.84),
+        "Sigma[1,1]": (201.525755, 2.54194, 81.073388, 426.99984, 2264.06),
+        "Sigma[2,1]": (1.965937631, 0.15342, -13.24378, 18.147431, 4833.76),
+        "Sigma[2,2]": (1.686203315, 0.0597262, 0.048601353, 5.9059784, 2733.22),
+    },
+    "radon": {
+        "(Intercept)": (1.492452967, 0.000399421, 1.4349817, 1.552774, 8094.4),
+        "floor": (-0.6210089306, 0.000792306, -0.74943806, -0.49352919, 9606.39),
+        "log_uranium": (0.732160784, 0.00107848, 0.58481334, 0.87664371, 6850.86),
+        "sigma": (0.7227673722, 0.000209487, 0.6938619, 0.75362203, 7397.7),
+        "Sigma[1,1]": (0.02019666519, 0.000240958, 0.004265201, 0.045536385, 3000.31),
+        "Sigma[2,1]": (0.004813063576, 0.000297193, -0.023702279, 0.029477909, 3001.43),
+        "Sigma[2,2]": (0.07803944924, 0.00148996, 0.0046022709, 0.199835, 1900.4),
+    },
+}
+FORMULAS = {
+    "bounce_rates": "bounce_time ~ std_age + (std_age | county)",
+    "radon": "log_radon ~ floor + log_uranium + (floor | county)",
+}
+
+
+@pytest.mark.parametrize("data", MORE)
+def test_posteriors_under_the_defaults_of_rstanarm(data):
+    fit = pw.Model(FORMULAS[data], pw.load_dataset(data), priors="rstanarm").fit(draws=4000, seed=4, progress=False)
+    T = fit.factor_draws(fit.design.factors[0])
+    Sigma = (T @ T.transpose(0, 2, 1)).reshape(4, -1, 2, 2)
+    ours = {
+        name: draws.reshape(4, -1) for name, draws in zip(fit.design.coefficient_names, fit.coefficients.T, strict=True)
+    }
+    ours["(Intercept)"] = ours.pop("Intercept")
+    ours |= {"sigma": fit.sigma_draws.reshape(4, -1), "Sigma[1,1]": Sigma[:, :, 0, 0], "Sigma[2,1]": Sigma[:, :, 1, 0]}
+    ours["Sigma[2,2]"] = Sigma[:, :, 1, 1]
+    assert set(ours) == set(MORE[data])
+    for name, (mean, mcse, q5, q95, n_eff) in MORE[data].items():
+        draws = ours[name]
+        ess = effective(draws)
+        assert abs(draws.mean() - mean) < MCSE_LIMIT * np.hypot(mcse, draws.std() / np.sqrt(ess)), name
+        for expected, probability in ((q5, 0.05), (q95, 0.95)):
+            own = float(array_stats.mcse(draws, chain_axis=0, draw_axis=1, method="quantile", prob=probability))
+            both = np.hypot(own, own * np.sqrt(ess / n_eff))
+            assert abs(np.quantile(draws, probability) - expected) < MCSE_LIMIT * both, (name, probability)
+
+
 # rstanarm 2.21.3, stan_glmer(cbind(incidence, size - incidence) ~ period + (1 | herd), family = binomial), seed 1,
 # 4 x 2,000 draws: mean, mcse, sd.
 CBPP = {

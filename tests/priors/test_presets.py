@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from poolwise.data.examples import load_dataset
-from poolwise.errors import PriorError, UnknownNameError
+from poolwise.errors import PoolwiseWarning, PriorError, UnknownNameError
 from poolwise.model import Model
 from poolwise.priors import presets as module
 from poolwise.priors.distributions import JOINT_ROLES
@@ -142,6 +142,52 @@ def test_a_name_may_not_be_taken_twice(monkeypatch, tmp_path):
     monkeypatch.setenv("POOLWISE_PRIORS", str(tmp_path))
     with pytest.raises(PriorError, match=r"two presets are called 'brms': .* rename yours"):
         presets()
+
+
+def test_an_invalid_file_does_not_hide_the_others(preset_file, monkeypatch, tmp_path):
+    preset_file()
+    (tmp_path / "broken.toml").write_text("title = 3")
+    monkeypatch.setenv("POOLWISE_PRIORS", str(tmp_path))
+    said = r"not listed, the preset '.*broken.toml' is not valid:\n- name must be a text.*\(from POOLWISE_PRIORS\)$"
+    with pytest.warns(PoolwiseWarning, match=f"(?s){said}"):
+        table = presets()
+    assert sorted(table["name"]) == sorted([*SHIPPED, "mine"])
+
+
+# One over a group sd: Gelman (2006) has the proof that there is no posterior.
+
+
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h)"])
+def test_one_over_a_group_sd_is_refused(formula):
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=24), "x": rng.normal(size=24), "g": list("abcd") * 6, "h": list("aabbcc") * 4}
+    improper = Prior("JeffreysScale")
+    with pytest.raises(PriorError, match=r"prior of '1\|g_sigma' \(call\): JeffreysScale has no posterior.*HalfFlat"):
+        Model(formula, data, priors={"1|g_sigma": improper})
+    preset = load_preset("flat").override({"1|g_sigma": improper})
+    with pytest.raises(PriorError, match=r"\(preset 'flat', override\): JeffreysScale has no posterior"):
+        Model(formula, data).with_priors(preset)
+    fit = Model(formula, data, priors={"sigma": improper}).fit(draws=500, seed=1, progress=False)
+    assert fit.converged
+
+
+def test_a_file_with_one_over_a_group_sd_is_not_valid(preset_file):
+    old = load_preset("weakly_informative").roles["group_sd_intercept"]
+    assert old.distribution == "HalfNormal"
+    path = preset_file()
+    text = path.read_text()
+    head, rest = text.split("[group_sd_intercept]", 1)
+    path.write_text(f'{head}[group_sd_intercept]\ndistribution = "JeffreysScale"\n\n[{rest.split("[", 1)[1]}')
+    with pytest.raises(PriorError, match=r"\[group_sd_intercept\] JeffreysScale has no posterior"):
+        load_preset(path)
+
+
+def test_rows_count_once_in_the_rules_whatever_their_weights():
+    rng = np.random.default_rng(0)
+    data = {"y": rng.normal(size=24), "x": rng.normal(size=24), "g": list("abcd") * 6, "w": rng.integers(1, 9, 24)}
+    plain = Model("y ~ x + (x | g)", data).specification.priors
+    assert Model("y ~ x + (x | g)", data, weights="w").specification.priors == plain
+    assert Model("weighted(y, w) ~ x + (x | g)", data).specification.priors == plain
 
 
 @pytest.mark.parametrize("wrap", [str, lambda folder: lambda: folder], ids=["path", "function"])

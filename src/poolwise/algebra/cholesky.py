@@ -127,7 +127,7 @@ def _targets(starts, rows):
     return targets, scattered
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def _pull(above, column, bar, value):
     """Take value times above from bar; returns the inner product of above and column."""
     total = 0.0
@@ -137,14 +137,14 @@ def _pull(above, column, bar, value):
     return total
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _subtract(target, source, value):
     """Take value times source from target; a function of two arrays, so that several entries go at a time."""
     for m in range(len(source)):
         target[m] -= value * source[m]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def factorise(L, starts, targets, scattered):
     """Turn the entries of a matrix into those of its factor, in place; returns half its log determinant, or NaN."""
     logdet = 0.0
@@ -168,7 +168,7 @@ def factorise(L, starts, targets, scattered):
     return logdet
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def solve_lower(L, starts, rows, x):
     """X becomes L^-1 x."""
     for k in range(len(starts) - 1):
@@ -178,7 +178,7 @@ def solve_lower(L, starts, rows, x):
             x[rows[entry]] -= value * L[entry]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def solve_upper(L, starts, rows, x):
     """X becomes L^-T x."""
     for k in range(len(starts) - 2, -1, -1):
@@ -188,7 +188,7 @@ def solve_upper(L, starts, rows, x):
         x[k] = total / L[starts[k]]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def reverse_factor(L, bar, starts, targets, scattered):
     """Cotangents of the factor's entries become those of the matrix's, in place.
 

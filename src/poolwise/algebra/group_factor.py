@@ -7,8 +7,21 @@ import math
 
 import numba
 
+# Logs of ratios beyond this are a step of the sampler that went astray: squares and quotients under- and overflow soon
+# after, and a callback of the sampler cannot raise an exception.
+FARTHEST = 100.0
 
-@numba.njit(cache=True, nogil=True)
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def is_near(x):
+    """Whether no coordinate is beyond ``FARTHEST``."""
+    near = True
+    for value in x:
+        near = near and abs(value) <= FARTHEST
+    return near
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def build_factor(zeta, c, sd_reference, to_algebra, sizes, shapes, sd, z, left, correlation, T):
     """Fill sd, z, left, correlation and T; returns the log density of the correlations, Jacobian included.
 
@@ -50,7 +63,7 @@ def build_factor(zeta, c, sd_reference, to_algebra, sizes, shapes, sd, z, left, 
     return value
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def pull_factor(grad_T, T, sd, to_algebra, sizes, shapes, z, left, correlation, grad_zeta, grad_c):
     """Gradients by zeta and c, written, of the log density that ``build_factor`` returns plus a function of T.
 

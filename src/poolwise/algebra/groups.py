@@ -18,7 +18,7 @@ import math
 import numba
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def cholesky_inverse(M, L, inverse):
     """Lower factor L of M and M^-1, both small and in place; returns log|M|, or NaN if M is not positive definite."""
     q = M.shape[0]
@@ -74,7 +74,7 @@ def cholesky_inverse(M, L, inverse):
     return logdet
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def lower_product(S, T, out):
     """Fill out with S T, T lower triangular."""
     q = T.shape[0]
@@ -86,7 +86,7 @@ def lower_product(S, T, out):
             out[i, c] = total
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def group_terms(j, b, T, s, ZtZ, ZtX, Zty, r, ST, M, L, inverse, a, u):
     """Fill r, S T, M^-1, a and u of group j; returns (log|M|, w'a)."""
     q, p = ZtX.shape[1], ZtX.shape[2]

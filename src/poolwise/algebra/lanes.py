@@ -18,7 +18,7 @@ SAFE = 1e60  # four numbers between 1/SAFE and SAFE can be multiplied without le
 FAST = {"reassoc", "contract", "nsz"}  # sums may be reordered; NaN and infinity keep their meaning
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def sum_of_logs(values):
     """Sum of natural logs of positive numbers (n,), one logarithm for four; NaN if one of them is NaN."""
     total = 0.0
@@ -35,7 +35,7 @@ def sum_of_logs(values):
     return total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def _two(t00, t10, t11, s, S, H, Q, det):
     S00, S10, S11 = S[0, 0], S[1, 0], S[1, 1]
     H00, H01, H10, H11 = H[0, 0], H[0, 1], H[1, 0], H[1, 1]
@@ -63,7 +63,7 @@ def _two(t00, t10, t11, s, S, H, Q, det):
     return trace
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def group_inverses(T, s, S, H, Q, B, V):
     """Fill H and Q of every group; returns (sum of log|M|, sum of tr M^-1).
 
@@ -152,7 +152,7 @@ def group_inverses(T, s, S, H, Q, B, V):
     return 2.0 * logdet, trace
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def subtract_quadratics(R, Q, a, G):
     """Subtract sum_j R_j'Q_j R_j from the lower triangle of G (c, c).
 
@@ -175,7 +175,7 @@ def subtract_quadratics(R, Q, a, G):
             G[c, e] -= total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def weighted_products(weights, R, a, C):
     """Fill C, (q, q, J), with R_j weights R_j' over the columns of ``R`` (c, q, J); ``a`` is work of its shape."""
     columns, q, J = R.shape
@@ -198,7 +198,7 @@ def weighted_products(weights, R, a, C):
                     C[k, i, j] = C[i, k, j]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def _pull_back_two(scale, value_bar, S, H, Q, C, grad_T):
     S00, S10, S11 = S[0, 0], S[1, 0], S[1, 1]
     H00, H01, H10, H11 = H[0, 0], H[0, 1], H[1, 0], H[1, 1]
@@ -226,7 +226,7 @@ def _pull_back_two(scale, value_bar, S, H, Q, C, grad_T):
     return spread
 
 
-@numba.njit(cache=True, nogil=True, fastmath=FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def pull_back(scale, value_bar, S, H, Q, C, D, F, grad_T):
     """Gradient by T of sum_j (scale/2 <C_j, Q_j> - value_bar/2 log|M_j|), written; returns sum_j <C_j, H_j H_j'>.
 

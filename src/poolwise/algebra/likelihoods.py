@@ -63,14 +63,14 @@ def constants(code: int, y: Array, trials: Array) -> Array:
     return np.zeros(len(y))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def prepare(code, own):
     """Fill the place behind the family's own parameters with what every row of a Weibull response needs of them."""
     if code == WEIBULL:
         own[1] = math.lgamma(1.0 + 1.0 / own[0])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def own_density(code, own, own_bar, distinct, counts):
     """The terms of all rows that only the family's own parameters move; completes their cotangents.
 
@@ -110,7 +110,7 @@ def own_density(code, own, own_bar, distinct, counts):
     return value
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def digamma(x):
     """Derivative of lgamma for x > 0; asymptotic series after the recurrence, to about 1e-13."""
     total = 0.0
@@ -125,7 +125,7 @@ def digamma(x):
     return total + math.log(x) - 0.5 / x - series
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _log_normal_cdf(x):
     """Log Phi(x) and phi(x) / Phi(x), by the asymptotic series far out on the left."""
     if x > -30.0:
@@ -137,7 +137,7 @@ def _log_normal_cdf(x):
     return -0.5 * x * x - _LOG_SQRT_2PI - math.log(-x) + math.log(series), -x / series
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _log_probability(link, eta):
     """Log p, log(1 - p) and their slopes by eta, for probit and cloglog."""
     if link == PROBIT:
@@ -152,7 +152,7 @@ def _log_probability(link, eta):
     return math.log(event), -rate, rate * math.exp(-rate) / event, -rate
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _cdf(link, x):
     """F(x) and f(x) of the standard distribution of a link."""
     if link == LOGIT:
@@ -165,7 +165,7 @@ def _cdf(link, x):
     return -math.expm1(-rate), rate * math.exp(-rate)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _between(link, has_low, low, has_high, high):
     """F(high) - F(low), from the tail where the difference keeps its digits, and the densities at both ends."""
     density_low, density_high = 0.0, 0.0
@@ -191,7 +191,7 @@ def _between(link, has_low, low, has_high, high):
     return above - below, density_low, density_high
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def row_density(code, link, y, trials, eta, own, own_bar, weight, informed):
     """Value, slope and expected information of one row by eta; adds weight times the slopes by ``own`` to ``own_bar``.
 

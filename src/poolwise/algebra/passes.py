@@ -18,7 +18,7 @@ _AT_ONCE = 512  # numbers in (1, 2] whose product cannot overflow
 _FAST = {"reassoc", "contract", "nsz"}
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def exponentials(x, out, bits):
     """Fill out (n,) with exp(x), arguments beyond 700 taken as 700, to a unit in the last place by vector instructions.
 
@@ -48,7 +48,7 @@ def exponentials(x, out, bits):
         out[i] *= powers[i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def linear_predictor(offset, X, Z, columns, widths, b, unknowns, eta):
     """Fill eta (n,).
 
@@ -76,7 +76,7 @@ def linear_predictor(offset, X, Z, columns, widths, b, unknowns, eta):
             at += 1
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def pull_rows(slopes, X, Z, columns, widths, b_bar, bar):
     """Add to the cotangents of the coefficients (p,) and of all unknowns (N,) what the slopes (n,) by eta bring."""
     for k in range(len(b_bar)):
@@ -92,7 +92,7 @@ def pull_rows(slopes, X, Z, columns, widths, b_bar, bar):
             at += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def row_densities(code, link, y, trials, weight, eta, own, own_bar, slopes, work, bits):
     """Weighted sum of the rows' log densities; fills their slopes by eta (n,) and adds to the cotangents of ``own``.
 
@@ -111,7 +111,7 @@ def row_densities(code, link, y, trials, weight, eta, own, own_bar, slopes, work
     return value
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _poisson(y, trials, weight, eta, slopes, means, bits):
     exponentials(eta, means, bits)
     value = 0.0
@@ -122,7 +122,7 @@ def _poisson(y, trials, weight, eta, slopes, means, bits):
     return value
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FAST)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _logistic(y, trials, weight, eta, slopes, small, bits):
     n = len(eta)
     for i in range(n):

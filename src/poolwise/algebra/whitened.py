@@ -27,13 +27,13 @@ from poolwise.algebra.groups import cholesky_inverse
 from poolwise.algebra.lanes import group_inverses, pull_back, subtract_quadratics, weighted_products
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def work_size(p, q, J):
     """Length of the work array of ``forward`` and ``backward``."""
     return q * J * (5 * q + p + 1) + 2 * (p + 1) ** 2 + 4 * p * p + 3 * p + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _carve(work, p, q, J):
     """Parts of the work array: five (q, q, J), a (p + 1, q, J), two (p + 1, p + 1), four (p, p), three (p,), one."""
     size = q * q * J
@@ -49,7 +49,14 @@ def _carve(work, p, q, J):
     return cubes, a, large, small, vectors, work[at + 3 * p :]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def factor_and_center(work, p, q, J):
+    """L and A_w^-1 (c + d) as ``forward`` left them in the work array."""
+    _, _, _, small, vectors, _ = _carve(work, p, q, J)
+    return small[0], vectors[0]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
     """Value and b at (xi, T, s); fills the work array that ``backward`` reads.
 
@@ -90,6 +97,8 @@ def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
         for k in range(p):
             precision[i, k] = G[i, k] + P[i, k]
     logdet_A = cholesky_inverse(precision, L, A_inverse)
+    if not math.isfinite(logdet_A):
+        return math.nan
     for i in range(p):
         total = 0.0
         for k in range(p):
@@ -112,7 +121,7 @@ def forward(xi, T, s, n, log_weights, cross, S, R, P, d, work, b):
     return -0.5 * (constant + (n - J * q) * math.log(s) + logdet + quadratic + logdet_A)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def backward(value_bar, b_bar, xi, s, n, S, R, work, b, grad_xi, grad_T):
     """Gradients by xi and T, written, and by s, returned, from the cotangents of the value and of b.
 
@@ -171,13 +180,14 @@ def backward(value_bar, b_bar, xi, s, n, S, R, work, b, grad_xi, grad_T):
     return -0.5 * value_bar * ((n - J * q) / s + scalars[0]) + (spread - inner) / s
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def common_effects(xi, T, s, cross, S, R, P, d, b):
-    """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,)."""
+    """Fill b (D, p) for D draws of xi (D, p), T (D, q, q) and s (D,); P and d stand once for all, or once a draw."""
     p, q, J = R.shape[0] - 1, R.shape[1], R.shape[2]
     work = np.empty(work_size(p, q, J))
     for draw in range(xi.shape[0]):
-        forward(xi[draw], T[draw], s[draw], 0.0, 0.0, cross, S, R, P, d, work, b[draw])
+        prior = min(draw, len(P) - 1)
+        forward(xi[draw], T[draw], s[draw], 0.0, 0.0, cross, S, R, P[prior], d[prior], work, b[draw])
 
 
 def by_lane(stats: CrossProducts) -> tuple[Array, Array, Array]:
@@ -188,8 +198,12 @@ def by_lane(stats: CrossProducts) -> tuple[Array, Array, Array]:
 
 
 def unwhiten(stats: CrossProducts, P: Array, d: Array, xi: Array, T: Array, s: Array) -> Array:
-    """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,)."""
+    """Common effects (D, p) of draws of xi (D, p), T (D, q, q) and s (D,).
+
+    P and d are (p, p) and (p,), or (D, p, p) and (D, p) where they are of each draw.
+    """
     b = np.empty(xi.shape)
     arrays = [np.ascontiguousarray(array) for array in (xi, T, s)]
+    P, d = (P[None], d[None]) if P.ndim == 2 else (P, d)
     common_effects(*arrays, *by_lane(stats), np.ascontiguousarray(P), np.ascontiguousarray(d), b)
     return b

@@ -69,6 +69,12 @@ class Findings(list[Finding]):
         """The codes, in order."""
         return [finding.code for finding in self]
 
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row a finding: code, severity, title, value, threshold, advice."""
+        columns = ["code", "severity", "title", "value", "threshold", "advice"]
+        return pd.DataFrame([[getattr(one, name) for name in columns] for one in self], columns=columns)
+
     def __repr__(self) -> str:
         return "\n\n".join(map(str, self)) if self else "No findings."
 

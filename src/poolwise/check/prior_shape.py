@@ -5,12 +5,15 @@ from scipy.stats import beta
 from poolwise import names
 from poolwise.algebra.theta import lkj_shapes
 from poolwise.check.finding import Finding
+from poolwise.priors.distributions import GROUP_SDS
 from poolwise.priors.resolve import ResolvedPrior
 from poolwise.spec.design import Design
 from poolwise.spec.specification import Specification
 
 # With so few groups a half-Cauchy's tail, 6 % beyond ten of its scales, is not overruled by the data.
 FEW_GROUPS = 8
+# With fewer groups than this the sd under a flat prior has a posterior without a mean, or none.
+FLAT_GROUPS = 4
 # A correlation this close to one is practically singular; a prior may give it this probability.
 EXTREME, SHARE = 0.9, 0.05
 
@@ -43,6 +46,36 @@ def heavy_tail(row: ResolvedPrior, design: Design) -> list[Finding]:
                 "the upper end of the group sd's interval is then the prior's, and the sampler may diverge."
             ),
             advice="Use a half-normal, an exponential or a half-t with 4 degrees of freedom: preset 'few_groups', say.",
+            reference="Gelman (2006), Bayesian Analysis 1(3), 515-534.",
+        )
+    ]
+
+
+def flat_sd(row: ResolvedPrior, design: Design) -> list[Finding]:
+    """A flat prior on the sd of fewer than four groups.
+
+    Returns
+    -------
+    list of Finding
+        Empty or one, code ``flat_few_groups``.
+    """
+    if row.prior.distribution != "HalfFlat" or row.role not in GROUP_SDS:
+        return []
+    factor = next(factor for factor in design.factors if row.parameter in factor.sd_names)
+    if factor.J >= FLAT_GROUPS:
+        return []
+    return [
+        Finding(
+            code="flat_few_groups",
+            severity="warning",
+            title=f"{row.prior} on {row.parameter!r} with {factor.J} groups of {factor.name!r}",
+            value=float(factor.J),
+            threshold=float(FLAT_GROUPS),
+            meaning=(
+                "Beside a flat prior of its mean, the posterior of the sd of J groups falls as sd^-(J - 1): with two "
+                "groups there is none, with three it has no mean. What the sampler returns is then how far it went."
+            ),
+            advice="Use a proper prior: preset 'few_groups', or pw.Prior('HalfNormal', ...) on this sd.",
             reference="Gelman (2006), Bayesian Analysis 1(3), 515-534.",
         )
     ]

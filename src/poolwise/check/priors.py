@@ -9,7 +9,7 @@ from poolwise.check.finding import Findings
 from poolwise.check.prior_conflict import prior_conflict, prior_dominates
 from poolwise.check.prior_evidence import Evidence, evidence
 from poolwise.check.prior_scale import gamma_for_mode, natural_scales, prior_scale
-from poolwise.check.prior_shape import heavy_tail, intercept_without, lkj_one
+from poolwise.check.prior_shape import flat_sd, heavy_tail, intercept_without, lkj_one
 from poolwise.check.uncentred import uncentred_slope
 from poolwise.errors import ConvergenceWarning, DataError, FitError, UncentredSlopeWarning
 from poolwise.model import Model
@@ -38,8 +38,9 @@ def prior_findings(model: Model | Specification, reml: "FrequentistFit | GLMMFit
     Returns
     -------
     Findings
-        Codes ``prior_scale``, ``prior_conflict``, ``prior_dominates``, ``heavy_tail_few_groups``, ``gamma_for_mode``,
-        ``lkj_one``, ``intercept_prior_without_intercept``, ``uncentred_slope``; empty where nothing is amiss.
+        Codes ``prior_scale``, ``prior_conflict``, ``prior_dominates``, ``heavy_tail_few_groups``, ``flat_few_groups``,
+        ``gamma_for_mode``, ``lkj_one``, ``intercept_prior_without_intercept``, ``uncentred_slope``; empty where
+        nothing is amiss.
 
     Examples
     --------
@@ -59,7 +60,7 @@ def prior_findings(model: Model | Specification, reml: "FrequentistFit | GLMMFit
     known: dict[str, Evidence] = {} if reml is None else evidence(design, reml, centred=specification.centred)
     found = uncentred_slope(design, centred=specification.centred) + intercept_without(specification)
     for row in specification.resolved:
-        found += heavy_tail(row, design) + lkj_one(row, design)
+        found += heavy_tail(row, design) + flat_sd(row, design) + lkj_one(row, design)
         values = drawn.get(row.parameter)
         # An improper prior is flat on purpose, and has no scale; a family's own parameter has no unit.
         if values is None or np.isnan(values).any() or row.parameter not in natural:

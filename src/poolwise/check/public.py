@@ -4,11 +4,14 @@ from poolwise.check.between_within import between_within, slopes_between_within
 from poolwise.check.coding import CodingInvariance, coding_invariance
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Finding, Findings
+from poolwise.check.geometry import few_effective_draws, low_energy, tree_depth
 from poolwise.check.likelihood import not_maximised, separation
 from poolwise.check.loo import unreliable_elpd
 from poolwise.check.mixed import mixed_predictive
+from poolwise.check.predictive import posterior_predictive, predictive_statistics
 from poolwise.check.prior_decides import prior_decides
 from poolwise.check.priors import prior_findings
+from poolwise.check.run import check
 from poolwise.check.sampling import not_converged
 from poolwise.check.shrinkage_audit import ShrinkageAudit, audit_shrinkage
 from poolwise.check.singular import singular_fit
@@ -24,13 +27,18 @@ __all__ = [
     "Singularity",
     "audit_shrinkage",
     "between_within",
+    "check",
     "coding_invariance",
     "explain_singularity",
+    "few_effective_draws",
     "interval_widths",
     "intervals_by_kind",
+    "low_energy",
     "mixed_predictive",
     "not_converged",
     "not_maximised",
+    "posterior_predictive",
+    "predictive_statistics",
     "principal_components",
     "prior_decides",
     "prior_findings",
@@ -38,6 +46,7 @@ __all__ = [
     "singular_fit",
     "slopes_between_within",
     "too_few_rows",
+    "tree_depth",
     "uncentred_slope",
     "unreliable_elpd",
     "vanishing_intervals",

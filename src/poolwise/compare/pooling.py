@@ -12,6 +12,7 @@ import pandas as pd
 
 from poolwise import names
 from poolwise.algebra.theta import BlockStructure
+from poolwise.check.between_within import between_within
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Findings
 from poolwise.check.likelihood import not_maximised, separation
@@ -101,7 +102,7 @@ class PoolingStudy:
         self.model, self.fits, self.scores, self.folds = model, fits, scores, folds
         partial, bayes, none = self.partial, self.bayes, self.none
         found = [*not_converged(bayes), *singular_fit(partial), *vanishing_intervals(partial, bayes)]
-        found += too_few_rows(none)
+        found += too_few_rows(none) + between_within(partial)
         if isinstance(partial, GLMMFit) and isinstance(none, NoPoolingGLM) and isinstance(self.complete, GLMMFit):
             found += [*separation(self.complete, none, partial), *not_maximised(none, partial)]
         found += prior_findings(model.specification, partial)
@@ -224,6 +225,18 @@ class PoolingStudy:
         from poolwise.plot.estimates import plot_estimates
 
         return plot_estimates(self, **options)
+
+    def plot_lines(self, **options):
+        """Each group's rows and regression lines; see :func:`poolwise.plots.plot_lines`."""
+        from poolwise.plot.lines import plot_lines
+
+        return plot_lines(self, **options)
+
+    def plot_arrows(self):
+        """How far each group is pulled, two effects at a time; see :func:`poolwise.plots.plot_arrows`."""
+        from poolwise.plot.arrows import plot_arrows
+
+        return plot_arrows(self)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write the tables as CSV, the findings as text and the posterior as NetCDF; returns the files."""

@@ -9,7 +9,7 @@ from arviz_stats.base import array_stats
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.errors import ArgumentError, PriorError
+from poolwise.errors import ArgumentError, DataError, FitError, PriorError
 from poolwise.model import Model
 from poolwise.result import tables
 from poolwise.result.bayes import BayesFit
@@ -71,7 +71,8 @@ def compare_priors(
     """Fit once under the model's own priors and say how the conclusions move under others.
 
     The draws are reweighted by the ratio of the two prior densities, Pareto-smoothed; where the smoothing says that the
-    weights are unreliable (k above 0.7), or a prior has no closed density, the model is fitted again.
+    weights are unreliable (k above 0.7), or a prior has no closed density, the model is fitted again. Any number of
+    grouping factors and any family will do: only the priors differ.
 
     Parameters
     ----------
@@ -179,14 +180,21 @@ def _quantities(fit: BayesFit) -> dict[str, Array]:
             if row != column:
                 label = f"{names.correlation(factor.name)}[{factor.effects[column]}, {factor.effects[row]}]"
                 found[label] = covariance[:, row, column] / (sd[:, row] * sd[:, column])
-    found[names.SIGMA] = fit.sigma_draws
+    for name, own in fit.family_draws.items():
+        own = own.reshape(len(own), -1)
+        labels = [name] if own.shape[1] == 1 else [f"{name}[{k}]" for k in range(own.shape[1])]
+        found |= dict(zip(labels, own.T, strict=True))
     if len(design.factors) == 1:
         (factor,) = design.factors
-        chosen = np.unique(np.linspace(0, len(fit.sigma_draws) - 1, POOLING_DRAWS).astype(int))
-        pooling = pooling_factor_draws(fit, chosen).mean(axis=1)
+        chosen = np.unique(np.linspace(0, len(fit.coefficients) - 1, POOLING_DRAWS).astype(int))
+        try:
+            pooling = pooling_factor_draws(fit, chosen).mean(axis=1)
+        except (FitError, DataError):
+            # Families and responses without a Laplace approximation have no pooling factor on the link's scale.
+            return found
         for k, effect in enumerate(factor.effects):
             # The same thinned draws for every preset; the others carry no value.
-            values = np.full(len(fit.sigma_draws), np.nan)
+            values = np.full(len(fit.coefficients), np.nan)
             values[chosen] = pooling[:, k]
             found[f"pooling factor of {names.effect(effect, factor.name)}"] = values
     return found

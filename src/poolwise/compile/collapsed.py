@@ -3,7 +3,7 @@
 The unconstrained vector is ``[xi (p) | log sd ratios (q) | atanh partial correlations | log sigma ratio | latents]``;
 latents are what a joint prior has beside the parameters (priors/joint.py).
 
-    b     = its conditional mean given (T, sigma) + L^-T xi     see algebra/whitened.py
+    b     = its conditional mean given (T, sigma, latents) + L^-T xi     see algebra/whitened.py
     sd_k  = reference_k exp(zeta_k)   and T = diag(sd) L, L from the canonical partial correlations tanh(c)
     sigma = reference exp(tau)
 
@@ -19,15 +19,19 @@ from scipy.special import gammaln
 
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
+from poolwise.algebra.group_factor import is_near
 from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes, lower_factor
-from poolwise.algebra.whitened import backward, by_lane, forward, unwhiten, work_size
+from poolwise.algebra.whitened import backward, by_lane, factor_and_center, forward, unwhiten, work_size
+from poolwise.algebra.whitened_prior import pull_precision
 from poolwise.priors.density import WIDTH, prior_logpdf
 from poolwise.priors.joint import JointSet, encode, joint_logpdf
+from poolwise.priors.joint_precision import fill_precisions, normal_terms, precisions_of_draws, pull_precisions
 
 HEADER = 16  # numbers at the start of the packed array: sizes first, then scalars
 LENGTH = 11  # where the header holds the length of the whole
 WORK = 12  # and that of the work array
+BLOCK = 4_000_000  # numbers in the precisions of as many draws as are whitened back at once
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,12 @@ class Collapsed:
     @property
     def size(self) -> int:
         """Length of the unconstrained vector."""
-        latents = sum(len(one.centres) for one in self.joint)
-        return self.stats.p + self.structure.q + self.structure.n_correlations + 1 + latents
+        return self.stats.p + self.structure.q + self.structure.n_correlations + 1 + self.n_latents
+
+    @property
+    def n_latents(self) -> int:
+        """How many parameters only the joint priors have."""
+        return sum(len(one.centres) for one in self.joint)
 
     def split(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """The parts xi, zeta, c and tau of unconstrained vectors (..., size)."""
@@ -104,8 +112,20 @@ class Collapsed:
         sigma = self.reference.sigma * np.exp(tau)
         T = (sd / self.basis.sd_scale)[..., None] * L
         s = (sigma / self.basis.y_scale) ** 2
-        b = unwhiten(self.stats, self.reference.precision, self.reference.linear, xi, T, s)
+        b = self._common_effects(xi, T, s, sigma, x[..., self.size - self.n_latents :])
         return Draws(b, T, s, offset + b @ matrix.T, lower_factor(self.basis.to_effects @ T), sigma)
+
+    def _common_effects(self, xi: Array, T: Array, s: Array, sigma: Array, latents: Array) -> Array:
+        P, d = self.reference.precision, self.reference.linear
+        if not self.n_latents:
+            return unwhiten(self.stats, P, d, xi, T, s)
+        precisions = precisions_of_draws(encode(self.joint), sigma, np.ascontiguousarray(latents), self.stats.p)
+        b, size = np.empty(xi.shape), max(1, BLOCK // self.stats.p**2)
+        for start in range(0, len(xi), size):
+            rows = slice(start, start + size)
+            more, linear = normal_terms(precisions[rows], *self.basis.to_centred)
+            b[rows] = unwhiten(self.stats, P + more, d + linear, xi[rows], T[rows], s[rows])
+        return b
 
 
 @dataclass(frozen=True)
@@ -164,7 +184,8 @@ def pack(model: Collapsed, coefficient_priors: Array, sd_priors: Array, sigma_pr
     packed = np.concatenate([np.ravel(part) for part in parts]).astype(np.float64)
     packed[LENGTH] = len(packed)
     p, q, r = stats.p, structure.q, structure.n_correlations
-    packed[WORK] = work_size(p, q, stats.J) + 3 * q * q + 2 * q + 2 * r + 4 * p
+    follows = p * (p + 2) if model.n_latents else 0
+    packed[WORK] = work_size(p, q, stats.J) + 3 * q * q + 2 * q + 2 * r + 4 * p + follows
     return packed
 
 
@@ -179,19 +200,21 @@ def _log_jacobian(model: Collapsed, shapes: Array) -> float:
     return float(logdet_matrix + beta.sum() + units + scales)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def log_posterior(x, packed, grad):
     """Log posterior density over the unconstrained vector x; writes its gradient.
 
     Returns NaN where the algebra breaks down in floating point, for the caller to reject.
     """
+    if not is_near(x[int(packed[2]) :]):
+        return math.nan
     # One allocation for all work, its owner used last: see ``borrowed``.
     work = np.empty(int(packed[WORK]) + 1)
     work[0] = _log_posterior(x, packed, grad, borrowed(work)[1:])
     return work[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _log_posterior(x, packed, grad, work):
     J, q, p = int(packed[0]), int(packed[1]), int(packed[2])
     n_blocks, n_corr = int(packed[3]), int(packed[4])
@@ -270,12 +293,31 @@ def _log_posterior(x, packed, grad, work):
         for k in range(q):
             T[i, k] = sd[i] * to_algebra[i] * correlation[i, k]
 
+    # Latents of a joint prior set the precisions of the coefficients, and with them the coordinates.
+    tau = p + q + n_corr
+    latents = len(x) > tau + 1
+    prior_precision = vectors[0]
+    if latents:
+        fixed, fixed_linear, more = precision, linear, rest_of_work[at + 4 * p :]
+        prior_precision, linear, precision = more[:p], more[p : 2 * p], more[2 * p :].reshape(p, p)
+        precision[:, :] = fixed
+        linear[:] = fixed_linear
+        fill_precisions(joint, sigma, x[tau + 1 :], prior_precision)
+        for i in range(p):
+            if prior_precision[i] > 0.0:
+                for k in range(p):
+                    weighted = prior_precision[i] * matrix[i, k]
+                    linear[k] -= weighted * offset[i]
+                    for m in range(p):
+                        precision[k, m] += weighted * matrix[i, m]
+
     # Likelihood and common effects.
     xi, grad_xi = x[:p], grad[:p]
     value += forward(xi, T, s, n, log_weights, cross, S, R, precision, linear, algebra, b)
+    if not math.isfinite(value):
+        return math.nan
 
     # Priors of the coefficients at centred predictors.
-    tau = p + q + n_corr
     sigma_bar = 0.0
     for i in range(p):
         total = offset[i]
@@ -294,6 +336,12 @@ def _log_posterior(x, packed, grad, work):
         for k in range(p):
             b_bar[k] += coefficient_bar[i] * matrix[i, k]
     grad_s = backward(1.0, b_bar, xi, s, n, S, R, algebra, b, grad_xi, grad_T)
+    if latents:
+        L, center = factor_and_center(algebra, p, q, J)
+        for i in range(p):
+            if prior_precision[i] > 0.0:
+                prior_precision[i] = pull_precision(matrix[i], offset[i], xi, L, center, grad_xi)
+        sigma_bar += pull_precisions(joint, sigma, x[tau + 1 :], prior_precision, grad[tau + 1 :])
 
     # Group standard deviations; the log transform adds zeta to the density.
     for k in range(q):

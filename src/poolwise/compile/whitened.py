@@ -7,8 +7,9 @@ their priors given the group sds, H = A + P = L L':
     (u, b) = H^-1 c + L^-T z
 
 so z would be standard normal at every value of the group sds if the log likelihood were quadratic; what it is beyond
-that, the density says exactly. It is a change of variables: the posterior is untouched. Where factoring H anew at every
-point costs too much (two large crossed factors), the factor at the reference sds stays: ``frozen``.
+that, the density says exactly. Latents of a joint prior set precisions of b, which are in P too. It is a change of
+variables: the posterior is untouched. Where factoring H anew at every point costs too much (two large crossed factors),
+the factor at the reference sds stays: ``frozen``.
 
 References
 ----------
@@ -26,7 +27,7 @@ from scipy.special import gammaln
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_lower, solve_upper
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.group_factor import build_factor, pull_factor
+from poolwise.algebra.group_factor import build_factor, is_near, pull_factor
 from poolwise.algebra.joint_mode import Rows
 from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare
 from poolwise.algebra.passes import linear_predictor, pull_rows, row_densities
@@ -34,6 +35,7 @@ from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.priors.density import WIDTH, prior_logpdf
 from poolwise.priors.joint import JointSet, encode, joint_logpdf
+from poolwise.priors.joint_precision import fill_precisions, pull_precisions
 
 HEADER = 24
 FROZEN = 15  # where the header says that the factor was made once, at the reference
@@ -175,21 +177,23 @@ def _constants(model: Whitened, matrix: Array, shapes: Array) -> float:
     return float(rows.constant + prior + logdet + beta.sum() + np.log(model.sd).sum() + own)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def log_posterior(x, packed, grad):
     """Log posterior density over the unconstrained vector x; writes its gradient. NaN where the algebra breaks down."""
+    if not is_near(x[int(packed[0]) :]):
+        return math.nan
     # One allocation for the large work arrays, its owner used last: see ``borrowed``.
     work = np.empty(_work_size(packed) + 1)
     work[0] = evaluate(x, packed, grad, borrowed(work)[1:], True)
     return work[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _work_size(packed):
     return 4 * int(packed[0]) + 2 * int(packed[11]) + 4 * int(packed[6])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def evaluate(x, packed, grad, work, density):
     """``log_posterior``; fills effects and coefficients, the first N of ``work``; stops there without ``density``."""
     N, q, p, n_blocks, n_corr = int(packed[0]), int(packed[1]), int(packed[2]), int(packed[3]), int(packed[4])
@@ -303,6 +307,24 @@ def evaluate(x, packed, grad, work, density):
         for k in range(width):
             value -= J * math.log(T[begin + k, begin + k])
         begin += width
+    tail = N + q + n_corr
+    latents = tail + k_own
+    # In units of the residual sd, which stands first among the family's own parameters, or of 1.
+    scaled = code in (STUDENT, NORMAL)
+    sigma = own_reference[0] * math.exp(x[tail]) if scaled else 1.0
+    center[:] = linear
+    follows = len(x) > latents and not frozen
+    prior_precision = np.empty(p if follows else 0)
+    if follows:
+        fill_precisions(joint, sigma, x[latents:], prior_precision)
+        for i in range(p):
+            for k in range(p):
+                weighted = prior_precision[i] * matrix[i, k]
+                center[N - p + k] -= weighted * offset[i]
+                # The coefficients are last, and their columns whole.
+                entry = starts[N - p + k]
+                for m in range(k, p):
+                    L[entry + m - k] += weighted * matrix[i, m]
     logdet = 0.0
     if frozen:
         for k in range(N):
@@ -313,14 +335,12 @@ def evaluate(x, packed, grad, work, density):
         return math.nan
     value -= logdet
     # y_center = L^-1 c and the unknowns L^-T (y_center + z).
-    center[:] = linear
     solve_lower(L, starts, where, center)
     for k in range(N):
         unknowns[k] = center[k] + x[k]
     solve_upper(L, starts, where, unknowns)
 
     # The family's own parameters.
-    tail = N + q + n_corr
     own, own_bar = np.zeros(k_own + 2), np.zeros(k_own + 2)
     if code == CUMULATIVE:
         own[0] = 0.0
@@ -369,10 +389,6 @@ def evaluate(x, packed, grad, work, density):
         for k in range(p):
             coefficient[i] += matrix[i, k] * unknowns[N - p + k]
     if joint[0] > 0:
-        # In units of the residual sd, which stands first among the family's own parameters, or of 1.
-        scaled = code in (STUDENT, NORMAL)
-        sigma = own[0] if scaled else 1.0
-        latents = tail + k_own
         grad[latents:] = 0.0
         logp, slope = joint_logpdf(joint, coefficient, sd, sigma, x[latents:], coefficient_bar, sd_bar, grad[latents:])
         value += logp
@@ -432,6 +448,18 @@ def evaluate(x, packed, grad, work, density):
                     P_bar[begin + i, begin + k] += half
                     P_bar[begin + k, begin + i] += half
         begin += width
+    if follows:
+        for i in range(p):
+            total = 0.0
+            for k in range(p):
+                total -= offset[i] * matrix[i, k] * ahead[N - p + k]
+                entry = starts[N - p + k]
+                for m in range(k, p):
+                    total += L_bar[entry + m - k] * matrix[i, k] * matrix[i, m]
+            prior_precision[i] = total if prior_precision[i] > 0.0 else 0.0
+        slope = pull_precisions(joint, sigma, x[latents:], prior_precision, grad[latents:])
+        if scaled:
+            grad[tail] += slope * sigma
     # P = (T T')^-1, so T's cotangent is -2 P P_bar T^-T.
     for i in range(q):
         for m in range(q):
@@ -463,7 +491,7 @@ def evaluate(x, packed, grad, work, density):
     return value
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def fill_unknowns(x, packed, unknowns):
     """Effects and coefficients (D, N) of draws x (D, size), in the coordinates of the algebra."""
     nothing, work = np.empty(x.shape[1]), np.empty(_work_size(packed))

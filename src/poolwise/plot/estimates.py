@@ -84,7 +84,9 @@ def plot_estimates(study: "PoolingStudy", level: float = 0.95) -> "Figure":
     axes = figure.subplots(1, len(terms), sharey=True, squeeze=False)[0]
     for axis, term in zip(axes, terms, strict=True):
         _panel(axis, table[table["term"] == term], study.complete.fixef.get(term), term)
-    axes[0].set_yticks(groups["position"], [_label(g, n) for g, n in zip(groups["group"], groups["n"], strict=True)])
+    axes[0].set_yticks(
+        groups["position"], [short_label(g, n) for g, n in zip(groups["group"], groups["n"], strict=True)]
+    )
     axes[0].set_ylabel(study.factor.name)
     response = study.model.design.formula.response
     left_out = (
@@ -116,7 +118,8 @@ def _panel(axis, table: pd.DataFrame, complete: float | None, term: str) -> None
     axis.set_axisbelow(True)
 
 
-def _label(group: str, n: int) -> str:
+def short_label(group: str, n: int) -> str:
+    """A group and its size, short enough for an axis."""
     short = group if len(group) <= 24 else f"{group[:23]}…"
     # A dollar sign would start mathematics in matplotlib.
     return f"{short} (n = {n})".replace("$", r"\$")

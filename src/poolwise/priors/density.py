@@ -79,7 +79,7 @@ def _kind_and_numbers(distribution: str, p: Mapping[str, float]) -> tuple[int, f
     raise ValueError(f"{distribution} is not of the closed set")
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def log_constant(kind, p1, p2, p3):
     """The part of a log density that is the same everywhere: its gamma functions and logs, once a model."""
     folded = 0.0
@@ -105,7 +105,7 @@ def log_constant(kind, p1, p2, p3):
     return 0.0
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def prior_logpdf(kind, p1, p2, p3, constant, x):
     """Log density at x and its derivative by x; minus infinity and 0 outside the support.
 

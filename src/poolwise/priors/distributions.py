@@ -68,6 +68,15 @@ JOINT_ROLES = {
     "Horseshoe": ("slope",),
 }
 
+# Roles of group sds, and priors they may not have. The likelihood, effects integrated out, does not vanish as a group
+# sd goes to zero, where the integral of 1 / sd diverges: no posterior. Gelman (2006), Bayesian Analysis 1(3), 515-534.
+GROUP_SDS = ("group_sd_intercept", "group_sd_slope")
+NO_GROUP_SD = ("JeffreysScale",)
+NO_GROUP_SD_SAID = (
+    "has no posterior: 1 / sd is improper at zero, which no data rule out for a group sd; use HalfNormal, HalfStudentT "
+    "or HalfFlat (JeffreysScale is for the residual sd)"
+)
+
 # Improper: nothing can be drawn from them.
 IMPROPER = ("Flat", "HalfFlat", "JeffreysScale")
 # Not of PyMC, so models handed to PyMC or Bambi must write them out.

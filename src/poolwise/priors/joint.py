@@ -78,7 +78,7 @@ def encode(sets: Sequence[JointSet]) -> Array:
     return np.array([len(sets), *(number for one in sets for number in one.encode())], dtype=np.float64)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def joint_logpdf(joint, coefficient, sd, sigma, latent, coefficient_bar, sd_bar, latent_bar):
     """Log density of all sets, and its derivative by sigma; the other derivatives are added to the three last arrays.
 
@@ -121,7 +121,7 @@ def joint_logpdf(joint, coefficient, sd, sigma, latent, coefficient_bar, sd_bar,
     return value, sigma_bar
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _decov(one, sd, sigma, sd_bar):
     """Sds of a block: sd_k = sigma tau sqrt(k pi_k), tau ~ Gamma(shape, 1 / scale), pi ~ Dirichlet(concentration)."""
     k, concentration, shape, scale = int(one[3]), one[5], one[6], one[7]
@@ -145,12 +145,12 @@ def _decov(one, sd, sigma, sd_bar):
     return value, slope
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _half_t(scale, nu, x):
     return prior_logpdf(STUDENT + HALF, 0.0, scale, nu, log_constant(STUDENT + HALF, 0.0, scale, nu), x)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _icc_beta(one, sd, sigma, sd_bar):
     """Total sd ~ half-t(nu, s), share of the groups in the variance ~ Beta, split evenly at random among several."""
     k, alpha, beta, nu, scale = int(one[3]), one[5], one[6], one[7], one[8]
@@ -173,7 +173,7 @@ def _icc_beta(one, sd, sigma, sd_bar):
     return value, (common + (beta - 1) / residual) * 2 * sigma + 1 / sigma
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _r2d2m2(one, coefficient, sd, sigma, latent, coefficient_bar, sd_bar, latent_bar):
     """Explained over residual variance t = R2 / (1 - R2), R2 ~ Beta, shared by Dirichlet among coefficients and sds.
 
@@ -214,7 +214,8 @@ def _r2d2m2(one, coefficient, sd, sigma, latent, coefficient_bar, sd_bar, latent
     return value, slope
 
 
-@numba.njit(cache=True, nogil=True)
+# The product of three scales may underflow: an infinite density, which is rejected, in place of an exception.
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _horseshoe(one, coefficient, sigma, latent, coefficient_bar, latent_bar):
     """b_i ~ Normal(0, s_i / scale), s_i^2 = A c^2 / (A + c^2), A = (tau lambda_i)^2, tau = sigma exp(latent).
 

@@ -1,6 +1,7 @@
 """Presets: named, complete sets of priors kept as TOML files; found by name or path, validated, never executed."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from poolwise.errors import PriorError, UnknownNameError, near_names
+from poolwise.errors import PoolwiseWarning, PriorError, UnknownNameError, near_names
 from poolwise.priors.prior import Prior
 from poolwise.priors.read import ROLES, read_preset
 
@@ -140,8 +141,23 @@ def presets() -> pd.DataFrame:
     -------
     DataFrame
         Columns name, title, when, when_not, source.
+
+    Raises
+    ------
+    PriorError
+        If a name is taken twice, or a folder of POOLWISE_PRIORS or of an entry point is not there.
+
+    Warns
+    -----
+    PoolwiseWarning
+        For each file that is not a valid preset, naming it and its problems; the others are listed.
     """
-    rows = [_preset(found.path) for found in catalogue_files().values()]
+    rows = []
+    for found in catalogue_files().values():
+        try:
+            rows.append(_preset(found.path))
+        except PriorError as error:
+            warnings.warn(f"not listed, {error} (from {found.origin})", PoolwiseWarning, stacklevel=2)
     return pd.DataFrame(
         [(row.name, row.title, row.when, row.when_not, row.source) for row in rows],
         columns=["name", "title", "when", "when_not", "source"],

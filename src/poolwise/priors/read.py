@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from poolwise.errors import PriorError, near_names, shown
-from poolwise.priors.distributions import CORRELATION, JOINT, JOINT_ROLES, POSITIVE, REAL, UNIT
+from poolwise.priors.distributions import (
+    CORRELATION,
+    GROUP_SDS,
+    JOINT,
+    JOINT_ROLES,
+    NO_GROUP_SD,
+    NO_GROUP_SD_SAID,
+    POSITIVE,
+    REAL,
+    UNIT,
+)
 from poolwise.priors.prior import Prior, Scaled
 
 # What each role's prior must allow.
@@ -100,6 +110,11 @@ def read_preset(path: Path) -> dict[str, Any]:
         role: joint if role in covered else _prior(f"[{role}]", content.get(role), support, problems)
         for role, support in ROLES.items()
     }
+    problems += [
+        f"[{role}] {prior.distribution} {NO_GROUP_SD_SAID}"
+        for role in GROUP_SDS
+        if (prior := fields["roles"][role]) and prior.distribution in NO_GROUP_SD
+    ]
     overrides = content.get("overrides", {})
     if not isinstance(overrides, Mapping):
         problems.append(f"overrides must be tables by parameter; found {shown(overrides)}")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from poolwise.errors import PriorError, near_names
-from poolwise.priors.distributions import JOINT
+from poolwise.priors.distributions import GROUP_SDS, JOINT, NO_GROUP_SD, NO_GROUP_SD_SAID
 from poolwise.priors.presets import PriorPreset
 from poolwise.priors.prior import Prior, Scaled
 from poolwise.priors.read import ROLES
@@ -107,6 +107,8 @@ def resolve(
                 f"the prior of {parameter.name!r} is {prior}, with {prior.support} support; "
                 f"this parameter is {_said(support)}"
             )
+        if prior.distribution in NO_GROUP_SD and parameter.role in GROUP_SDS:
+            raise PriorError(f"the prior of {parameter.name!r} ({source}): {prior.distribution} {NO_GROUP_SD_SAID}")
         numbers, rule = _numbers(prior, facts, parameter)
         at = _stands_at(parameter.role, preset, facts)
         found.append(ResolvedPrior(parameter.name, parameter.role, numbers, rule, source, at))

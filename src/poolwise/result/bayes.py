@@ -379,6 +379,15 @@ class BayesFit:
 
     def factor_draws(self, factor: GroupingFactor) -> Array:
         """Draws of T (D, q, q) in the units of the data."""
+        if factor.name not in self._factors:
+            self._factors[factor.name] = self._factor_of(factor)
+        return self._factors[factor.name]
+
+    @cached_property
+    def _factors(self) -> dict[str, Array]:
+        return {}
+
+    def _factor_of(self, factor: GroupingFactor) -> Array:
         sds = []
         for term in factor.terms:
             value = self._draws(names.group_sd(term.name, factor.name))
@@ -454,6 +463,23 @@ class BayesFit:
         from poolwise.result.credible import credible_intervals
 
         return credible_intervals(self, kind, level, **options)
+
+    def check(self, settings=None):
+        """Run every check that suits this fit; see :func:`poolwise.checks.check`.
+
+        Parameters
+        ----------
+        settings : CheckSettings, optional
+            Thresholds, and what findings do.
+
+        Returns
+        -------
+        Findings
+            The most severe first.
+        """
+        from poolwise.check.run import check
+
+        return check(self, settings)
 
     def save(self, path: str | Path) -> Path:
         """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""

@@ -112,7 +112,7 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
             # The diagonal of a correlation matrix and correlations fixed at 0 are constants, not parameters.
             if "__effect" in str(variable.dims[-1]) and np.ptp(one) < 1e-12:
                 continue
-            label = str(name) if flat.shape[2] == 1 else f"{name}[{index}]"
+            label = str(name) if flat.shape[2] == 1 else _label(variable, index)
             rows[label] = (
                 diagnostics.rhat(one) if one.shape[0] > 1 else np.nan,
                 diagnostics.ess_bulk(one) if independent is None else independent,
@@ -122,3 +122,11 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
     diverging = 0 if sample_stats is None else int(sample_stats["diverging"].sum())
     k = None if independent is None or sample_stats is None else float(sample_stats.attrs["pareto_k"])
     return Convergence(table, diverging, posterior.sizes[names.CHAIN], posterior.sizes[names.DRAW], k)
+
+
+def _label(variable: xr.DataArray, index: int) -> str:
+    """The name of one number of a variable, as a summary has it: ``corr|g[Intercept, x]``."""
+    dims = [dim for dim in variable.dims if dim not in (names.CHAIN, names.DRAW)]
+    places = np.unravel_index(index, [variable.sizes[dim] for dim in dims])
+    said = [variable[dim].to_numpy()[k] if dim in variable.coords else k for dim, k in zip(dims, places, strict=True)]
+    return f"{variable.name}[{', '.join(map(str, said))}]"

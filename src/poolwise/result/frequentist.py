@@ -349,6 +349,23 @@ class FrequentistFit(Inference):
         labels = self.factor.labels if self.factor is not None else ["all"]
         return pd.DataFrame(se, index=pd.Index(labels, name=self.factor.name if self.factor else None), columns=terms)
 
+    def check(self, settings=None):
+        """Run every check that suits this fit; see :func:`poolwise.checks.check`.
+
+        Parameters
+        ----------
+        settings : CheckSettings, optional
+            Thresholds, and what findings do.
+
+        Returns
+        -------
+        Findings
+            The most severe first.
+        """
+        from poolwise.check.run import check
+
+        return check(self, settings)
+
     def __repr__(self) -> str:
         state = "" if self.converged else f"\nNOT CONVERGED: {self.message}"
         singular = (

@@ -401,6 +401,23 @@ class GLMMFit(WaldInference):
     def _common(self) -> pd.DataFrame:
         return pd.DataFrame({"estimate": self.fixef, "se": self.se})
 
+    def check(self, settings=None):
+        """Run every check that suits this fit; see :func:`poolwise.checks.check`.
+
+        Parameters
+        ----------
+        settings : CheckSettings, optional
+            Thresholds, and what findings do.
+
+        Returns
+        -------
+        Findings
+            The most severe first.
+        """
+        from poolwise.check.run import check
+
+        return check(self, settings)
+
     def __repr__(self) -> str:
         parts = ["\n".join(self._head()), f"Common effects\n{self._common().to_string(float_format='%.4f')}"]
         if self.factor is not None:

@@ -1,0 +1,120 @@
+"""How far each group is pulled: from its own regression to the partial-pooling estimate, two effects at a time."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from poolwise import names
+from poolwise.errors import ArgumentError
+from poolwise.plot.estimates import short_label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from poolwise.compare.pooling import PoolingStudy
+
+# Beyond this many groups the labels would cover the arrows; the groups that are pulled farthest keep theirs.
+LABELS_SHOWN = 12
+# Half the squared distance of the contours of two normal variables that hold these shares.
+CONTOURS = (0.5, 0.9)
+
+
+def arrows_frame(study: "PoolingStudy") -> pd.DataFrame:
+    """The frame that is drawn: a row a group, its own estimates and the Bayesian partial-pooling ones.
+
+    Parameters
+    ----------
+    study : PoolingStudy
+        With two varying effects at least; the first two are drawn.
+
+    Returns
+    -------
+    DataFrame
+        Columns group, n, x, y (no pooling), x_partial, y_partial, moved: the length of the arrow in units of the
+        posterior mean group sds. Groups without a regression of their own are left out.
+
+    Raises
+    ------
+    ArgumentError
+        If a group has fewer than two varying effects.
+    """
+    effects = study.factor.effects[:2]
+    if len(effects) < 2:
+        raise ArgumentError(
+            f"arrows need two varying effects, such as (x | {study.factor.name}); the model has "
+            f"{', '.join(study.factor.effects)}: see plot_estimates"
+        )
+    table = study.shrinkage()
+    wide = table.pivot_table(index=["group", "n"], columns="term", values=["no_pooling", "partial_bayes"])
+    frame = pd.DataFrame(
+        {
+            name: wide[(source, effect)]
+            for (source, effect), name in zip(
+                [(s, e) for s in ("no_pooling", "partial_bayes") for e in effects],
+                ("x", "y", "x_partial", "y_partial"),
+                strict=True,
+            )
+        }
+    )
+    sds = np.sqrt(np.diag(_covariance(study)))
+    frame["moved"] = np.hypot((frame["x_partial"] - frame["x"]) / sds[0], (frame["y_partial"] - frame["y"]) / sds[1])
+    return frame.dropna().reset_index().sort_values("n", kind="stable", ignore_index=True)
+
+
+def plot_arrows(study: "PoolingStudy") -> "Figure":
+    """Draw an arrow a group, with the population's ellipses that hold half and nine tenths of the groups.
+
+    Parameters
+    ----------
+    study : PoolingStudy
+
+    Returns
+    -------
+    matplotlib Figure
+        Not shown, not attached to pyplot.
+    """
+    from matplotlib.figure import Figure
+
+    table = arrows_frame(study)
+    effects = study.factor.effects[:2]
+    figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+    axis = figure.subplots()
+    centre = [study.bayes.fixef.get(effect, 0.0) for effect in effects]
+    root = np.linalg.cholesky(_covariance(study))
+    angle = np.linspace(0, 2 * np.pi, 181)
+    for share in CONTOURS:
+        edge = np.sqrt(-2 * np.log(1 - share)) * root @ np.vstack([np.cos(angle), np.sin(angle)])
+        axis.plot(centre[0] + edge[0], centre[1] + edge[1], color="#999999", lw=0.9, ls="--" if share > 0.5 else "-")
+    widest = table["n"].max()
+    for row in table.itertuples():
+        axis.annotate(
+            "",
+            (row.x_partial, row.y_partial),
+            (row.x, row.y),
+            arrowprops=dict(arrowstyle="->", color="#0072B2", lw=0.7 + 1.8 * np.sqrt(row.n / widest), alpha=0.85),
+        )
+    axis.plot(table["x"], table["y"], "o", mfc="white", color="#D55E00", ms=5, label="no pooling")
+    axis.plot(table["x_partial"], table["y_partial"], "D", color="#0072B2", ms=4, label="partial pooling (Bayesian)")
+    axis.plot(*centre, "+", color="black", ms=11, mew=1.6, label="the population")
+    shown = table.nlargest(LABELS_SHOWN, "moved")
+    for row in shown.itertuples():
+        text = short_label(str(row.group), int(row.n))
+        axis.annotate(text, (row.x, row.y), textcoords="offset points", xytext=(6, 5), fontsize=8)
+    titles = ["intercept" if effect == names.INTERCEPT else f"slope of {effect}" for effect in effects]
+    axis.set_xlabel(titles[0])
+    axis.set_ylabel(titles[1])
+    response = study.model.design.formula.response
+    left_out = "" if len(shown) == len(table) else f"; {len(shown)} of {len(table)} groups named"
+    axis.set_title(f"{response} by {study.factor.name}: what pooling moves{left_out}", fontsize=12)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color="#eeeeee", lw=0.6)
+    axis.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _covariance(study: "PoolingStudy") -> np.ndarray:
+    """Posterior mean covariance of the first two effects."""
+    T = study.bayes.factor_draws(study.factor)[:, :2, :2]
+    return np.einsum("dik,djk->ij", T, T) / len(T)

@@ -1,0 +1,188 @@
+"""fit.check(): what it runs, how it ranks, what findings do; sampling geometry and posterior predictive statistics.
+
+Each check fires on data (or draws) made for it and is silent on sleepstudy or its like.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import poolwise as pw
+from poolwise.check import run
+from poolwise.check.geometry import few_effective_draws, low_energy, tree_depth
+from poolwise.check.predictive import posterior_predictive, predictive_statistics, statistics
+from poolwise.check.settings import CODES
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit(seed=1, progress=False)
+
+
+def noisy(rng, noise, J=12, rows=15):
+    g = np.repeat(np.arange(J), rows)
+    return pd.DataFrame({"g": g.astype(str), "y": rng.normal(0, 1, J)[g] + noise(len(g), g)})
+
+
+def fit_of(data, formula="y ~ 1 + (1 | g)", **options):
+    return pw.Model(formula, data, **options).fit(seed=1, progress=False)
+
+
+def test_bounce_has_what_is_known_of_it(bounce):
+    model = pw.Model("bounce_time ~ std_age + (std_age | county)", bounce)
+    findings = model.fit(seed=1, progress=False).check()
+    assert findings.codes == ["between_within"]
+    assert model.fit_frequentist().check().codes == ["singular_fit", "between_within"]
+    assert findings.frame["severity"].tolist() == ["note"]
+
+
+def test_a_good_fit_has_no_geometry_or_predictive_finding(sleep):
+    found = tree_depth(sleep) + low_energy(sleep) + few_effective_draws(sleep)
+    assert found == []
+    # Subjects of sleepstudy do differ in their noise: the one finding, and a true one.
+    assert [finding.title.split(" of the data")[0] for finding in posterior_predictive(sleep)] in (
+        [],
+        ["spread of group sds"],
+    )
+
+
+def with_stats(fit, **changed):
+    """The fit with other sample statistics."""
+    stats = fit.data["sample_stats"].to_dataset().assign(changed)
+    tree = xr.DataTree.from_dict({"/posterior": fit.posterior, "/sample_stats": stats})
+    return pw.BayesFit(fit.design, tree, fit.resolved_priors, fit.settings, fit.form)
+
+
+def test_trajectories_cut_short(sleep):
+    dims = ("chain", "draw")
+    reached = np.zeros((4, 1000), dtype=bool)
+    reached[2, :100] = True
+    found = tree_depth(with_stats(sleep, maxdepth_reached=(dims, reached)))
+    assert [finding.code for finding in found] == ["tree_depth"]
+    assert found[0].value == pytest.approx(0.025)
+    assert found[0].table["share"].tolist() == pytest.approx([0, 0, 0.1, 0])
+
+
+def test_an_energy_that_hardly_moves(sleep):
+    rng = np.random.default_rng(1)
+    walk = np.cumsum(rng.normal(size=(4, 1000)), axis=1)
+    found = low_energy(with_stats(sleep, energy=(("chain", "draw"), walk)))
+    assert [finding.code for finding in found] == ["low_energy"]
+    expected = ((np.diff(walk, axis=1) ** 2).mean(axis=1) / walk.var(axis=1)).min()
+    assert found[0].value == pytest.approx(expected)
+
+
+def test_few_draws_make_rough_ends():
+    model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"))
+    with pytest.warns(pw.ConvergenceWarning):
+        fit = model.fit(draws=20, chains=2, seed=1, progress=False)
+    found = few_effective_draws(fit)
+    assert [finding.code for finding in found] == ["few_effective_draws"]
+    assert found[0].value > 0.1
+
+
+@pytest.mark.parametrize(
+    ("noise", "statistic"),
+    [
+        (lambda rng: lambda n, g: rng.exponential(1, n) ** 1.5, "skewness"),
+        (lambda rng: lambda n, g: np.where(np.arange(n) == 7, 15.0, rng.normal(size=n)), "largest"),
+        (lambda rng: lambda n, g: rng.normal(size=n) * np.where(g % 2, 0.1, 2.0), "spread_of_group_sds"),
+    ],
+    ids=["skewed", "outlier", "unequal"],
+)
+def test_a_family_that_cannot_make_the_data(noise, statistic):
+    rng = np.random.default_rng(3)
+    fit = fit_of(noisy(rng, noise(rng)))
+    found = posterior_predictive(fit)
+    assert [finding.code for finding in found] == ["posterior_predictive"]
+    table = found[0].table.set_index("statistic")
+    assert table.loc[statistic, "p"] < 0.0025
+
+
+def test_too_many_zeros():
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(15), 20)
+    data = pd.DataFrame({"g": g.astype(str), "y": rng.poisson(4, 300) * (rng.random(300) < 0.6)})
+    found = posterior_predictive(fit_of(data, family="poisson"))
+    assert found[0].title.startswith("share of zeros")
+    plain = data.assign(y=rng.poisson(2, 300))
+    assert posterior_predictive(fit_of(plain, family="poisson")) == []
+
+
+def test_statistics_are_their_definitions(sleep):
+    y = sleep.design.y
+    seen = statistics(sleep, y[None])
+    centred = y - y.mean()
+    assert seen["skewness"][0] == pytest.approx((centred**3).mean() / (centred**2).mean() ** 1.5)
+    assert (seen["smallest"][0], seen["largest"][0]) == (y.min(), y.max())
+    table = predictive_statistics(sleep)
+    assert table["p"].between(0, 1).all()
+    mixed = predictive_statistics(sleep, groups="population_draw")
+    # New subjects differ from those seen: replicated extremes vary more.
+    width = {name: np.ptp(one.loc["largest", ["lower", "upper"]]) for name, one in (("own", table), ("new", mixed))}
+    assert width["new"] > width["own"]
+
+
+@pytest.mark.slow
+def test_nulls_are_left_alone():
+    """100 normal data sets: the nominal rate is 0.01; 5 or more of 100 have probability 0.003 under it."""
+    rng = np.random.default_rng(11)
+    fired = 0
+    for _ in range(100):
+        data = noisy(rng, lambda n, g: rng.normal(size=n), J=8, rows=8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pw.ConvergenceWarning)
+            fit = pw.Model("y ~ 1 + (1 | g)", data).fit(draws=500, chains=2, seed=1, progress=False)
+        fired += bool(posterior_predictive(fit))
+    assert fired < 5
+
+
+def test_actions(bounce):
+    fit = pw.Model("bounce_time ~ std_age + (std_age | county)", bounce).fit_frequentist()
+    with pytest.raises(pw.FindingsError, match="singular_fit") as caught:
+        fit.check(pw.CheckSettings(actions={"serious": "raise"}))
+    assert [finding.code for finding in caught.value.findings] == ["singular_fit", "between_within"]
+    quiet = pw.CheckSettings(actions={"serious": "raise", "singular_fit": "ignore"})
+    assert fit.check(quiet).codes == ["between_within"]
+    with pytest.warns(pw.PoolwiseWarning, match="singular_fit"):
+        fit.check(pw.CheckSettings(actions={"singular_fit": "warn"}))
+    assert fit.check(pw.CheckSettings(alpha=1e-12)).codes == ["singular_fit"]
+
+
+def test_wrong_settings_are_said():
+    with pytest.raises(pw.PoolwiseError, match="did you mean 'singular_fit'"):
+        pw.CheckSettings(actions={"singular_fits": "raise"})
+    with pytest.raises(pw.PoolwiseError, match="'ignore', 'note', 'warn', 'raise'; got 'stop'"):
+        pw.CheckSettings(actions={"singular_fit": "stop"})
+    with pytest.raises(pw.PoolwiseError, match="contraction must lie strictly between 0 and 1; got 3"):
+        pw.CheckSettings(contraction=3)
+
+
+def test_a_check_that_breaks_hides_nothing(bounce, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(run, "between_within", broken)
+    findings = pw.Model("bounce_time ~ std_age + (std_age | county)", bounce).fit_frequentist().check()
+    assert findings.codes == ["singular_fit", "check_failed"]
+    assert "between_within was not checked: RuntimeError: boom" in findings[1].title
+
+
+def test_codes_are_those_of_the_checks():
+    """Every code that a check of ``run`` can give has an action."""
+    import re
+    from pathlib import Path
+
+    folder = Path(run.__file__).parent
+    given = {code for path in folder.glob("*.py") for code in re.findall(r'code="(\w+)"', path.read_text())}
+    # Of the study, or of a check that is called by itself.
+    assert given - set(CODES) == {
+        "coding_matters",
+        "not_maximised",
+        "separation",
+        "too_few_rows",
+        "vanishing_intervals",
+    }
