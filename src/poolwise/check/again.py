@@ -76,13 +76,18 @@ def with_columns(model: Model, columns: Mapping[str, Array]) -> Model:
 
 def rebuilt(design: Design, priors) -> Model:
     """The model of a design's formula and table, made anew: what a changed formula or table takes."""
+    frame, weights = design.frame, None if design.frequency else design.weights_column
+    if design.outcome.trials is not None and len(design.formula.response_columns) == 1:
+        # Shares, whose trials came by weights=.
+        weights = free_name("trials", design)
+        frame = frame.assign(**{weights: design.outcome.trials})
     return Model(
         design.formula.canonical,
-        design.frame,
+        frame,
         design.family.name,
         priors,
         link=design.family.link,
-        weights=None if design.frequency else design.weights_column,
+        weights=weights,
         trusted=design.formula.trusted,
     )
 
@@ -102,7 +107,7 @@ def row_weights(design: Design) -> Array:
 
 
 def quiet_fit(model: Model, **options) -> FrequentistFit | GLMMFit:
-    """A frequentist fit whose warnings the caller's table says."""
+    """A frequentist fit whose caller says whether it converged."""
     with warnings.catch_warnings():
         for kind in (ConvergenceWarning, UncentredSlopeWarning, OtherFormWarning):
             warnings.simplefilter("ignore", kind)
@@ -110,7 +115,7 @@ def quiet_fit(model: Model, **options) -> FrequentistFit | GLMMFit:
 
 
 def quiet_draws(model: Model, **options) -> BayesFit:
-    """A Bayesian fit without progress, whose warnings the caller's table says."""
+    """A Bayesian fit without progress, whose caller says whether it converged."""
     with warnings.catch_warnings():
         for kind in (ConvergenceWarning, UncentredSlopeWarning, OtherFormWarning):
             warnings.simplefilter("ignore", kind)

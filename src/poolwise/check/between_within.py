@@ -129,7 +129,8 @@ def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataF
         A row a column of the common part; columns factor, term, complete_pooling (the coefficient without groups),
         within, between, contextual (between minus within), se and df of the contextual effect, its two-sided p, and
         p_rows, the same without groups, whose only noise is that of the rows.
-        ``attrs``: ``recipe``, how to make each column of group means, and ``formula``, the one with all of them.
+        ``attrs``: ``recipe``, how to make each column of group means, ``formula``, the one with all of them, and
+        ``converged``, whether its fit did.
 
     Notes
     -----
@@ -169,6 +170,7 @@ def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataF
             for _, name in terms
         },
         "formula": wider.design.formula.canonical,
+        "converged": fit.converged,
     }
     return table
 

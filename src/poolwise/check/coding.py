@@ -40,7 +40,8 @@ class CodingInvariance:
         The factor that varies, and the grouping factor.
     codings : DataFrame
         A row a coding: formula, REML criterion (or -2 log-likelihood), largest shift of a group's contrast from the
-        first coding in posterior sds, and share of contrasts whose interval moved onto 0 or off it.
+        first coding in posterior sds, share of contrasts whose interval moved onto 0 or off it, and whether the chains
+        converged.
     contrasts : DataFrame
         Difference of each level from the first within each group, under each coding: coding, group, level, estimate,
         sd, lower, upper.
@@ -145,7 +146,8 @@ def coding_invariance(
         blocks = list(formula.blocks)
         blocks[at] = _coded(block, column, coding)
         other = rebuilt(replace(model.design, formula=replace(formula, blocks=tuple(blocks))), preset)
-        table = _contrasts(quiet_draws(other, draws=draws, tune=1000, seed=seed), block.factor, column, level)
+        fit = quiet_draws(other, draws=draws, tune=1000, seed=seed)
+        table = _contrasts(fit, block.factor, column, level)
         first = table if first is None else first
         moved = (table["estimate"] - first["estimate"]).abs() / first["sd"]
         changed = _conclusion(table) != _conclusion(first)
@@ -156,6 +158,7 @@ def coding_invariance(
                 "criterion": quiet_fit(other).criterion,
                 "shift": float(moved.max()),
                 "changed": float(changed.mean()),
+                "converged": fit.converged,
             }
         )
         parts.append(table.assign(coding=coding))

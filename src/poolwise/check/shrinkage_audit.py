@@ -210,6 +210,9 @@ def audit_shrinkage(
         sampled["as it is"] = source if isinstance(source, BayesFit) else quiet_draws(model, **options)
         if wider is not None:
             sampled[f"with {name}"] = quiet_draws(wider, **options)
+    made = [*fits.items(), *sampled.items()]
+    unsettled = {label for label, fit in made if fit is not None and not fit.converged}
+    notes += [f"A fit {label} did not converge: read none of its numbers." for label in sorted(unsettled)]
     coefficient = pd.DataFrame(columns=["by", "estimate", "lower", "upper", "p"])
     if other is not None and wider is not None:
         column = wider.design.coefficient_names[-1]

@@ -46,8 +46,8 @@ class Singularity:
     bootstrap : float
         Share of refits to data simulated from the fit that are singular; ``bootstrap_error`` its Monte Carlo error.
     remedies : DataFrame
-        One row a fit: formula, the group sds, singular, rmse, elpd, range of the groups' coefficients of each varying
-        term and mean width of their intervals by kind.
+        One row a fit: formula, the group sds, singular, converged, rmse, elpd, range of the groups' coefficients of
+        each varying term and mean width of their intervals by kind.
     coef : DataFrame
         Coefficients of each group under each remedy and kind of interval, long.
     fits : dict of str to fit
@@ -274,7 +274,7 @@ def _row(name: str, fit: Fit, model: Model, level: float) -> dict:
             elpd = _loo(fit)
     elif isinstance(fit, FrequentistFit) and len(fit.design.factors) < 2:
         elpd = elpd_given_variances(fit)
-    row |= {"singular": bool(fit.is_singular), "rmse": fit.rmse(), "elpd": elpd}
+    row |= {"singular": bool(fit.is_singular), "converged": bool(fit.converged), "rmse": fit.rmse(), "elpd": elpd}
     chosen = model.design.factors[0]
     for effect in chosen.effects:
         estimates = _of_term(fit, fit.intervals[0], level, effect)["estimate"]
