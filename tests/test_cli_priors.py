@@ -213,7 +213,7 @@ def test_the_commands_do_not_start_without_a_word():
 
 
 def test_a_broken_entry_point_is_told_on_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(module, "entry_points", lambda group: [BrokenPoint()])
+    monkeypatch.setattr(module, "_entry_points", lambda installed: [BrokenPoint()])
     assert main(["priors", "list"]) == WRONG_INPUT
     said = capsys.readouterr().err
     assert "'school'" in said and said.count("\n") == 1

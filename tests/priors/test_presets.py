@@ -194,7 +194,7 @@ def test_rows_count_once_in_the_rules_whatever_their_weights():
 def test_by_entry_point(preset_file, monkeypatch, tmp_path, wrap):
     preset_file()
     point = SimpleNamespace(name="school", dist=None, load=lambda: wrap(tmp_path))
-    monkeypatch.setattr(module, "entry_points", lambda group: [point] if group == "poolwise.priors" else [])
+    monkeypatch.setattr(module, "_entry_points", lambda installed: [point])
     assert load_preset("mine").name == "mine"
 
 
