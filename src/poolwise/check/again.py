@@ -10,6 +10,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.errors import ArgumentError, ConvergenceWarning, OtherFormWarning, UncentredSlopeWarning
 from poolwise.model import Model
 from poolwise.priors.distributions import JOINT
+from poolwise.priors.prior import Prior
 from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
@@ -43,13 +44,18 @@ def model_of(source: Source, priors=None) -> Model:
     if not hasattr(source, "design"):
         raise ArgumentError(f"a pw.Model or one of its fits is needed here; got {type(source).__name__}")
     if priors is None and isinstance(source, BayesFit):
-        if any(row.prior.support == JOINT or row.at == "zero" for row in source.resolved_priors):
-            raise ArgumentError(
-                "the priors of this fit are joint ones, or stand at predictors of zero, and cannot be carried over to "
-                "another model one by one; hand over the pw.Model in place of the fit"
-            )
-        priors = {row.parameter: row.prior for row in source.resolved_priors}
+        priors = carried_priors(source)
     return rebuilt(source.design, priors)
+
+
+def carried_priors(fit: BayesFit) -> dict[str, Prior]:
+    """The resolved priors of a fit, by parameter, for a model of other rows or columns."""
+    if any(row.prior.support == JOINT or row.at == "zero" for row in fit.resolved_priors):
+        raise ArgumentError(
+            "the priors of this fit are joint ones, or stand at predictors of zero, and cannot be carried over to "
+            "another model one by one; hand over the pw.Model in place of the fit"
+        )
+    return {row.parameter: row.prior for row in fit.resolved_priors}
 
 
 def with_columns(model: Model, columns: Mapping[str, Array]) -> Model:

@@ -5,6 +5,7 @@ from poolwise.check.coding import CodingInvariance, coding_invariance
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Finding, Findings
 from poolwise.check.geometry import few_effective_draws, low_energy, tree_depth
+from poolwise.check.leave_group_out import LeaveGroupOut, leave_group_out
 from poolwise.check.likelihood import not_maximised, separation
 from poolwise.check.loo import unreliable_elpd
 from poolwise.check.mixed import mixed_predictive
@@ -23,6 +24,7 @@ __all__ = [
     "CodingInvariance",
     "Finding",
     "Findings",
+    "LeaveGroupOut",
     "ShrinkageAudit",
     "Singularity",
     "audit_shrinkage",
@@ -33,6 +35,7 @@ __all__ = [
     "few_effective_draws",
     "interval_widths",
     "intervals_by_kind",
+    "leave_group_out",
     "low_energy",
     "mixed_predictive",
     "not_converged",

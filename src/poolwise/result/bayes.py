@@ -464,6 +464,22 @@ class BayesFit:
 
         return credible_intervals(self, kind, level, **options)
 
+    def logo(self, *, refit: bool = True):
+        """Leave-one-group-out, the group's effects integrated out; see :func:`poolwise.checks.leave_group_out`.
+
+        Parameters
+        ----------
+        refit : bool, default True
+            Fit again without a group where Pareto k exceeds 0.7.
+
+        Returns
+        -------
+        LeaveGroupOut
+        """
+        from poolwise.check.leave_group_out import leave_group_out
+
+        return leave_group_out(self, refit=refit)
+
     def check(self, settings=None):
         """Run every check that suits this fit; see :func:`poolwise.checks.check`.
 

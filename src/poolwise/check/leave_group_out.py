@@ -1,0 +1,184 @@
+"""How well are whole groups predicted by the others? Leave-one-group-out, the group's effects integrated out.
+
+For group j with S = Z'WZ, r = Z'W(y - X b), M = s I + T'S T and n_j rows,
+
+    log p(y_j | b, T, s) = -1/2 [ n_j log 2pi + (n_j - q) log s - sum log w + log|M| + (e'We - r'T M^-1 T'r) / s ]
+
+Draws of the posterior are reweighted by its inverse (Pareto-smoothed); where the weights are too unequal the model is
+fitted again without the group.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+from html import escape
+
+import numpy as np
+import pandas as pd
+from arviz_stats.base import array_stats
+from numpy.typing import NDArray
+
+from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.theta import lower_factor
+from poolwise.check.again import carried_priors, rebuilt
+from poolwise.errors import ArgumentError, ConvergenceWarning
+from poolwise.result.bayes import BayesFit
+from poolwise.result.pointwise import fits_memory
+from poolwise.result.tables import choose_factor
+from poolwise.spec.design import Design
+from poolwise.spec.sufficient import sufficient
+
+# Vehtari et al. (2024): above it importance sampling cannot be trusted.
+LARGEST_K = 0.7
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveGroupOut:
+    """Expected log predictive density of whole groups.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a group: group, n, elpd (natural log, of all rows of the group together), mcse (its Monte Carlo error),
+        pareto_k, method ("importance" or "refit").
+    factor : str
+        The grouping factor.
+    """
+
+    table: pd.DataFrame
+    factor: str
+
+    @property
+    def elpd(self) -> float:
+        """Sum over the groups."""
+        return float(self.table["elpd"].sum())
+
+    @property
+    def se(self) -> float:
+        """Standard error of the sum, from the spread between groups."""
+        return float(self.table["elpd"].std(ddof=1) * np.sqrt(len(self.table)))
+
+    def __repr__(self) -> str:
+        refitted = int((self.table["method"] == "refit").sum())
+        return (
+            f"elpd {self.elpd:.1f} (standard error {self.se:.1f}) of {len(self.table)} groups of {self.factor}, each "
+            f"left out whole; {refitted} by refitting\n{self.table.to_string(index=False, float_format='%.3g')}"
+        )
+
+    def _repr_html_(self) -> str:
+        head = escape(repr(self).split("\n")[0])
+        return f"<p>{head}</p>{self.table.to_html(index=False, float_format='%.3g', escape=True)}"
+
+
+def leave_group_out(fit: BayesFit, *, refit: bool = True) -> LeaveGroupOut:
+    """Predict each group of a Gaussian model from all others.
+
+    Parameters
+    ----------
+    fit : BayesFit
+        Of a Gaussian response with one grouping factor.
+    refit : bool, default True
+        Fit again without a group where Pareto k exceeds 0.7; otherwise its importance estimate stands, with its k.
+
+    Returns
+    -------
+    LeaveGroupOut
+
+    Raises
+    ------
+    ArgumentError
+        For other models, or if rows times draws exceed memory.
+
+    References
+    ----------
+    Merkle, Furr & Rabe-Hesketh (2019), Psychometrika 84, 802-829, for leaving groups out with effects integrated out;
+    Vehtari, Simpson, Gelman, Yao & Gabry (2024), J. Machine Learning Research 25(72), for the smoothing.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(seed=1, progress=False)
+    >>> len(fit.logo().table)
+    6
+    """
+    design = fit.design
+    if not design.collapses or len(design.factors) != 1:
+        raise ArgumentError(
+            "logo() is for Gaussian models with one grouping factor; pw.compare_pooling(...) leaves groups out by "
+            "refitting for other families (rmse_new_groups)"
+        )
+    if not fits_memory(fit):
+        raise ArgumentError("draws times rows exceed what fits in memory; fit with fewer draws")
+    density = log_density_of_groups(fit, design)
+    factor = choose_factor(design, None)
+    assert factor is not None
+    rows = []
+    for j, group in enumerate(factor.labels):
+        elpd, mcse, k = _importance(density[:, j])
+        method = "importance"
+        if k > LARGEST_K and refit and factor.J > 2:
+            elpd, mcse = _refitted(fit, factor.codes == j, j)
+            method = "refit"
+        rows.append((group, int(factor.sizes[j]), elpd, mcse, k, method))
+    return LeaveGroupOut(pd.DataFrame(rows, columns=["group", "n", "elpd", "mcse", "pareto_k", "method"]), factor.name)
+
+
+def log_density_of_groups(fit: BayesFit, of: Design) -> Array:
+    """Log density (D, J) of the rows of each group of a design given the parameters, its effects integrated out.
+
+    ``of`` is the fit's own design, or that of the same formula with more rows.
+    """
+    here = sufficient(fit.design)
+    basis, factor = here.basis, fit.design.factors[0]
+    offset, matrix = basis.to_coefficients
+    b = np.linalg.solve(matrix, (fit.coefficients - offset).T).T
+    T = lower_factor(np.linalg.solve(basis.to_effects, fit.factor_draws(factor)))
+    s = (fit.sigma_draws / basis.y_scale) ** 2
+    group = of.factors[0]
+    # What transformations learned stays with the rows they learned it from.
+    X, Z, y = basis.rows(fit.design.common.apply(of.frame), factor.Z_of(of.frame), of.y - of.offset)
+    weights = np.ones(of.n) if of.weights is None else of.weights
+    codes, J, q = group.codes, group.J, Z.shape[1]
+    counts = np.bincount(codes, weights if of.frequency else None, minlength=J)
+    logs = np.zeros(J) if of.frequency else np.bincount(codes, np.log(weights), minlength=J)
+    e = y - b @ X.T  # (D, n)
+    rss = np.stack([np.bincount(codes, weights * row**2, minlength=J) for row in e])
+    r = np.stack([[np.bincount(codes, weights * Z[:, k] * row, minlength=J) for row in e] for k in range(q)], axis=2)
+    S = np.zeros((J, q, q))
+    np.add.at(S, codes, weights[:, None, None] * Z[:, :, None] * Z[:, None, :])
+    M = s[:, None, None, None] * np.eye(q) + np.einsum("dki,jkl,dlm->djim", T, S, T, optimize=True)
+    w = np.einsum("dki,djk->dji", T, r)
+    quadratic = (w * np.linalg.solve(M, w[..., None])[..., 0]).sum(axis=2)
+    logdet = np.linalg.slogdet(M)[1]
+    value = counts * np.log(2 * np.pi) + (counts - q) * np.log(s)[:, None] - logs + logdet
+    # The density is of y in its own units.
+    return -0.5 * (value + (rss - quadratic) / s[:, None]) - counts * np.log(basis.y_scale)
+
+
+def _importance(density: Array) -> tuple[float, float, float]:
+    """Log of the harmonic mean, smoothed; its Monte Carlo error; Pareto k."""
+    smoothed, k = array_stats.psislw(density - density.min())
+    weights = np.exp(smoothed - smoothed.max())
+    weights /= weights.sum()
+    shift = density.max()
+    terms = np.exp(density - shift)
+    mean = float(weights @ terms)
+    error = float(np.sqrt((weights**2 * (terms - mean) ** 2).sum()) / mean)
+    return float(np.log(mean) + shift), error, float(k) if np.isfinite(k) else np.inf
+
+
+def _refitted(fit: BayesFit, held: NDArray[np.bool_], j: int) -> tuple[float, float]:
+    """Log predictive density of the held rows, by a fit of all others under the same priors."""
+    settings, frame = fit.settings, fit.design.frame[~held].reset_index(drop=True)
+    for column in fit.design.factors[0].columns:
+        if isinstance(frame[column].dtype, pd.CategoricalDtype):
+            frame[column] = frame[column].cat.remove_unused_categories()
+    others = rebuilt(replace(fit.design, frame=frame), carried_priors(fit))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        without = others.fit(
+            settings.draws, settings.tune, settings.chains, settings.seed + j + 1, progress=False, cores=settings.cores
+        )
+    density = log_density_of_groups(without, fit.design)[:, j]
+    shift = density.max()
+    terms = np.exp(density - shift)
+    return float(np.log(terms.mean()) + shift), float(terms.std() / np.sqrt(len(terms)) / terms.mean())
