@@ -26,6 +26,7 @@ from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.implications import PriorImplications, prior_implications
 from poolwise.result.posterior import collapsed_tree, crossed_tree, data_tree, sample_stats_dataset, whitened_tree
 from poolwise.spec.crossed import crossed_sufficient
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.parameters import structure_note
 from poolwise.spec.specification import specify
 from poolwise.spec.sufficient import Sufficient, sufficient
@@ -41,7 +42,8 @@ class Model:
     ----------
     formula : str
         For instance ``"y ~ x + (x | g)"``. Blocks: ``(1 | g)``, ``(x | g)`` with correlated effects, ``(x || g)``
-        without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``. Functions: log, exp, sqrt, scale, center, poly, bs,
+        without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``, ``(1 | gr(g, sd=~ z))`` with group sds that follow z.
+        Functions: log, exp, sqrt, scale, center, poly, bs,
         C, I, offset ...
     data : DataFrame
         One row an observation; pandas, polars, pyarrow or a dict of columns. It is not changed.
@@ -115,7 +117,7 @@ class Model:
         """
         other = object.__new__(Model)
         other.specification, other.design = self.specification.with_priors(priors), self.design
-        if len(self.design.factors) <= 1:
+        if len(self.design.factors) <= 1 and self.design.one_covariance:
             other.__dict__["sufficient"] = self.sufficient
         return other
 
@@ -292,6 +294,7 @@ class Model:
             raise ArgumentError(
                 "n_quadrature= is for families other than the Gaussian, whose likelihood is exact; leave it out"
             )
+        refuse_grouping(self.design, "the frequentist fit")
         power = 0.0 if penalty is None else BOUNDARY_AVOIDING
         self._warn_if_uncentred(centred=True)
         if len(self.design.factors) > 1:
@@ -372,12 +375,27 @@ class Model:
         if form == "auto":
             joint = any(prior.support == JOINT for prior in priors.values())
             several = len(self.design.factors) > 1
-            explicit = not self.design.collapses or several or (joint and not all_closed(priors))
+            explicit = (
+                not self.design.collapses
+                or not self.design.one_covariance
+                or several
+                or (joint and not all_closed(priors))
+            )
             form = "whitened" if explicit else "collapsed"
             why = serves(self.design, priors) if explicit else ""
             form = "generative" if why else form
-            if several and not serves_crossed(self.design, priors) and (why or is_affordable(self.design)):
+            if (
+                several
+                and self.design.one_covariance
+                and not serves_crossed(self.design, priors)
+                and (why or is_affordable(self.design))
+            ):
                 form = "collapsed"
+        if form in ("collapsed", "centred") and not self.design.one_covariance:
+            raise ArgumentError(
+                f"form={form!r} takes one covariance for all groups, and gr(..., sd=~ ...) has one a group; leave form "
+                "out, or use 'generative'"
+            )
         if form == "collapsed" and not self.design.collapses:
             raise ArgumentError(
                 f"form='collapsed' is for Gaussian responses with an identity link, neither censored nor truncated; "

@@ -32,6 +32,11 @@ def group_sd(term: str, factor: str) -> str:
     return f"{effect(term, factor)}_sigma"
 
 
+def log_sd(term: str, factor: str, covariate: str) -> str:
+    """Variable of a coefficient of the log of a group sd: ``1|county_logsd_z``."""
+    return f"{effect(term, factor)}_logsd_{variable(covariate)}"
+
+
 def correlation(factor: str) -> str:
     """Variable of the correlations between the effects of a factor: ``corr|county``."""
     return variable(f"corr|{factor}")

@@ -174,6 +174,8 @@ def _group_part(
     else:
         z = pm.Normal(names.variable(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
         effects = pt.dot(z, T.T)  # (J, q)
+        if factor.sd_regression is not None:
+            effects = effects * pt.exp(_log_sd(factor, priors, model))
     for term in factor.terms:
         value = effects[:, term.columns]
         dims: tuple[str, ...] = (groups,)
@@ -188,6 +190,13 @@ def _group_part(
             dims = (groups, dim)
         pm.Deterministic(names.effect(term.name, factor.name), value, dims=dims)
     return (pt.as_tensor(factor.Z) * effects[factor.codes]).sum(axis=1)
+
+
+def _log_sd(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model):
+    """How far the log of each group's sds (J, q) lies from that of a group with covariates at their means."""
+    assert factor.sd_regression is not None
+    by_effect = [pt.stack([_named(model, name, priors[name]) for name in own]) for own in factor.log_sd_names]
+    return pt.dot(pt.as_tensor(factor.sd_regression.W), pt.stack(by_effect).T)
 
 
 def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior]):

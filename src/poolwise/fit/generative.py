@@ -20,7 +20,11 @@ def informative_factors(design: Design) -> list[str]:
     ----------
     Betancourt & Girolami (2015), Hamiltonian Monte Carlo for hierarchical models, on when to centre.
     """
-    return [factor.name for factor in design.factors if np.median(factor.sizes) >= MANY_ROWS]
+    return [
+        factor.name
+        for factor in design.factors
+        if np.median(factor.sizes) >= MANY_ROWS and factor.sd_regression is None
+    ]
 
 
 def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tuple[xr.Dataset, xr.Dataset]:
@@ -47,6 +51,7 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
     wanted |= {design.variable(term, where) for term, where, _ in design.common.terms}
     for factor in design.factors:
         wanted.add(names.correlation(factor.name))
+        wanted |= {name for own in factor.log_sd_names for name in own}
         for term in factor.terms:
             wanted |= {names.effect(term.name, factor.name), names.group_sd(term.name, factor.name)}
     return posterior[[name for name in posterior.data_vars if name in wanted]], trace["sample_stats"].to_dataset()

@@ -32,6 +32,8 @@ def serves(design: Design, priors: Mapping[str, Prior]) -> str:
     """Why the whitened form cannot sample this model; empty if it can."""
     if density_code(design.family.name, design.family.link) is None:
         return f"family {design.family} is not of its kernel"
+    if not design.one_covariance:
+        return "the group sds follow covariates, gr(..., sd=~ ...)"
     if not design.outcome.plain:
         return "the response is censored or truncated"
     if design.weights is not None and not design.frequency:

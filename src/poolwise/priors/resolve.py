@@ -93,7 +93,10 @@ def resolve(
         else:
             prior, source = preset.roles.get(parameter.role), f"preset {preset.name!r}"
             if prior is None:
-                prior, source = parameter.default, "default of the family"
+                prior, source = (
+                    parameter.default,
+                    "default of the family" if parameter.role != "group_log_sd" else "default of gr(sd=)",
+                )
         assert prior is not None
         support = parameter.support or ROLES[parameter.role]
         if prior.support == JOINT:

@@ -1,7 +1,7 @@
 """Named rules by which the numbers of a prior follow the data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,8 @@ class EffectFacts:
 class DataFacts:
     """What the rules may ask of the data; sds with n - 1, mad as in R (1.4826 times the median absolute deviation).
 
-    The response's are on the scale of the linear predictor; ``response`` has them in its own units where that differs.
+    ``covariates`` has the sds over the groups of what group sds follow. The response's are on the scale of the linear
+    predictor; ``response`` has them in its own units where that differs.
     """
 
     n: int
@@ -49,6 +50,7 @@ class DataFacts:
     groups: Mapping[str, int]
     intercept: bool
     response: "DataFacts | None" = None
+    covariates: Mapping[str, float] = field(default_factory=dict)
 
 
 def column_facts(x: Array, *, categorical: bool = False) -> ColumnFacts:
@@ -96,6 +98,11 @@ def sd_y(facts: DataFacts, column: str) -> float:
 def one_over_sd_y(facts: DataFacts, column: str) -> float:
     """One over the standard deviation of the response, the rate of an exponential with mean sd_y."""
     return 1.0 / facts.sd_y
+
+
+def one_over_sd_z(facts: DataFacts, column: str) -> float:
+    """One over the sd over the groups of a covariate of group sds, ``gr(g, sd=~ z)``."""
+    return 1.0 / _positive(facts.covariates[column], column)
 
 
 def sd_y_over_sd_x(facts: DataFacts, column: str) -> float:
@@ -193,6 +200,7 @@ RULES: dict[str, Callable[[DataFacts, str], float]] = {
         mean_y,
         sd_y,
         one_over_sd_y,
+        one_over_sd_z,
         sd_y_over_sd_x,
         sd_y_over_sd_x_within,
         sd_x_within_over_sd_y,

@@ -365,7 +365,8 @@ class BayesFit:
         if mode == POPULATION_MEAN:
             return total
         if mode == INTEGRATED:
-            sd = np.sqrt((np.einsum("dkl,nk->dnl", self.factor_draws(factor), Z) ** 2).sum(axis=2))
+            root = np.einsum("dkl,dnk->dnl", self.factor_draws(factor), Z * self.sd_ratios(factor, part))
+            sd = np.sqrt((root**2).sum(axis=2))
             return sd * rng.standard_normal(total.shape)
         own = (codes >= 0) & (mode != POPULATION_DRAW)
         total[:, own] = np.einsum("dnk,nk->dn", effects[:, codes[own]], Z[own])
@@ -374,11 +375,23 @@ class BayesFit:
             for label in labels[~own].unique():
                 rows = np.flatnonzero((labels == label) & ~own)
                 z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
-                total[:, rows] = np.einsum("dkl,dl->dk", T, z) @ Z[rows].T
+                u = np.einsum("dkl,dl->dk", T, z)
+                new = part.iloc[rows].reset_index(drop=True)
+                total[:, rows] = np.einsum("dnk,dk->dn", Z[rows] * self.sd_ratios(factor, new), u)
         return total
 
+    def sd_ratios(self, factor: GroupingFactor, part: pd.DataFrame) -> Array:
+        """Ratio (D, rows, q) of each row's group sds to those of the posterior; (1, 1, 1) of ones where they are one.
+
+        The group sds of ``gr(g, sd=~ z)`` are those of a group whose covariates stand at their means.
+        """
+        if factor.sd_regression is None:
+            return np.ones((1, 1, 1))
+        gamma = np.stack([[self._draws(name) for name in own] for own in factor.log_sd_names])
+        return np.exp(np.einsum("nr,krd->dnk", factor.sd_regression.rows_of(part), gamma))
+
     def factor_draws(self, factor: GroupingFactor) -> Array:
-        """Draws of T (D, q, q) in the units of the data."""
+        """Draws of T (D, q, q) in the units of the data; with ``gr(g, sd=~ z)`` of a group of mean covariates."""
         if factor.name not in self._factors:
             self._factors[factor.name] = self._factor_of(factor)
         return self._factors[factor.name]
@@ -441,7 +454,12 @@ class BayesFit:
         """
         import arviz as az
 
-        if len(self.design.factors) > 1 or self.design.frequency or not self.design.collapses:
+        if (
+            len(self.design.factors) > 1
+            or not self.design.one_covariance
+            or self.design.frequency
+            or not self.design.collapses
+        ):
             return az.loo(self.add_log_likelihood().data, **options)
         value = pointwise.rowwise(self, pointwise.log_density_of_left_out_rows(self))
         return az.loo(xr.DataTree.from_dict({"posterior": self.posterior, "log_likelihood": value}), **options)

@@ -22,6 +22,7 @@ from poolwise.result.wald import WaldInference
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.exponential import LinearPredictor, has_own, linear_predictor
 from poolwise.spec.families import Family
+from poolwise.spec.grouping import refuse_grouping
 
 # Beyond this many nodes the weights of the rule are too small for floating point.
 MOST_NODES = 100
@@ -452,6 +453,7 @@ def fit_glmm(design: Design, n_quadrature: int = 1) -> GLMMFit:
     FitError
         For a model that is not served or not identified.
     """
+    refuse_grouping(design, "the frequentist fit")
     if not isinstance(n_quadrature, int) or isinstance(n_quadrature, bool) or not 1 <= n_quadrature <= MOST_NODES:
         raise ArgumentError(f"n_quadrature must be a whole number from 1 to {MOST_NODES}; got {n_quadrature!r}")
     effects = sum(len(factor.effects) for factor in design.factors)

@@ -16,6 +16,7 @@ from poolwise.priors.distributions import JOINT, in_closed_set
 from poolwise.priors.joint import encode, joint_logpdf
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.joint import joint_sets
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def _as_the_priors_name_them(
 ) -> tuple[Array, Array, list[tuple[str, Array]], Array]:
     """Coefficients at centred predictors, group sds, log determinants of the correlations, and the volume."""
     design = fit.design
+    refuse_grouping(design, "reweighting by the priors")
     coefficients = fit.coefficients.copy()
     if design.intercept >= 0:
         coefficients[:, design.intercept] = coefficients @ design.X.mean(axis=0)

@@ -11,6 +11,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import BlockStructure
 from poolwise.errors import FitError
 from poolwise.spec.design import Design
+from poolwise.spec.grouping import refuse_grouping
 
 # The Schur complement of the factors that are not eliminated is a dense matrix: 3.2 GB at this many columns.
 MOST_COLUMNS = 20_000
@@ -55,6 +56,7 @@ def crossed_sufficient(design: Design, *, centred: bool = True) -> CrossedSuffic
     FitError
         If the factors other than the largest have too many effects for a dense matrix.
     """
+    refuse_grouping(design, "the algebra of the collapsed form")
     sizes = sorted((factor.J * factor.structure.q, factor.name) for factor in design.factors)[:-1]
     columns = sum(size for size, _ in sizes)
     if columns > MOST_COLUMNS:

@@ -14,6 +14,7 @@ from poolwise.errors import DataError
 from poolwise.spec.evaluate import Columns, evaluate
 from poolwise.spec.families import GAUSSIAN, Family
 from poolwise.spec.formula import Block, Formula
+from poolwise.spec.grouping import SdRegression, sd_regression
 from poolwise.spec.response import Response, read_response
 
 Array = NDArray[np.float64]
@@ -52,6 +53,8 @@ class GroupingFactor:
         Which effects are correlated.
     parts : tuple of (Block, Columns)
         The blocks of the formula and how each is evaluated on new rows.
+    sd_regression : SdRegression, optional
+        Of ``gr(g, sd=~ z)``: what the log of the group sds follows.
     """
 
     name: str
@@ -63,6 +66,7 @@ class GroupingFactor:
     terms: tuple[GroupTerm, ...]
     structure: BlockStructure
     parts: tuple[tuple[Block, Columns], ...]
+    sd_regression: SdRegression | None = None
 
     @property
     def J(self) -> int:
@@ -87,6 +91,12 @@ class GroupingFactor:
             base = names.group_sd(term.name, self.name)
             found += [base] if term.levels is None else [f"{base}[{level}]" for level in term.levels]
         return found
+
+    @property
+    def log_sd_names(self) -> list[list[str]]:
+        """Names of the coefficients of each effect's log sd, ``1|g_logsd_z``; empty lists without a regression."""
+        covariates = () if self.sd_regression is None else self.sd_regression.names
+        return [[names.log_sd(effect, self.name, column) for column in covariates] for effect in self.effects]
 
     def codes_of(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """Group of each row of a new table; -1 for a group that was not seen.
@@ -165,6 +175,11 @@ class Design:
         return self.family.gaussian and self.outcome.plain
 
     @property
+    def one_covariance(self) -> bool:
+        """Whether all groups of each factor share one covariance."""
+        return all(factor.sd_regression is None for factor in self.factors)
+
+    @property
     def n(self) -> int:
         """Number of rows."""
         return len(self.outcome.y)
@@ -190,6 +205,7 @@ class Design:
         reserved = [names.INTERCEPT, names.CHAIN, names.DRAW, *(own.name for own in self.family.auxiliaries)]
         for factor in self.factors:
             reserved += [names.correlation(factor.name)]
+            reserved += [name for own in factor.log_sd_names for name in own]
             for term in factor.terms:
                 reserved += [names.effect(term.name, factor.name), names.group_sd(term.name, factor.name)]
         terms = [term for term, where, _ in self.common.terms if not self._is_intercept(term, where)]
@@ -332,9 +348,13 @@ def _factors(formula: Formula, frame: pd.DataFrame):
             width += count
         Z = np.column_stack([columns.matrix for _, columns in parts])
         structure = BlockStructure(tuple(sizes))
-        yield GroupingFactor(
+        factor = GroupingFactor(
             name, blocks[0].columns, levels, codes, Z, tuple(effects), tuple(terms), structure, tuple(parts)
         )
+        if sd := blocks[0].sd:
+            columns = evaluate(sd, frame, trusted=formula.trusted)
+            factor = replace(factor, sd_regression=sd_regression(sd, columns, codes, factor.labels, name))
+        yield factor
 
 
 def _refuse_intercept_column(block: Block, columns: Columns) -> None:

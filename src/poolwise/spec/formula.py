@@ -13,7 +13,7 @@ from poolwise.errors import FormulaError
 from poolwise.spec import syntax
 from poolwise.spec.expansion import Term, Terms, expand, expand_factor, flat, term_text
 from poolwise.spec.parser import Parser
-from poolwise.spec.syntax import FUNCTIONS, Bar, Call, Name, Node, Sum, names_in, quote, render
+from poolwise.spec.syntax import FUNCTIONS, Bar, Call, Grouping, Name, Node, Sum, names_in, quote, render
 from poolwise.spec.tokens import MAX_CHARACTERS, formula_error
 
 __all__ = ["FUNCTIONS", "Block", "Formula", "parse_expression", "parse_formula"]
@@ -35,6 +35,8 @@ class Block:
         Columns of the factor, ``("county",)`` or ``("a", "b")``.
     correlated : bool
         False for ``||``.
+    sd : str
+        Canonical regression of the log group sds, ``1 + z`` of ``gr(g, sd=~z)``; empty without.
     """
 
     expression: str
@@ -42,9 +44,11 @@ class Block:
     factor: str
     columns: tuple[str, ...]
     correlated: bool
+    sd: str = ""
 
     def __str__(self) -> str:
-        return f"({self.expression} {'|' if self.correlated else '||'} {self.factor})"
+        factor = f"gr({self.factor}, sd=~{self.sd})" if self.sd else self.factor
+        return f"({self.expression} {'|' if self.correlated else '||'} {factor})"
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Formula:
     columns : tuple of str
         Every column of the formula as understood, in its order, without back-quotes.
     predictors : tuple of str
-        Columns of common terms, block expressions and offsets.
+        Columns of common terms, block expressions, regressions of group sds and offsets.
     factors : tuple of str
         Columns of grouping factors.
     trusted : bool
@@ -149,7 +153,9 @@ def parse_formula(text: str, *, trusted: bool = False) -> Formula:
     _refuse_response_on_the_right(outcome, right, text)
     in_common = _columns(common.terms)
     in_offsets = [name for offset in offsets for name in names_in(offset)]
-    in_blocks = [_columns(terms.terms) for _, terms in blocks]
+    in_blocks = [
+        [*_columns(terms.terms), *in_sd] for (_, terms), in_sd in zip(blocks, _sd_columns(blocks), strict=True)
+    ]
     in_factors = [block.columns for block, _ in blocks]
     by_block = [name for pair in zip(in_blocks, in_factors, strict=True) for names in pair for name in names]
     predictors = _unique([*in_common, *in_offsets, *(name for names in in_blocks for name in names)])
@@ -240,13 +246,38 @@ def _blocks(bars: list[Bar], text: str) -> list[tuple[Block, Terms]]:
         if not (terms.terms or terms.intercept):
             raise formula_error("the block has no effects", text, bar.start, "write `(1 | g)` or `(0 + x | g)`")
         labels = ("1",) * terms.intercept + tuple(map(term_text, terms.terms))
-        for columns in expand_factor(bar.factor, text):
+        factor, sd = _grouping(bar.factor, text)
+        for columns in expand_factor(factor, text):
             known = (block.columns for block, _ in found if set(block.columns) == set(columns))
             columns = next(known, columns)
-            block = Block(terms.text, labels, ":".join(map(quote, columns)), columns, bar.correlated)
+            block = Block(terms.text, labels, ":".join(map(quote, columns)), columns, bar.correlated, sd)
+            _refuse_two_groupings(block, [earlier for earlier, _ in found], bar, text)
             _refuse_duplicate_effects(block, [earlier for earlier, _ in found], bar, text)
             found.append((block, terms))
     return found
+
+
+def _grouping(factor: Sum | Grouping, text: str) -> tuple[Node, str]:
+    """The factor itself and the canonical regression of its sds."""
+    if not isinstance(factor, Grouping):
+        return factor, ""
+    if factor.sd is None:
+        return factor.factor, ""
+    terms = expand(factor.sd, text)
+    if not (terms.terms and terms.intercept):
+        advice = "write the covariates alone, `gr(g, sd=~ z)`: the group sd itself is the constant"
+        raise formula_error("sd=~ needs covariates beside its constant", text, factor.sd.start, advice)
+    return factor.factor, terms.text
+
+
+def _refuse_two_groupings(block: Block, earlier: list[Block], bar: Bar, text: str) -> None:
+    if any(other.columns == block.columns and other.sd != block.sd for other in earlier):
+        advice = f"write the same gr({block.factor}, ...) in each block on it"
+        raise formula_error(f"two blocks on {block.factor!r} have different groupings", text, bar.start, advice)
+
+
+def _sd_columns(blocks: list[tuple[Block, Terms]]) -> list[list[str]]:
+    return [_columns(parse_expression(block.sd, trusted=True).terms) if block.sd else [] for block, _ in blocks]
 
 
 def _refuse_duplicate_effects(block: Block, earlier: list[Block], bar: Bar, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from poolwise.errors import FormulaError
 from poolwise.spec.calls import CallParser
+from poolwise.spec.grouping import read_grouping, stands_next
 from poolwise.spec.syntax import Bar, Crossing, Literal, Node, Power, Sum
 
 MAX_TERMS = 200
@@ -13,7 +14,9 @@ class Parser(CallParser):
 
     def two_sided(self) -> tuple[Node, Sum]:
         """Response and right-hand side of ``response ~ terms``."""
-        tildes = [token for token in self.tokens if token.kind == "~"]
+        # A tilde after = belongs to an argument, as in gr(g, sd=~ z).
+        before = ["", *(token.kind for token in self.tokens)]
+        tildes = [token for token, last in zip(self.tokens, before, strict=False) if token.kind == "~" and last != "="]
         if not tildes:
             raise self.error("the formula has no '~'", self.tokens[-1], "write `response ~ terms`: `y ~ x`")
         if len(tildes) > 1:
@@ -110,7 +113,7 @@ class Parser(CallParser):
             if self.peek.kind == ")":
                 raise self.error("nothing stands right of the bar", self.peek, "name the grouping factor: `(1 | g)`")
             self.place = "factor"
-            factor = self.sum()
+            factor = read_grouping(self) if stands_next(self) else self.sum()
             self.place = "term"
             if self.peek.kind in ("|", "||"):
                 raise self.error("a block has one bar", self.peek, "write one block a factor: `(1 | a) + (1 | b)`")

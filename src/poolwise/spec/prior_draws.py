@@ -14,6 +14,7 @@ from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.draw import draw_joint, draw_prior
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.joint import joint_sets
 
 
@@ -78,6 +79,7 @@ def prior_draws(
     PriorError
         If a prior is improper; names the parameters.
     """
+    refuse_grouping(design, "what priors imply")
     made = parameter_draws(design, priors, draws, rng, without=without)
     own = [made[name] for name in design.coefficient_names]
     stacked = np.stack(own, axis=1) if own else np.zeros((draws, 0))

@@ -10,6 +10,7 @@ from poolwise.algebra.crossproducts import CrossProducts, cross_products
 from poolwise.algebra.theta import BlockStructure
 from poolwise.errors import FitError
 from poolwise.spec.design import Design
+from poolwise.spec.grouping import refuse_grouping
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def sufficient(
     FitError
         If the design has several grouping factors.
     """
+    refuse_grouping(design, "the algebra of the collapsed form")
     if len(design.factors) > 1:
         listed = ", ".join(factor.name for factor in design.factors)
         raise FitError(

@@ -130,8 +130,16 @@ class Bar(Node):
     """`(expression | factor)`, `||` when not correlated."""
 
     expression: Sum
-    factor: Sum
+    factor: "Sum | Grouping"
     correlated: bool
+
+
+@dataclass(frozen=True)
+class Grouping(Node):
+    """`gr(factor, sd=~terms)` right of a bar."""
+
+    factor: Node
+    sd: Sum | None
 
 
 def quote(name: str) -> str:
@@ -227,6 +235,8 @@ def _children(node: Node) -> Iterable[Node]:
         return (node.left, node.right)
     if isinstance(node, Bar):
         return (node.expression, node.factor)
+    if isinstance(node, Grouping):
+        return (node.factor,) if node.sd is None else (node.factor, node.sd)
     if isinstance(node, Sum):
         return (item for _, item in node.items)
     if isinstance(node, Call):
