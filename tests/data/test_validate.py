@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import poolwise
 from poolwise.data.validate import check_table
 from poolwise.errors import DataError
 
@@ -203,3 +204,12 @@ def test_what_the_caller_allows():
 
 def test_few_labels_that_look_like_numbers_stay_labels():
     assert check(table(x=["1", "2", "3"] * 4)).frame["x"].tolist() == ["1", "2", "3"] * 4
+
+
+@pytest.mark.parametrize(("size", "unit"), [(1e200, "1e202"), (1e-200, "1e-198")])
+def test_units_whose_squares_no_double_holds_are_refused(size, unit):
+    data = poolwise.load_dataset("sleepstudy")
+    with pytest.raises(poolwise.PoolwiseError, match=rf"'Reaction' has values of the size of {unit}.* change its unit"):
+        poolwise.Model("Reaction ~ Days + (1 | Subject)", data.assign(Reaction=data["Reaction"] * size))
+    with pytest.raises(poolwise.PoolwiseError, match="'Days' has values of the size of"):
+        poolwise.Model("Reaction ~ Days + (1 | Subject)", data.assign(Days=data["Days"] * size))

@@ -11,6 +11,9 @@ from poolwise.data.columns import NUMBER, TEXT, UNUSABLE, count, describe_rows, 
 from poolwise.data.grouping import as_groups, group_problems
 from poolwise.errors import DataError, near_names
 
+# Beyond it, and below its inverse, squares and their sums leave the range of doubles.
+LARGEST = 1e140
+
 # More distinct numbers written as text than this are taken for a mistake, not for levels.
 MOST_NUMERIC_LEVELS = 20
 
@@ -97,7 +100,7 @@ def check_table(
     usable = [name for name in roles.columns if list(frame.columns).count(name) == 1]
     problems += _unusable_types(frame, usable, roles)
     usable = [name for name in usable if kind_of(frame[name]) not in UNUSABLE]
-    problems += _infinite(frame, usable)
+    problems += _infinite(frame, usable) + _beyond_squares(frame, usable)
     absent = {name: frame[name].isna().to_numpy() for name in usable}
     if missing == "error":
         problems += [_missing_text(name, where) for name, where in absent.items() if where.any()]
@@ -165,6 +168,22 @@ def _unusable_types(frame: pd.DataFrame, names: Sequence[str], roles: _Roles) ->
         elif kind == NUMBER and name in roles.predictors and name in roles.factors:
             problems.append(
                 f"column {name!r} is used as a number and as a grouping factor; copy it under another name for one"
+            )
+    return problems
+
+
+def _beyond_squares(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    problems = []
+    for name in names:
+        if kind_of(frame[name]) != NUMBER:
+            continue
+        values = np.abs(frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+        values = values[np.isfinite(values) & (values > 0)]
+        if len(values) and not 1 / LARGEST < values.max() < LARGEST:
+            unit = f"1e{int(np.floor(np.log10(values.max())))}"
+            problems.append(
+                f"column {name!r} has values of the size of {unit}, whose squares are beyond floating point; change its "
+                f"unit: table[{name!r}] / {unit}"
             )
     return problems
 
