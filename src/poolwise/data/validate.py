@@ -182,8 +182,8 @@ def _beyond_squares(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
         if len(values) and not 1 / LARGEST < values.max() < LARGEST:
             unit = f"1e{int(np.floor(np.log10(values.max())))}"
             problems.append(
-                f"column {name!r} has values of the size of {unit}, whose squares are beyond floating point; change its "
-                f"unit: table[{name!r}] / {unit}"
+                f"column {name!r} has values of the size of {unit}, whose squares are beyond floating point; change "
+                f"its unit: table[{name!r}] / {unit}"
             )
     return problems
 
