@@ -39,6 +39,7 @@ def facts(y, x, codes) -> DataFacts:
         columns={"x": column_facts(x)},
         effects={"x|g_sigma": EffectFacts(within_group_sd(x, codes), float(x.std(ddof=1)), False)},
         groups={"g": len(set(codes.tolist()))},
+        covariates={"x": float(np.std([x[0], x[1], x[-1]], ddof=1))},
         intercept=True,
     )
 
@@ -73,6 +74,7 @@ UNITS = {
     "sd_y_over_sd_x_population": (1, -1),
     "sd_y_population": (1, 0),
     "bambi_intercept_sd": (1, 0),
+    "one_over_sd_z": (0, -1),
 }
 
 
