@@ -1,11 +1,15 @@
 """Whitened, centred and non-centred forms are one posterior: means and sds within 4 Monte Carlo standard errors."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from arviz_stats.base import array_stats
+from scipy import stats
 
 import poolwise as pw
+from poolwise.result.pointwise import log_likelihood
 
 MCSE_LIMIT = 4.0
 
@@ -68,3 +72,21 @@ def test_a_censored_gaussian_is_not_collapsed():
     assert not model.design.collapses
     logp = model.pymc.compile_logp(mode="FAST_COMPILE")
     assert np.isfinite(logp(model.pymc.initial_point()))
+
+
+def test_precisions_of_a_censored_response_stand_in_the_scale():
+    """Not in front of the log density as well; to 1e-6, which the tail of PyMC's normal keeps."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(list("abcdef"), 10), "x": rng.normal(size=60), "w": rng.uniform(0.3, 3, 60)})
+    latent = data["x"] + rng.normal(size=60) / np.sqrt(data["w"])
+    data["status"] = np.where(latent > 1, "right", "none")
+    data["t"] = np.minimum(latent, 1)
+    model = pw.Model("censored(t, status) ~ x + (1 | g)", data, weights="w")
+    with warnings.catch_warnings():
+        # What is checked holds draw by draw.
+        warnings.simplefilter("ignore", pw.ConvergenceWarning)
+        fit = model.fit(draws=50, tune=200, chains=1, seed=1, progress=False)
+    sd = fit.sigma_draws[:, None] / np.sqrt(data["w"].to_numpy())
+    eta, cut = fit.linear_predictor(), (data["status"] == "right").to_numpy()
+    expected = np.where(cut, stats.norm.logsf(1, eta, sd), stats.norm.logpdf(data["t"].to_numpy(), eta, sd))
+    np.testing.assert_allclose(log_likelihood(fit), expected, atol=1e-6)

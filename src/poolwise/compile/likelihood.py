@@ -166,7 +166,8 @@ def observe(design: Design, eta: Any, own: Mapping[str, Any], scale: Any = None)
 def _counted(design: Design, wrapper: Any, *arguments: Any, **bounds: Any) -> None:
     """A censored or truncated response, a row of weight w counting as w rows."""
     y = design.outcome.y
-    if design.weights is None:
+    if design.weights is None or not design.frequency:
+        # Precisions stand in the scale already.
         wrapper(design.response, *arguments, **bounds, observed=y, dims=names.OBSERVATION)
     else:
         density = pt.as_tensor(design.weights) * pm.logp(wrapper.dist(*arguments, **bounds), y)

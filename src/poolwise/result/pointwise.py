@@ -46,8 +46,11 @@ def log_likelihood(fit: "BayesFit") -> Array:
     if not design.collapses:
         from poolwise.compile.likelihood import log_density
 
-        value = log_density(design, fit.linear_predictor(), fit.family_draws)
-        return value if design.weights is None else value * design.weights
+        own = fit.family_draws
+        if design.weights is not None and not design.frequency:
+            own = {**own, names.SIGMA: own[names.SIGMA] / np.sqrt(design.weights)}
+        value = log_density(design, fit.linear_predictor(), own)
+        return value * design.weights if design.frequency else value
     scale = fit.sigma_draws[:, None]
     if design.weights is not None and not design.frequency:
         scale = scale / np.sqrt(design.weights)
