@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from html import escape
 from pathlib import Path
 
@@ -12,33 +11,17 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.data.intake import as_frame
 from poolwise.errors import ConvergenceWarning
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
 from poolwise.result import pointwise, tables
+from poolwise.result.bayes_predict import BayesPrediction
+from poolwise.result.checked import Checked
 from poolwise.result.convergence import Convergence, convergence
-from poolwise.result.expectation import mean_of
-from poolwise.result.group_modes import (
-    INTEGRATED,
-    POPULATION_DRAW,
-    POPULATION_MEAN,
-    Groups,
-    check_kind,
-    codes_for,
-    group_modes,
-    label_rng,
-    record,
-    row_labels,
-)
 from poolwise.spec.design import Design, GroupingFactor
-from poolwise.spec.response import trials_of
-
-# Rows predicted at a time: the draws of one block stay below about 100 MB.
-BLOCK_NUMBERS = 10_000_000
 
 
-class BayesFit:
+class BayesFit(BayesPrediction, Checked):
     """Posterior of a hierarchical model.
 
     Parameters
@@ -96,38 +79,6 @@ class BayesFit:
         for problem in self.convergence.problems:
             warnings.warn(problem, ConvergenceWarning, stacklevel=3)
         return self
-
-    @cached_property
-    def coefficients(self) -> Array:
-        """Draws of the common effects (chains * draws, p), original scale, in the order of ``fixef``."""
-        parts = []
-        for term, where, levels in self.design.common.terms:
-            value = self._draws(self.design.variable(term, where))
-            parts.append(value[:, None] if levels is None else value)
-        return np.concatenate(parts, axis=1) if parts else np.zeros((self.settings.chains * self.settings.draws, 0))
-
-    def _draws(self, variable: str) -> Array:
-        """Values of a variable with chain and draw flattened into the first axis."""
-        value = self.data["posterior"][variable].transpose(names.CHAIN, names.DRAW, ...).to_numpy()
-        return value.reshape(-1, *value.shape[2:])
-
-    def effects(self, factor: GroupingFactor) -> Array:
-        """Draws of the group-specific effects (chains * draws, J, q)."""
-        parts = []
-        for term in factor.terms:
-            value = self._draws(names.effect(term.name, factor.name))
-            parts.append(value[:, :, None] if term.levels is None else value)
-        return np.concatenate(parts, axis=2)
-
-    @property
-    def family_draws(self) -> dict[str, Array]:
-        """Draws of the family's own parameters, (chains * draws, 1), or (chains * draws, 1, K - 1) for thresholds."""
-        return {own.name: self._draws(own.name)[:, None] for own in self.design.family.auxiliaries}
-
-    @property
-    def sigma_draws(self) -> Array:
-        """Draws of the residual standard deviation (chains * draws,)."""
-        return self._draws(names.SIGMA)
 
     @property
     def sigma(self) -> float:
@@ -220,11 +171,6 @@ class BayesFit:
         return draws, terms
 
     @property
-    def _linear(self) -> bool:
-        """Whether the mean of the response is its linear predictor."""
-        return self.design.family.link == "identity" and self.design.family.gaussian
-
-    @property
     def fitted(self) -> Array:
         """Posterior mean of the mean of each row (n,); of the share of trials, of the level of an ordinal response."""
         if not self._linear:
@@ -244,173 +190,6 @@ class BayesFit:
     def rmse(self) -> float:
         """Root mean squared residual of the posterior mean, in sample."""
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
-
-    def predict(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
-    ) -> pd.DataFrame:
-        """Predictions for new rows, by default groups that were seen with their effects, new ones from the population.
-
-        Parameters
-        ----------
-        data : DataFrame, optional
-            New rows with the predictors and grouping factors; the data of the fit by default.
-        groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
-            What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
-            is an error. ``"population_draw"``: a new group, its effects drawn from N(0, Sigma) once a label and draw of
-            the posterior. ``"population_mean"``: effects of zero, the typical group. ``"integrated"``: the mean over
-            the groups of the population (with an identity link that of the typical group), their spread in the
-            interval; rows of one label have effects of their own. By default a group that was seen is observed and a
-            new one a population draw.
-        kind : {"mean", "response"}
-            The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1), or
-            the response itself with its residual noise (of a binomial one, successes in the trials of the row).
-        level : float, default 0.95
-            Probability of the equal-tailed interval.
-        seed : int, default 0
-            Of the population draws and the noise.
-
-        Returns
-        -------
-        DataFrame
-            Columns estimate, lower, upper, in the units of the response; groups: "observed", or "new" where at least
-            one group of the row was not in the data; and ``groups[factor]``, what was done with each row's group.
-
-        Raises
-        ------
-        DataError
-            If the mode is observed and a group was not, which is named.
-        """
-        tail = (1 - tables.check_level(level)) / 2
-        frame, modes = self.design.frame if data is None else as_frame(data), group_modes(self.design, groups)
-        typical = {name: POPULATION_MEAN if mode == INTEGRATED else mode for name, mode in modes.items() if mode}
-        blocks = []
-        for block in self._blocks(len(frame)):
-            draws = self.predict_draws(frame, groups=groups, kind=kind, seed=seed, block=block)
-            mean = draws
-            if INTEGRATED in modes.values() and self._linear:
-                # The mean is linear in the effects: they are integrated out exactly, by leaving them out.
-                mean = self.predict_draws(frame, groups=typical, seed=seed, block=block)
-            blocks.append(np.vstack([mean.mean(axis=0), np.quantile(draws, [tail, 1 - tail], axis=0)]))
-        mean, lower, upper = np.concatenate(blocks, axis=1)
-        known, records = np.ones(len(frame), dtype=bool), []
-        for factor in self.design.factors:
-            codes = factor.codes_of(frame)
-            known &= codes >= 0
-            records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
-        return tables.prediction_frame(mean, lower, upper, known, records)
-
-    def _blocks(self, rows: int) -> list[slice]:
-        size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients)))
-        return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
-
-    def predict_draws(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
-    ) -> Array:
-        """Draws behind :meth:`predict`, (chains * draws, n).
-
-        Parameters
-        ----------
-        data : DataFrame, optional
-            As in :meth:`predict`.
-        groups : str or dict by factor, optional
-            As in :meth:`predict`.
-        kind : {"mean", "response"}
-            As in :meth:`predict`.
-        seed : int, default 0
-            Rows of one new group share its drawn effects.
-        block : slice, optional
-            Only these rows.
-
-        Returns
-        -------
-        ndarray
-        """
-        check_kind(kind)
-        mean = self.linear_predictor(data, groups=groups, seed=seed, block=block)
-        start = 0 if block is None else block.start
-        if not self.design.family.gaussian:
-            own = self.family_draws
-            if kind == "mean":
-                return mean_of(self.design.family, mean, own)
-            from poolwise.compile.likelihood import draw_response
-
-            trials = None
-            if self.design.outcome.trials is not None:
-                known = self.design.outcome.trials
-                trials = known if data is None else trials_of(self.design.formula, as_frame(data))
-                trials = trials if block is None else trials[block]
-            return draw_response(self.design, mean, own, trials, _mixed(seed, start))
-        if kind == "response":
-            rng = np.random.default_rng([seed, 1, start])
-            mean += self.sigma_draws[:, None] * rng.standard_normal(mean.shape)
-        return mean
-
-    def linear_predictor(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None) -> Array:
-        """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`."""
-        modes, start = group_modes(self.design, groups), 0 if block is None else block.start
-        frame = self.design.frame if data is None else as_frame(data)
-        part = frame if block is None else frame.iloc[block].reset_index(drop=True)
-        eta = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
-        for place, factor in enumerate(self.design.factors):
-            rng = np.random.default_rng([seed, 2, place, start])
-            eta += self._group_part(factor, part, modes[factor.name], seed, rng)
-        return eta
-
-    def _group_part(
-        self, factor: GroupingFactor, part: pd.DataFrame, mode: str | None, seed: int, rng: np.random.Generator
-    ) -> Array:
-        """Contribution of one factor (D, rows); drawn effects come from N(0, T T'), once a label, or by row."""
-        effects, codes, Z = self.effects(factor), codes_for(factor, part, mode), factor.Z_of(part)
-        total = np.zeros((len(effects), len(part)))
-        if mode == POPULATION_MEAN:
-            return total
-        if mode == INTEGRATED:
-            root = np.einsum("dkl,dnk->dnl", self.factor_draws(factor), Z * self.sd_ratios(factor, part))
-            sd = np.sqrt((root**2).sum(axis=2))
-            return sd * rng.standard_normal(total.shape)
-        own = (codes >= 0) & (mode != POPULATION_DRAW)
-        total[:, own] = np.einsum("dnk,nk->dn", effects[:, codes[own]], Z[own])
-        if not own.all():
-            labels, T = row_labels(factor, part), self.factor_draws(factor)
-            for label in labels[~own].unique():
-                rows = np.flatnonzero((labels == label) & ~own)
-                z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
-                u = np.einsum("dkl,dl->dk", T, z)
-                new = part.iloc[rows].reset_index(drop=True)
-                total[:, rows] = np.einsum("dnk,dk->dn", Z[rows] * self.sd_ratios(factor, new), u)
-        return total
-
-    def sd_ratios(self, factor: GroupingFactor, part: pd.DataFrame) -> Array:
-        """Ratio (D, rows, q) of each row's group sds to those of the posterior; (1, 1, 1) of ones where they are one.
-
-        The group sds of ``gr(g, sd=~ z)`` are those of a group whose covariates stand at their means.
-        """
-        if factor.sd_regression is None:
-            return np.ones((1, 1, 1))
-        gamma = np.stack([[self._draws(name) for name in own] for own in factor.log_sd_names])
-        return np.exp(np.einsum("nr,krd->dnk", factor.sd_regression.rows_of(part), gamma))
-
-    def factor_draws(self, factor: GroupingFactor) -> Array:
-        """Draws of T (D, q, q) in the units of the data; with ``gr(g, sd=~ z)`` of a group of mean covariates."""
-        if factor.name not in self._factors:
-            self._factors[factor.name] = self._factor_of(factor)
-        return self._factors[factor.name]
-
-    @cached_property
-    def _factors(self) -> dict[str, Array]:
-        return {}
-
-    def _factor_of(self, factor: GroupingFactor) -> Array:
-        sds = []
-        for term in factor.terms:
-            value = self._draws(names.group_sd(term.name, factor.name))
-            sds.append(value[:, None] if term.levels is None else value)
-        sd = np.concatenate(sds, axis=1)
-        if not factor.structure.n_correlations:
-            return np.einsum("dk,kl->dkl", sd, np.eye(sd.shape[1]))
-        correlation = self._draws(names.correlation(factor.name))
-        # A correlation of exactly +-1 in floating point has no Cholesky factor; the jitter is below its rounding.
-        return sd[:, :, None] * np.linalg.cholesky(correlation + 1e-12 * np.eye(sd.shape[1]))
 
     def add_log_likelihood(self) -> "BayesFit":
         """Add the pointwise log-likelihood, conditional on the group-specific effects, to ``data``; returns the fit.
@@ -498,23 +277,6 @@ class BayesFit:
 
         return leave_group_out(self, refit=refit)
 
-    def check(self, settings=None):
-        """Run every check that suits this fit; see :func:`poolwise.checks.check`.
-
-        Parameters
-        ----------
-        settings : CheckSettings, optional
-            Thresholds, and what findings do.
-
-        Returns
-        -------
-        Findings
-            The most severe first.
-        """
-        from poolwise.check.run import check
-
-        return check(self, settings)
-
     def save(self, path: str | Path) -> Path:
         """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""
         from poolwise.result.store import save_fit
@@ -536,8 +298,3 @@ class BayesFit:
     def _repr_html_(self) -> str:
         head = "<br>".join(escape(line) for line in repr(self).split("\n\n")[0].splitlines())
         return f"<p>{head}</p>{self.summary().to_html(float_format='%.4g')}"
-
-
-def _mixed(*numbers: int) -> int:
-    """One seed from several."""
-    return int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])

@@ -111,8 +111,9 @@ def _parameters(fit: "BayesFit") -> dict[str, Array]:
     """Draws (D,) of every scalar parameter, by the names of a summary."""
     found = dict(zip(fit.design.coefficient_names, fit.coefficients.T, strict=True))
     for factor in fit.design.factors:
-        sds, correlations = sds_and_correlations(fit.factor_draws(factor))
+        sds, correlations = sds_and_correlations(fit._factor_at_mean(factor))
         found |= dict(zip(factor.sd_names, sds.T, strict=True))
+        found |= {name: fit._draws(name) for own in factor.log_sd_names for name in own}
         for row, column in factor.structure.positions:
             if row != column:
                 label = f"{correlation(factor.name)}[{factor.effects[column]}, {factor.effects[row]}]"

@@ -13,13 +13,14 @@ from poolwise.algebra.theta import BlockStructure, lower_factor, sds_and_correla
 from poolwise.data.intake import as_frame
 from poolwise.fit.reml import SINGULAR_TOLERANCE, Optimum
 from poolwise.result import tables
+from poolwise.result.checked import Checked
 from poolwise.result.group_modes import GroupRows, Groups, check_kind, group_modes, group_rows
 from poolwise.result.inference import Inference
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.sufficient import Sufficient
 
 
-class FrequentistFit(Inference):
+class FrequentistFit(Inference, Checked):
     """A linear mixed model at its REML or ML optimum, or a linear regression where there are no groups.
 
     Parameters
@@ -348,23 +349,6 @@ class FrequentistFit(Inference):
         _, se, terms = self._coefficients(conditional=interval == "conditional")
         labels = self.factor.labels if self.factor is not None else ["all"]
         return pd.DataFrame(se, index=pd.Index(labels, name=self.factor.name if self.factor else None), columns=terms)
-
-    def check(self, settings=None):
-        """Run every check that suits this fit; see :func:`poolwise.checks.check`.
-
-        Parameters
-        ----------
-        settings : CheckSettings, optional
-            Thresholds, and what findings do.
-
-        Returns
-        -------
-        Findings
-            The most severe first.
-        """
-        from poolwise.check.run import check
-
-        return check(self, settings)
 
     def __repr__(self) -> str:
         state = "" if self.converged else f"\nNOT CONVERGED: {self.message}"

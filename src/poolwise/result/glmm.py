@@ -16,6 +16,7 @@ from poolwise.errors import ArgumentError, ConvergenceWarning, FitError
 from poolwise.fit.laplace import LaplaceOptimum, optimise_laplace
 from poolwise.fit.reml import SINGULAR_TOLERANCE
 from poolwise.result import scores, tables
+from poolwise.result.checked import Checked
 from poolwise.result.glmm_predict import predict
 from poolwise.result.group_modes import Groups
 from poolwise.result.wald import WaldInference
@@ -30,7 +31,7 @@ MOST_NODES = 100
 PERFECT = 1e-3
 
 
-class GLMMFit(WaldInference):
+class GLMMFit(WaldInference, Checked):
     """A generalised linear mixed model at its maximum likelihood, or a generalised linear model without groups.
 
     Parameters
@@ -401,23 +402,6 @@ class GLMMFit(WaldInference):
 
     def _common(self) -> pd.DataFrame:
         return pd.DataFrame({"estimate": self.fixef, "se": self.se})
-
-    def check(self, settings=None):
-        """Run every check that suits this fit; see :func:`poolwise.checks.check`.
-
-        Parameters
-        ----------
-        settings : CheckSettings, optional
-            Thresholds, and what findings do.
-
-        Returns
-        -------
-        Findings
-            The most severe first.
-        """
-        from poolwise.check.run import check
-
-        return check(self, settings)
 
     def __repr__(self) -> str:
         parts = ["\n".join(self._head()), f"Common effects\n{self._common().to_string(float_format='%.4f')}"]

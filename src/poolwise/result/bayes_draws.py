@@ -1,0 +1,85 @@
+"""Draws of a posterior as arrays: coefficients, effects, group covariances, the family's parameters."""
+
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from poolwise import names
+from poolwise.algebra.crossproducts import Array
+from poolwise.fit.bayes import Sampling
+from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.grouping import refuse_grouping
+
+
+class BayesDraws:
+    """A design and the draws of its parameters, chain and draw flattened into the first axis."""
+
+    design: Design
+    data: xr.DataTree
+    settings: Sampling
+
+    @cached_property
+    def coefficients(self) -> Array:
+        """Draws of the common effects (chains * draws, p), original scale, in the order of ``fixef``."""
+        parts = []
+        for term, where, levels in self.design.common.terms:
+            value = self._draws(self.design.variable(term, where))
+            parts.append(value[:, None] if levels is None else value)
+        return np.concatenate(parts, axis=1) if parts else np.zeros((self.settings.chains * self.settings.draws, 0))
+
+    def _draws(self, variable: str) -> Array:
+        """Values of a variable with chain and draw flattened into the first axis."""
+        value = self.data["posterior"][variable].transpose(names.CHAIN, names.DRAW, ...).to_numpy()
+        return value.reshape(-1, *value.shape[2:])
+
+    def effects(self, factor: GroupingFactor) -> Array:
+        """Draws of the group-specific effects (chains * draws, J, q)."""
+        parts = []
+        for term in factor.terms:
+            value = self._draws(names.effect(term.name, factor.name))
+            parts.append(value[:, :, None] if term.levels is None else value)
+        return np.concatenate(parts, axis=2)
+
+    @property
+    def family_draws(self) -> dict[str, Array]:
+        """Draws of the family's own parameters, (chains * draws, 1), or (chains * draws, 1, K - 1) for thresholds."""
+        return {own.name: self._draws(own.name)[:, None] for own in self.design.family.auxiliaries}
+
+    @property
+    def sigma_draws(self) -> Array:
+        """Draws of the residual standard deviation (chains * draws,)."""
+        return self._draws(names.SIGMA)
+
+    def factor_draws(self, factor: GroupingFactor) -> Array:
+        """Draws of T (D, q, q) in the units of the data, the covariance T T' of every group.
+
+        Raises
+        ------
+        FitError
+            With ``gr(g, sd=~ z)``, where each group has a covariance of its own.
+        """
+        refuse_grouping(self.design, "this")
+        return self._factor_at_mean(factor)
+
+    def _factor_at_mean(self, factor: GroupingFactor) -> Array:
+        """The same of a group whose covariates stand at their means; shared: not to be written into."""
+        if factor.name not in self._factors:
+            self._factors[factor.name] = self._factor_of(factor)
+        return self._factors[factor.name]
+
+    @cached_property
+    def _factors(self) -> dict[str, Array]:
+        return {}
+
+    def _factor_of(self, factor: GroupingFactor) -> Array:
+        sds = []
+        for term in factor.terms:
+            value = self._draws(names.group_sd(term.name, factor.name))
+            sds.append(value[:, None] if term.levels is None else value)
+        sd = np.concatenate(sds, axis=1)
+        if not factor.structure.n_correlations:
+            return np.einsum("dk,kl->dkl", sd, np.eye(sd.shape[1]))
+        correlation = self._draws(names.correlation(factor.name))
+        # A correlation of exactly +-1 in floating point has no Cholesky factor; the jitter is below its rounding.
+        return sd[:, :, None] * np.linalg.cholesky(correlation + 1e-12 * np.eye(sd.shape[1]))

@@ -1,0 +1,186 @@
+"""Predictions of a Bayesian fit: of known groups, of new ones drawn from the population, of the typical group."""
+
+import numpy as np
+import pandas as pd
+
+from poolwise.algebra.crossproducts import Array
+from poolwise.data.intake import as_frame
+from poolwise.result import tables
+from poolwise.result.bayes_draws import BayesDraws
+from poolwise.result.expectation import mean_of
+from poolwise.result.group_modes import (
+    INTEGRATED,
+    POPULATION_DRAW,
+    POPULATION_MEAN,
+    Groups,
+    check_kind,
+    codes_for,
+    group_modes,
+    label_rng,
+    record,
+    row_labels,
+)
+from poolwise.spec.design import GroupingFactor
+from poolwise.spec.response import trials_of
+
+# Rows predicted at a time: the draws of one block stay below about 100 MB.
+BLOCK_NUMBERS = 10_000_000
+
+
+class BayesPrediction(BayesDraws):
+    """What a fit with draws of coefficients and effects predicts."""
+
+    @property
+    def _linear(self) -> bool:
+        """Whether the mean of the response is its linear predictor."""
+        return self.design.family.link == "identity" and self.design.family.gaussian
+
+    def predict(
+        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
+    ) -> pd.DataFrame:
+        """Predictions for new rows, by default groups that were seen with their effects, new ones from the population.
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            New rows with the predictors and grouping factors; the data of the fit by default.
+        groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
+            What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
+            is an error. ``"population_draw"``: a new group, its effects drawn from N(0, Sigma) once a label and draw of
+            the posterior. ``"population_mean"``: effects of zero, the typical group. ``"integrated"``: the mean over
+            the groups of the population (with an identity link that of the typical group), their spread in the
+            interval; rows of one label have effects of their own. By default a group that was seen is observed and a
+            new one a population draw.
+        kind : {"mean", "response"}
+            The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1), or
+            the response itself with its residual noise (of a binomial one, successes in the trials of the row).
+        level : float, default 0.95
+            Probability of the equal-tailed interval.
+        seed : int, default 0
+            Of the population draws and the noise.
+
+        Returns
+        -------
+        DataFrame
+            Columns estimate, lower, upper, in the units of the response; groups: "observed", or "new" where at least
+            one group of the row was not in the data; and ``groups[factor]``, what was done with each row's group.
+
+        Raises
+        ------
+        DataError
+            If the mode is observed and a group was not, which is named.
+        """
+        tail = (1 - tables.check_level(level)) / 2
+        frame, modes = self.design.frame if data is None else as_frame(data), group_modes(self.design, groups)
+        typical = {name: POPULATION_MEAN if mode == INTEGRATED else mode for name, mode in modes.items() if mode}
+        blocks = []
+        for block in self._blocks(len(frame)):
+            draws = self.predict_draws(frame, groups=groups, kind=kind, seed=seed, block=block)
+            mean = draws
+            if INTEGRATED in modes.values() and self._linear:
+                # The mean is linear in the effects: they are integrated out exactly, by leaving them out.
+                mean = self.predict_draws(frame, groups=typical, seed=seed, block=block)
+            blocks.append(np.vstack([mean.mean(axis=0), np.quantile(draws, [tail, 1 - tail], axis=0)]))
+        mean, lower, upper = np.concatenate(blocks, axis=1)
+        known, records = np.ones(len(frame), dtype=bool), []
+        for factor in self.design.factors:
+            codes = factor.codes_of(frame)
+            known &= codes >= 0
+            records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
+        return tables.prediction_frame(mean, lower, upper, known, records)
+
+    def _blocks(self, rows: int) -> list[slice]:
+        size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients)))
+        return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+    def predict_draws(
+        self, data=None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
+    ) -> Array:
+        """Draws behind :meth:`predict`, (chains * draws, n).
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            As in :meth:`predict`.
+        groups : str or dict by factor, optional
+            As in :meth:`predict`.
+        kind : {"mean", "response"}
+            As in :meth:`predict`.
+        seed : int, default 0
+            Rows of one new group share its drawn effects.
+        block : slice, optional
+            Only these rows.
+
+        Returns
+        -------
+        ndarray
+        """
+        check_kind(kind)
+        mean = self.linear_predictor(data, groups=groups, seed=seed, block=block)
+        start = 0 if block is None else block.start
+        if not self.design.family.gaussian:
+            own = self.family_draws
+            if kind == "mean":
+                return mean_of(self.design.family, mean, own)
+            from poolwise.compile.likelihood import draw_response
+
+            trials = None
+            if self.design.outcome.trials is not None:
+                known = self.design.outcome.trials
+                trials = known if data is None else trials_of(self.design.formula, as_frame(data))
+                trials = trials if block is None else trials[block]
+            return draw_response(self.design, mean, own, trials, _mixed(seed, start))
+        if kind == "response":
+            rng = np.random.default_rng([seed, 1, start])
+            mean += self.sigma_draws[:, None] * rng.standard_normal(mean.shape)
+        return mean
+
+    def linear_predictor(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None) -> Array:
+        """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`."""
+        modes, start = group_modes(self.design, groups), 0 if block is None else block.start
+        frame = self.design.frame if data is None else as_frame(data)
+        part = frame if block is None else frame.iloc[block].reset_index(drop=True)
+        eta = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
+        for place, factor in enumerate(self.design.factors):
+            rng = np.random.default_rng([seed, 2, place, start])
+            eta += self._group_part(factor, part, modes[factor.name], seed, rng)
+        return eta
+
+    def _group_part(
+        self, factor: GroupingFactor, part: pd.DataFrame, mode: str | None, seed: int, rng: np.random.Generator
+    ) -> Array:
+        """Contribution of one factor (D, rows); drawn effects come from N(0, T T'), once a label, or by row."""
+        effects, codes, Z = self.effects(factor), codes_for(factor, part, mode), factor.Z_of(part)
+        total = np.zeros((len(effects), len(part)))
+        if mode == POPULATION_MEAN:
+            return total
+        if mode == INTEGRATED:
+            root = np.einsum("dkl,dnk->dnl", self._factor_at_mean(factor), Z * self.sd_ratios(factor, part))
+            sd = np.sqrt((root**2).sum(axis=2))
+            return sd * rng.standard_normal(total.shape)
+        own = (codes >= 0) & (mode != POPULATION_DRAW)
+        total[:, own] = np.einsum("dnk,nk->dn", effects[:, codes[own]], Z[own])
+        if not own.all():
+            labels, T = row_labels(factor, part), self._factor_at_mean(factor)
+            for label in labels[~own].unique():
+                rows = np.flatnonzero((labels == label) & ~own)
+                z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
+                u = np.einsum("dkl,dl->dk", T, z)
+                new = part.iloc[rows].reset_index(drop=True)
+                total[:, rows] = np.einsum("dnk,dk->dn", Z[rows] * self.sd_ratios(factor, new), u)
+        return total
+
+    def sd_ratios(self, factor: GroupingFactor, part: pd.DataFrame) -> Array:
+        """Ratio (D, rows, q) of each row's group sds to those of the posterior; (1, 1, 1) of ones where they are one.
+
+        The group sds of ``gr(g, sd=~ z)`` are those of a group whose covariates stand at their means.
+        """
+        if factor.sd_regression is None:
+            return np.ones((1, 1, 1))
+        gamma = np.stack([[self._draws(name) for name in own] for own in factor.log_sd_names])
+        return np.exp(np.einsum("nr,krd->dnk", factor.sd_regression.rows_of(part), gamma))
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed from several."""
+    return int(np.random.SeedSequence(list(numbers)).generate_state(1)[0])
