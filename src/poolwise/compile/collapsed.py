@@ -19,7 +19,7 @@ from scipy.special import gammaln
 
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, CrossProducts
-from poolwise.algebra.group_factor import is_near
+from poolwise.algebra.group_factor import build_factor, is_near, pull_factor
 from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lkj_shapes, lower_factor
 from poolwise.algebra.whitened import backward, by_lane, factor_and_center, forward, unwhiten, work_size
@@ -256,7 +256,6 @@ def _log_posterior(x, packed, grad, work):
     algebra, rest_of_work = work[:at], work[at:]
     matrices = rest_of_work[: 3 * q * q].reshape(3, q, q)
     correlation, T, grad_T = matrices[0], matrices[1], matrices[2]
-    correlation[:, :] = 0.0
     at = 3 * q * q
     sd, sd_bar = rest_of_work[at : at + q], rest_of_work[at + q : at + 2 * q]
     sd_bar[:] = 0.0
@@ -268,30 +267,10 @@ def _log_posterior(x, packed, grad, work):
     b_bar[:] = 0.0
 
     # Parameters.
-    for k in range(q):
-        sd[k] = sd_reference[k] * math.exp(x[p + k])
+    zeta, c = x[p : p + q], x[p + q : p + q + n_corr]
+    value += build_factor(zeta, c, sd_reference, to_algebra, sizes, shapes, sd, z, left, correlation, T)
     sigma = sigma_reference * math.exp(x[p + q + n_corr])
     s = (sigma / y_scale) ** 2
-    index, start = 0, 0
-    for block in range(n_blocks):
-        size = int(sizes[block])
-        for row in range(size):
-            rest = 1.0
-            for column in range(row):
-                c = x[p + q + index]
-                z[index] = math.tanh(c)
-                left[index] = math.sqrt(rest)
-                correlation[start + row, start + column] = z[index] * left[index]
-                # log(1 - tanh(c)^2) without cancellation.
-                log_one_minus = 2 * (math.log(2.0) - abs(c) - math.log1p(math.exp(-2 * abs(c))))
-                value += shapes[index] * log_one_minus
-                rest *= math.exp(log_one_minus)
-                index += 1
-            correlation[start + row, start + row] = math.sqrt(rest)
-        start += size
-    for i in range(q):
-        for k in range(q):
-            T[i, k] = sd[i] * to_algebra[i] * correlation[i, k]
 
     # Latents of a joint prior set the precisions of the coefficients, and with them the coordinates.
     tau = p + q + n_corr
@@ -343,30 +322,14 @@ def _log_posterior(x, packed, grad, work):
                 prior_precision[i] = pull_precision(matrix[i], offset[i], xi, L, center, grad_xi)
         sigma_bar += pull_precisions(joint, sigma, x[tau + 1 :], prior_precision, grad[tau + 1 :])
 
-    # Group standard deviations; the log transform adds zeta to the density.
+    # Group standard deviations, whose log transform adds zeta to the density, and correlations.
+    by_zeta, by_c = grad[p : p + q], grad[p + q : tau]
+    pull_factor(grad_T, T, sd, to_algebra, sizes, shapes, z, left, correlation, by_zeta, by_c)
     for k in range(q):
         row = sd_priors[k]
         logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], sd[k])
-        value += logp + x[p + k]
-        total = (slope + sd_bar[k]) * sd[k] + 1.0
-        for m in range(k + 1):
-            total += grad_T[k, m] * T[k, m]
-        grad[p + k] = total
-
-    # Correlations: each partial correlation scales its own entry and shrinks those to its right.
-    index, start = 0, 0
-    for block in range(n_blocks):
-        size = int(sizes[block])
-        for row in range(start, start + size):
-            scale = sd[row] * to_algebra[row]
-            for column in range(start, row):
-                right = 0.0
-                for m in range(column + 1, row + 1):
-                    right += grad_T[row, m] * scale * correlation[row, m]
-                own = grad_T[row, column] * scale * left[index] * (1.0 - z[index] * z[index])
-                grad[p + q + index] = own - z[index] * right - 2.0 * z[index] * shapes[index]
-                index += 1
-        start += size
+        value += logp + zeta[k]
+        by_zeta[k] += (slope + sd_bar[k]) * sd[k] + 1.0
 
     # Residual standard deviation.
     row = sigma_prior

@@ -190,7 +190,8 @@ def log_posterior(x, packed, grad):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _work_size(packed):
-    return 4 * int(packed[0]) + 2 * int(packed[11]) + 4 * int(packed[6])
+    made = 0 if packed[FROZEN] > 0 else int(packed[11])
+    return 4 * int(packed[0]) + 2 * made + 4 * int(packed[6])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -284,9 +285,9 @@ def evaluate(x, packed, grad, work, density):
                 P[i, k] += inverse[m, i] * inverse[m, k]
     frozen = packed[FROZEN] > 0
     unknowns, center, bar, ahead = work[:N], work[N : 2 * N], work[2 * N : 3 * N], work[3 * N : 4 * N]
-    copy, L_bar = work[4 * N : 4 * N + entries], work[4 * N + entries : 4 * N + 2 * entries]
-    copy[:] = curvature
-    of_rows = work[4 * N + 2 * entries :]
+    # A frozen factor is neither made nor differentiated.
+    made = 0 if frozen else entries
+    L_bar, of_rows = work[4 * N + made : 4 * N + 2 * made], work[4 * N + 2 * made :]
     eta, slopes, row_work, bits = (
         of_rows[:n],
         of_rows[n : 2 * n],
@@ -294,7 +295,9 @@ def evaluate(x, packed, grad, work, density):
         of_rows[3 * n :].view(np.int64),
     )
     widths = factors[2::3]
-    L = curvature if frozen else copy
+    L = curvature if frozen else work[4 * N : 4 * N + made]
+    if not frozen:
+        L[:] = curvature
     begin = 0
     for f in range(n_factors):
         first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]

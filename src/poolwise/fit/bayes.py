@@ -165,7 +165,7 @@ class CollapsedSampler:
 
 
 def prior_codes(priors: Sequence[Prior]) -> Array:
-    """Rows (kind, p1, p2, p3) of priors of the closed set."""
+    """Rows (kind, p1, p2, p3, constant) of priors of the closed set."""
     rows = [prior_code(prior.distribution, prior.params) for prior in priors]
     return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
 

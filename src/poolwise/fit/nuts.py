@@ -187,7 +187,7 @@ def run(
     cores: int | None = None,
     seed: int | None = None,
     progress: bool = True,
-    target_accept: float = 0.9,
+    target_accept: float,
     raw: bool = False,
 ) -> Any:
     """Run nutpie on a compiled model, every setting stated: its defaults depend on the machine.

@@ -14,9 +14,9 @@ from poolwise.algebra.joint_mode import joint_mode, make_rows
 from poolwise.algebra.likelihoods import CUMULATIVE, density_code, names_of
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lower_factor, sds_and_correlations
 from poolwise.compile.whitened import Whitened, fill_unknowns, pack
-from poolwise.fit.bayes import Sampling, all_closed
+from poolwise.fit.bayes import Sampling, all_closed, prior_codes
 from poolwise.fit.nuts import sample_packed
-from poolwise.priors.density import WIDTH, prior_code, prior_logpdf
+from poolwise.priors.density import prior_logpdf
 from poolwise.priors.joint import JointSet
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
@@ -110,7 +110,7 @@ class WhitenedSampler:
             tuple(self._shifted(one) for one in joint_sets(design, priors)),
         )
         own_codes = own * (levels - 1) if self.ordinal else own
-        self.packed = pack(self.model, _codes(coefficients), _codes(sds), _codes(own_codes))
+        self.packed = pack(self.model, prior_codes(coefficients), prior_codes(sds), prior_codes(own_codes))
 
     def _shifted(self, one: JointSet) -> JointSet:
         """A set with its coefficients as the kernel counts them, the intercept of an ordinal model before them."""
@@ -133,7 +133,7 @@ class WhitenedSampler:
             blocks.append(part[:, None] == part[None])
             covariances.append(np.eye(factor.q) * 0.25)
             at += factor.q
-        start, codes = np.ones(len(own)), _codes(own)
+        start, codes = np.ones(len(own)), prior_codes(own)
         if self.ordinal:
             start = np.arange(levels - 1.0)
         if "sigma" in names_of(self.design.family.name):
@@ -218,8 +218,3 @@ class WhitenedDraws:
     correlations: Mapping[str, Array]
     own: Mapping[str, Array]
     effects: Mapping[str, Array]
-
-
-def _codes(priors: list[Prior]) -> Array:
-    rows = [prior_code(prior.distribution, prior.params) for prior in priors]
-    return np.array(rows, dtype=np.float64).reshape(-1, WIDTH)
