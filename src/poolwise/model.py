@@ -369,38 +369,8 @@ class Model:
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
         self._warn_if_uncentred(centred=self.specification.centred)
-        if form not in FORMS:
-            raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
-        priors, why = self.specification.priors, ""
-        if form == "auto":
-            joint = any(prior.support == JOINT for prior in priors.values())
-            several = len(self.design.factors) > 1
-            explicit = (
-                not self.design.collapses
-                or not self.design.one_covariance
-                or several
-                or (joint and not all_closed(priors))
-            )
-            form = "whitened" if explicit else "collapsed"
-            why = serves(self.design, priors) if explicit else ""
-            form = "generative" if why else form
-            if (
-                several
-                and self.design.one_covariance
-                and not serves_crossed(self.design, priors)
-                and (why or is_affordable(self.design))
-            ):
-                form = "collapsed"
-        if form in ("collapsed", "centred") and not self.design.one_covariance:
-            raise ArgumentError(
-                f"form={form!r} takes one covariance for all groups, and gr(..., sd=~ ...) has one a group; leave form "
-                "out, or use 'generative'"
-            )
-        if form == "collapsed" and not self.design.collapses:
-            raise ArgumentError(
-                f"form='collapsed' is for Gaussian responses with an identity link, neither censored nor truncated; "
-                f"this is family {self.design.family}. Leave form out, or use 'whitened' or 'generative'"
-            )
+        priors = self.specification.priors
+        form, why = self._chosen_form(form)
         if form == "collapsed" and len(self.design.factors) > 1:
             drawn, why = self._draw_crossed(settings)
             if drawn is not None:
@@ -436,6 +406,42 @@ class Model:
             tree = collapsed_tree(self.design, parameters, sampler.effects(parameters, settings), stats, settings)
             said = f"collapsed form ({sampler.door} door), group-specific effects drawn exactly"
         return BayesFit(self.design, tree, self.specification.resolved, settings, said).warn_if_not_converged()
+
+    def _chosen_form(self, form: str) -> tuple[str, str]:
+        """The form that samples the model, and why not the whitened one where it might have been."""
+        if form not in FORMS:
+            raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
+        priors, why = self.specification.priors, ""
+        if form == "auto":
+            joint = any(prior.support == JOINT for prior in priors.values())
+            several = len(self.design.factors) > 1
+            explicit = (
+                not self.design.collapses
+                or not self.design.one_covariance
+                or several
+                or (joint and not all_closed(priors))
+            )
+            form = "whitened" if explicit else "collapsed"
+            why = serves(self.design, priors) if explicit else ""
+            form = "generative" if why else form
+            if (
+                several
+                and self.design.one_covariance
+                and not serves_crossed(self.design, priors)
+                and (why or is_affordable(self.design))
+            ):
+                form = "collapsed"
+        if form in ("collapsed", "centred") and not self.design.one_covariance:
+            raise ArgumentError(
+                f"form={form!r} takes one covariance for all groups, and gr(..., sd=~ ...) has one a group; leave form "
+                "out, or use 'generative'"
+            )
+        if form == "collapsed" and not self.design.collapses:
+            raise ArgumentError(
+                f"form='collapsed' is for Gaussian responses with an identity link, neither censored nor truncated; "
+                f"this is family {self.design.family}. Leave form out, or use 'whitened' or 'generative'"
+            )
+        return form, why
 
     @cached_property
     def _whitened(self) -> WhitenedSampler:

@@ -34,6 +34,23 @@ def test_lines_are_the_fits_predictions_over_each_groups_rows(bounce_study, boun
     assert frame["group"].iloc[0] == "kent"
 
 
+def test_neither_trials_nor_weights_are_a_predictor():
+    data = pw.load_dataset("cbpp").assign(x=np.linspace(-1, 1, 56))
+    study = pw.compare_pooling("p(incidence, size) ~ x + (1 | herd)", data, "binomial", seed=1, progress=False)
+    assert lines_frame(study)["x"].between(-1, 1).all()
+    weighted = pw.compare_pooling(
+        "Reaction ~ Days + (1 | Subject)",
+        pw.load_dataset("sleepstudy").assign(A=2.0),
+        weights="A",
+        seed=1,
+        progress=False,
+    )
+    assert lines_frame(weighted)["x"].max() == 9
+    plain = pw.compare_pooling("p(incidence, size) ~ period + (1 | herd)", data, "binomial", seed=1, progress=False)
+    with pytest.raises(pw.PoolwiseError, match="there are none"):
+        plain.plot_lines()
+
+
 def test_arrows_go_from_no_pooling_to_the_posterior_mean(bounce_study):
     frame = arrows_frame(bounce_study).set_index("group")
     own = bounce_study.none.coef().set_index(["group", "term"])["estimate"]

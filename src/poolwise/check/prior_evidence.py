@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 from scipy.stats import chi2
 
 from poolwise import names
@@ -100,7 +100,7 @@ def _common(design: Design, reml: FrequentistFit | GLMMFit) -> dict[str, Evidenc
             # The intercept's prior stands at the predictors' means.
             row = design.X.mean(axis=0)
         groups = [factor.J for factor in design.factors if _by_group(design.X[:, k], name, factor)]
-        widened = float(stdtrit(max(min(groups) - 1, 1), (1 + LEVEL) / 2)) / 1.959964 if groups else 1.0
+        widened = float(stdtrit(max(min(groups) - 1, 1), (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2)) if groups else 1.0
         found[name] = Evidence(float(row @ estimate), float(np.sqrt(row @ covariance @ row)), widened)
     return found
 

@@ -47,7 +47,8 @@ class CheckSettings:
     contraction : float, default 0.5
         Below it the prior of a group sd decides, 1 - (posterior sd / prior sd)^2.
     bfmi : float, default 0.3
-        Smallest fraction of missing information of the energy that does not count (Betancourt 2016, arXiv 1604.00695).
+        Smallest energy Bayesian fraction of missing information that does not count (Betancourt 2016, arXiv
+        1604.00695).
     depth_share : float, default 0.01
         Largest share of trajectories that may reach the longest length.
     mcse_share : float, default 0.1

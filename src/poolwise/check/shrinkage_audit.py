@@ -12,7 +12,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import ndtri, stdtr
 
 from poolwise import names
 from poolwise.algebra.basis import dependent_columns
@@ -297,7 +297,7 @@ def _likelihood_row(base, other, column: str, J: int) -> dict:
     estimate, se = float(other.fixef[column]), float(other.se[column])
     ratio = max(base.criterion - other.criterion, 0.0)
     p = float(2 * stdtr(J - 2, -np.sqrt(ratio)))
-    half = 1.959964 * se
+    half = ndtri((1 + LEVEL) / 2) * se
     return {"by": "likelihood ratio", "estimate": estimate, "lower": estimate - half, "upper": estimate + half, "p": p}
 
 
@@ -374,5 +374,5 @@ def _flagged(fit, factor: GroupingFactor) -> tuple[Array, Array] | None:
             (table if isinstance(table, pd.DataFrame) else table[factor.name]).to_numpy()[:, k]
             for table in (fit.ranef, fit.ranef_sd)
         )
-        lower, upper = mode - 1.959964 * sd, mode + 1.959964 * sd
+        lower, upper = mode - ndtri((1 + LEVEL) / 2) * sd, mode + ndtri((1 + LEVEL) / 2) * sd
     return upper < 0, lower > 0

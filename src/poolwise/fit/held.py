@@ -6,6 +6,7 @@ generalised least squares. The deviance is even in a diagonal element of the fac
 free elements need no bounds, and a boundary is an interior point.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +58,7 @@ def hold(likelihood: Likelihood, target: Target) -> "Held":
     return kinds.get(target.kind, _HeldOutside)(likelihood, target)
 
 
-class Held:
+class Held(ABC):
     """Free coordinates with one parameter held at a value.
 
     Attributes
@@ -74,13 +75,13 @@ class Held:
         self.likelihood, self.target, self.structure = likelihood, target, likelihood.structure
         self.bounds: list[tuple[float | None, float | None]] | None = None
 
+    @abstractmethod
     def start(self) -> Array:
         """Free coordinates of the ML optimum, moved off its boundaries."""
-        raise NotImplementedError
 
+    @abstractmethod
     def __call__(self, x: Array, value: float) -> tuple[float, Array]:
         """The deviance at the free coordinates and the held value, and its gradient by the coordinates."""
-        raise NotImplementedError
 
 
 class _HeldOutside(Held):

@@ -129,13 +129,9 @@ def plot_lines(study: "PoolingStudy", predictor: str | None = None, level: float
 
 
 def _predictor(study: "PoolingStudy", predictor: str | None) -> str:
-    data = study.model.design.frame
-    response = study.model.design.formula.response
-    used = [
-        column
-        for column in data.columns
-        if column != response and column not in study.factor.columns and kind_of(data[column]) == NUMBER
-    ]
+    design = study.model.design
+    data, others = design.frame, (*design.formula.response_columns, *study.factor.columns, design.weights_column)
+    used = [column for column in data.columns if column not in others and kind_of(data[column]) == NUMBER]
     terms = [term for term in study.complete.fixef.index if term != names.INTERCEPT]
     used = sorted(used, key=lambda column: (column not in terms, list(data.columns).index(column)))
     if predictor is None and used:

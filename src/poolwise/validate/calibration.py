@@ -14,7 +14,8 @@ from poolwise.errors import ArgumentError, FitError
 from poolwise.model import Model
 from poolwise.result import tables
 from poolwise.spec.design import Design
-from poolwise.validate.runs import Fitted, Runs, fits, travelling
+from poolwise.validate.processes import in_order
+from poolwise.validate.runs import Fitted, Runs, travelling
 from poolwise.validate.simulate import Parameters, drawn_parameters, drawn_responses, log_likelihoods
 from poolwise.validate.uniformity import p_value
 
@@ -209,7 +210,7 @@ def _calibrate(
     rows: list[pd.DataFrame] = []
     seen: list[tuple[float, int, str]] = []
     pairs: list[tuple[int, Fitted]] = []
-    with contextlib.closing(fits(runs, workers)) as found:
+    with contextlib.closing(in_order(runs.fit, len(runs.responses), workers)) as found:
         for r, fit in enumerate(found):
             if fit is not None:
                 pairs.append((r, fit))

@@ -5,11 +5,9 @@ References
 Morris, White & Crowther (2019), Statistics in Medicine 38(11), 2074-2102, for Monte Carlo errors and what to report.
 """
 
-import multiprocessing
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +33,7 @@ from poolwise.result.no_pooling_glm import NoPoolingGLM
 from poolwise.result.simulate import simulate
 from poolwise.result.tables import check_level, choose_seed
 from poolwise.spec.design import Design, GroupingFactor
+from poolwise.validate.processes import in_order
 from poolwise.validate.runs import travelling
 
 CONDITIONAL, TOTAL, SEPARATE = "conditional", "total", "no pooling"
@@ -189,7 +188,7 @@ def design_coverage(
     spawned = np.random.SeedSequence(seed).spawn(simulations)
     run = _Simulation(travelling(model), models, known, classes, labels, level, draws, tune, spawned)
     rows, failed = [], 0
-    for done, (part, missing) in enumerate(_results(run, workers), 1):
+    for done, (part, missing) in enumerate(in_order(run.run, len(run.seeds), workers), 1):
         rows += part
         failed += missing
         if progress and done % max(1, simulations // 20) == 0:
@@ -261,32 +260,6 @@ class _Simulation:
             values = {"covered": covered[at], "width": (upper - lower)[at], "squared_error": error}
             rows.append(row | {name: float(value.mean()) if at.any() else np.nan for name, value in values.items()})
         return rows
-
-
-def _results(run: _Simulation, workers: int) -> Iterator[tuple[list[dict], int]]:
-    count = len(run.seeds)
-    if workers == 1:
-        yield from map(run.run, range(count))
-        return
-    # The sampler's threads do not survive a fork.
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_receive, initargs=(run,))
-    try:
-        yield from pool.map(_one, range(count), chunksize=max(1, min(10, count // (4 * workers))))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _receive(run: _Simulation) -> None:
-    global _run
-    _run = run
-
-
-def _one(r: int) -> tuple[list[dict], int]:
-    return _run.run(r)
-
-
-_run: _Simulation
 
 
 def _truth(model: Model, given: Mapping[str, float]) -> pd.Series:

@@ -1,9 +1,6 @@
 """Fits of many simulated responses of one model, in this process or in several."""
 
-import multiprocessing
 import warnings
-from collections.abc import Generator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,30 +96,3 @@ def travelling(model: Model) -> Model:
     other = object.__new__(Model)
     other.design, other.specification = stays, replace(model.specification, design=stays)
     return other
-
-
-def fits(runs: Runs, workers: int) -> Generator[Fitted | None]:
-    """All fits in their order; what waits is dropped when the caller is interrupted."""
-    count = len(runs.responses)
-    if workers == 1:
-        yield from map(runs.fit, range(count))
-        return
-    # The sampler's threads do not survive a fork.
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_receive, initargs=(runs,))
-    try:
-        yield from pool.map(_fit, range(count), chunksize=max(1, min(10, count // (4 * workers))))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _receive(runs: Runs) -> None:
-    global _runs
-    _runs = runs
-
-
-def _fit(r: int) -> Fitted | None:
-    return _runs.fit(r)
-
-
-_runs: Runs
