@@ -72,7 +72,15 @@ def test_many_groups_with_odd_labels(many):
     for figure in (many.plot_lines(), many.plot_arrows()):
         figure.savefig(io.BytesIO(), format="svg")
     assert f"{GROUPS_SHOWN} of 40 groups" in many.plot_lines().get_suptitle()
-    assert "groups named" in many.plot_arrows().axes[0].get_title()
+    assert len(many.plot_arrows().axes[0].texts) == 40 + 8
+
+
+def test_of_many_groups_the_farthest_have_arrows():
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(60), 5)
+    data = pd.DataFrame({"g": g, "x": rng.normal(size=300), "y": rng.normal(size=300) + rng.normal(size=60)[g]})
+    study = pw.compare_pooling("y ~ x + (x | g)", data, seed=1, progress=False)
+    assert "arrows of the 40 of 60 groups moved most" in study.plot_arrows().axes[0].get_title()
 
 
 def test_what_cannot_be_drawn_is_said(many):

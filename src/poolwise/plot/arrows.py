@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from poolwise.compare.pooling import PoolingStudy
 
-# Beyond this many groups the labels would cover the arrows; the groups that are pulled farthest keep theirs.
-LABELS_SHOWN = 12
+# Beyond these numbers of groups labels would cover arrows, and arrows one another: those pulled farthest have them.
+LABELS_SHOWN, ARROWS_SHOWN = 8, 40
 # Half the squared distance of the contours of two normal variables that hold these shares.
 CONTOURS = (0.5, 0.9)
 
@@ -76,7 +76,8 @@ def plot_arrows(study: "PoolingStudy") -> "Figure":
     """
     from matplotlib.figure import Figure
 
-    table = arrows_frame(study)
+    everyone = arrows_frame(study)
+    table = everyone.nlargest(ARROWS_SHOWN, "moved")
     effects = study.factor.effects[:2]
     figure = Figure(figsize=(7.2, 5.6), layout="constrained")
     axis = figure.subplots()
@@ -85,7 +86,10 @@ def plot_arrows(study: "PoolingStudy") -> "Figure":
     angle = np.linspace(0, 2 * np.pi, 181)
     for share in CONTOURS:
         edge = np.sqrt(-2 * np.log(1 - share)) * root @ np.vstack([np.cos(angle), np.sin(angle)])
-        axis.plot(centre[0] + edge[0], centre[1] + edge[1], color="#999999", lw=0.9, ls="--" if share > 0.5 else "-")
+        dashes = "--" if share > 0.5 else "-"
+        axis.plot(centre[0] + edge[0], centre[1] + edge[1], color="#777777", lw=1.0, ls=dashes, zorder=4)
+    if len(everyone) > len(table):
+        axis.plot(everyone["x_partial"], everyone["y_partial"], ".", color="#bbbbbb", ms=3, label="the other groups")
     widest = table["n"].max()
     for row in table.itertuples():
         axis.annotate(
@@ -105,12 +109,14 @@ def plot_arrows(study: "PoolingStudy") -> "Figure":
     axis.set_xlabel(titles[0])
     axis.set_ylabel(titles[1])
     response = study.model.design.formula.response
-    left_out = "" if len(shown) == len(table) else f"; {len(shown)} of {len(table)} groups named"
+    left_out = (
+        "" if len(table) == len(everyone) else f"\narrows of the {len(table)} of {len(everyone)} groups moved most"
+    )
     axis.set_title(f"{response} by {study.factor.name}: what pooling moves{left_out}", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#eeeeee", lw=0.6)
     axis.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
 
 
