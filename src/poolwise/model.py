@@ -1,6 +1,7 @@
 """The model: a formula and a table in, fits out."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from html import escape
@@ -26,7 +27,8 @@ from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.implications import PriorImplications, prior_implications
 from poolwise.result.posterior import collapsed_tree, crossed_tree, data_tree, sample_stats_dataset, whitened_tree
 from poolwise.spec.crossed import crossed_sufficient
-from poolwise.spec.grouping import refuse_grouping
+from poolwise.spec.exchange import exchangeable, serves_exchangeable
+from poolwise.spec.grouping import refuse_grouping, why_not_exchangeable
 from poolwise.spec.parameters import structure_note
 from poolwise.spec.specification import specify
 from poolwise.spec.sufficient import Sufficient, sufficient
@@ -42,7 +44,8 @@ class Model:
     ----------
     formula : str
         For instance ``"y ~ x + (x | g)"``. Blocks: ``(1 | g)``, ``(x | g)`` with correlated effects, ``(x || g)``
-        without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``, ``(1 | gr(g, sd=~ z))`` with group sds that follow z.
+        without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``; ``(1 | gr(g, by=z))`` with a covariance for each kind z
+        of group, ``(1 | gr(g, sd=~ z))`` with group sds that follow z, ``(1 | gr(g, cov=A))`` with related groups.
         Functions: log, exp, sqrt, scale, center, poly, bs,
         C, I, offset ...
     data : DataFrame
@@ -61,6 +64,9 @@ class Model:
         (Frequency weights are written ``weighted(y, w) ~ ...``.)
     missing : {"error", "drop"}, default "error"
         What to do with rows that miss a value of a column in the formula.
+    covariances : dict of DataFrame, optional
+        Matrices that ``gr(g, cov=A)`` names, by name: known covariance between the groups (a pedigree, a phylogeny,
+        distances), whose index and columns are the groups. Its groups that the data lack are left out, which is exact.
     trusted : bool, default False
         Allow any function in the formula; only for formulas you wrote yourself.
 
@@ -88,6 +94,7 @@ class Model:
         group_correlation: bool = True,
         weights: str | None = None,
         missing: str = "error",
+        covariances: Mapping[str, pd.DataFrame] | None = None,
         trusted: bool = False,
     ):
         self.specification = specify(
@@ -99,6 +106,7 @@ class Model:
             group_correlation=group_correlation,
             weights=weights,
             missing=missing,
+            covariances=covariances,
             trusted=trusted,
         )
         self.design = self.specification.design
@@ -117,7 +125,7 @@ class Model:
         """
         other = object.__new__(Model)
         other.specification, other.design = self.specification.with_priors(priors), self.design
-        if len(self.design.factors) <= 1 and self.design.one_covariance:
+        if len(self.design.factors) <= 1 and self.design.exchangeable:
             other.__dict__["sufficient"] = self.sufficient
         return other
 
@@ -175,9 +183,12 @@ class Model:
     @cached_property
     def sampler(self) -> CollapsedSampler:
         """The collapsed posterior; only for at most one grouping factor."""
-        centred = self.specification.centred
+        centred, priors = self.specification.centred, self.specification.priors
+        if serves_exchangeable(self.design) and not self.design.exchangeable:
+            twin = exchangeable(self.design, centred=centred)
+            return CollapsedSampler(self.design, twin.sufficient, priors, to_effects=twin.to_effects)
         rows = self.sufficient if centred else sufficient(self.design, centred=False)
-        return CollapsedSampler(self.design, rows, self.specification.priors)
+        return CollapsedSampler(self.design, rows, priors)
 
     def prior_predictive(self, draws: int = 500, seed: int | None = None):
         """Draw parameters and responses from the prior.
@@ -417,7 +428,7 @@ class Model:
             several = len(self.design.factors) > 1
             explicit = (
                 not self.design.collapses
-                or not self.design.one_covariance
+                or not (self.design.exchangeable or serves_exchangeable(self.design))
                 or several
                 or (joint and not all_closed(priors))
             )
@@ -426,15 +437,16 @@ class Model:
             form = "generative" if why else form
             if (
                 several
-                and self.design.one_covariance
+                and self.design.exchangeable
                 and not serves_crossed(self.design, priors)
                 and (why or is_affordable(self.design))
             ):
                 form = "collapsed"
-        if form in ("collapsed", "centred") and not self.design.one_covariance:
+        tied = not self.design.exchangeable
+        if (form == "centred" and tied) or (form == "collapsed" and tied and not serves_exchangeable(self.design)):
             raise ArgumentError(
-                f"form={form!r} takes one covariance for all groups, and gr(..., sd=~ ...) has one a group; leave form "
-                "out, or use 'generative'"
+                f"form={form!r} takes groups that are independent draws from one normal distribution, and "
+                f"{why_not_exchangeable(self.design)}; leave form out, or use 'generative'"
             )
         if form == "collapsed" and not self.design.collapses:
             raise ArgumentError(

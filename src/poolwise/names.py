@@ -47,6 +47,11 @@ def group_dim(factor: str) -> str:
     return variable(f"{factor}__factor_dim")
 
 
+def kind_dim(factor: str) -> str:
+    """Dimension of the kinds of a factor's groups: ``county__kind``."""
+    return variable(f"{factor}__kind")
+
+
 def expression_dim(term: str) -> str:
     """Dimension of the columns of a categorical or spline term inside a block."""
     return variable(f"{term}__expr_dim")

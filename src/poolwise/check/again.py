@@ -94,6 +94,7 @@ def rebuilt(design: Design, priors) -> Model:
         priors,
         link=design.family.link,
         weights=weights,
+        covariances=design.covariances,
         trusted=design.formula.trusted,
     )
 

@@ -1,6 +1,6 @@
 """The Bayesian fit of one grouping factor: NUTS over the collapsed posterior, then exact group-specific effects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -67,7 +67,8 @@ def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str,
     for factor in design.factors:
         # Without correlated effects there is no such parameter, and eta is never read.
         correlation = priors.get(names.correlation(factor.name))
-        eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes)
+        copies = 1 if factor.kinds is None else len(factor.kinds.labels)
+        eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes) * copies
     reference = make_reference(sufficient, mean, precision)
     joint = joint_sets(design, priors)
     return Collapsed(sufficient.stats, sufficient.basis, sufficient.structure, tuple(eta), reference, joint)
@@ -97,10 +98,19 @@ class CollapsedSampler:
         Resolved, by parameter.
     door : {"auto", "direct", "general"}
         Which way into nutpie; direct where every prior is of the closed set.
+    to_effects : callable, optional
+        From the effects of the collapsed groups to those of the design's, where these are not exchangeable.
     """
 
-    def __init__(self, design: Design, sufficient: Sufficient, priors: Mapping[str, Prior], door: str = "auto"):
-        self.sufficient = sufficient
+    def __init__(
+        self,
+        design: Design,
+        sufficient: Sufficient,
+        priors: Mapping[str, Prior],
+        door: str = "auto",
+        to_effects: Callable[[Array], Array] | None = None,
+    ):
+        self.sufficient, self._to_effects = sufficient, to_effects
         self.model = collapsed_model(design, sufficient, priors)
         self._priors = scalar_priors(design, priors)
         if door == "auto":
@@ -161,7 +171,7 @@ class CollapsedSampler:
 
         with ThreadPoolExecutor(settings.cores) as pool:
             list(pool.map(one, range(settings.chains)))
-        return effects
+        return effects if self._to_effects is None else self._to_effects(effects)
 
 
 def prior_codes(priors: Sequence[Prior]) -> Array:

@@ -20,11 +20,7 @@ def informative_factors(design: Design) -> list[str]:
     ----------
     Betancourt & Girolami (2015), Hamiltonian Monte Carlo for hierarchical models, on when to centre.
     """
-    return [
-        factor.name
-        for factor in design.factors
-        if np.median(factor.sizes) >= MANY_ROWS and factor.sd_regression is None
-    ]
+    return [factor.name for factor in design.factors if np.median(factor.sizes) >= MANY_ROWS and factor.exchangeable]
 
 
 def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tuple[xr.Dataset, xr.Dataset]:

@@ -127,8 +127,9 @@ class BayesFit(BayesPrediction, Checked):
             warnings.simplefilter("ignore", RuntimeWarning)
             table = az.summary(self.data, var_names=chosen, **options)
         diagonal = [
-            f"{names.correlation(factor.name)}[{effect}, {effect}]"
+            f"{names.correlation(factor.name)}[{kind}{effect}, {effect}]"
             for factor in self.design.factors
+            for kind in ([""] if factor.kinds is None else [f"{label}, " for label in factor.kinds.labels])
             for effect in factor.effects
         ]
         return table.drop(index=[label for label in diagonal if label in table.index])
@@ -235,7 +236,7 @@ class BayesFit(BayesPrediction, Checked):
 
         if (
             len(self.design.factors) > 1
-            or not self.design.one_covariance
+            or not self.design.exchangeable
             or self.design.frequency
             or not self.design.collapses
         ):

@@ -57,13 +57,16 @@ class BayesDraws:
         Raises
         ------
         FitError
-            With ``gr(g, sd=~ z)``, where each group has a covariance of its own.
+            With ``gr(g, ...)``, where the groups do not share one covariance, or are related to one another.
         """
         refuse_grouping(self.design, "this")
-        return self._factor_at_mean(factor)
+        return self._factors_by_kind(factor)[:, 0]
 
-    def _factor_at_mean(self, factor: GroupingFactor) -> Array:
-        """The same of a group whose covariates stand at their means; shared: not to be written into."""
+    def _factors_by_kind(self, factor: GroupingFactor) -> Array:
+        """T (D, K, q, q) by kind of group, K = 1 without ``gr(g, by=z)``; shared, not to be written into.
+
+        With ``gr(g, sd=~ z)`` that of a group whose covariates stand at their means.
+        """
         if factor.name not in self._factors:
             self._factors[factor.name] = self._factor_of(factor)
         return self._factors[factor.name]
@@ -73,13 +76,15 @@ class BayesDraws:
         return {}
 
     def _factor_of(self, factor: GroupingFactor) -> Array:
+        kinds = 1 if factor.kinds is None else len(factor.kinds.labels)
         sds = []
         for term in factor.terms:
             value = self._draws(names.group_sd(term.name, factor.name))
-            sds.append(value[:, None] if term.levels is None else value)
-        sd = np.concatenate(sds, axis=1)
+            sds.append(value.reshape(len(value), kinds, -1))
+        sd = np.concatenate(sds, axis=2)
+        q = sd.shape[2]
         if not factor.structure.n_correlations:
-            return np.einsum("dk,kl->dkl", sd, np.eye(sd.shape[1]))
-        correlation = self._draws(names.correlation(factor.name))
+            return np.einsum("djk,kl->djkl", sd, np.eye(q))
+        correlation = self._draws(names.correlation(factor.name)).reshape(len(sd), kinds, q, q)
         # A correlation of exactly +-1 in floating point has no Cholesky factor; the jitter is below its rounding.
-        return sd[:, :, None] * np.linalg.cholesky(correlation + 1e-12 * np.eye(sd.shape[1]))
+        return sd[..., None] * np.linalg.cholesky(correlation + 1e-12 * np.eye(q))

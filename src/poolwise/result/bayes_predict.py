@@ -5,6 +5,7 @@ import pandas as pd
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.data.intake import as_frame
+from poolwise.errors import DataError
 from poolwise.result import tables
 from poolwise.result.bayes_draws import BayesDraws
 from poolwise.result.expectation import mean_of
@@ -154,20 +155,38 @@ class BayesPrediction(BayesDraws):
         total = np.zeros((len(effects), len(part)))
         if mode == POPULATION_MEAN:
             return total
-        if mode == INTEGRATED:
-            root = np.einsum("dkl,dnk->dnl", self._factor_at_mean(factor), Z * self.sd_ratios(factor, part))
-            sd = np.sqrt((root**2).sum(axis=2))
-            return sd * rng.standard_normal(total.shape)
-        own = (codes >= 0) & (mode != POPULATION_DRAW)
+        own = (codes >= 0) & (mode not in (POPULATION_DRAW, INTEGRATED))
         total[:, own] = np.einsum("dnk,nk->dn", effects[:, codes[own]], Z[own])
-        if not own.all():
-            labels, T = row_labels(factor, part), self._factor_at_mean(factor)
-            for label in labels[~own].unique():
-                rows = np.flatnonzero((labels == label) & ~own)
-                z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
-                u = np.einsum("dkl,dl->dk", T, z)
-                new = part.iloc[rows].reset_index(drop=True)
-                total[:, rows] = np.einsum("dnk,dk->dn", Z[rows] * self.sd_ratios(factor, new), u)
+        if own.all():
+            return total
+        if factor.relation is not None:
+            raise DataError(
+                f"how a group of {factor.name!r} outside the data is related to the others, gr({factor.name}, "
+                f"cov={factor.relation.name}) does not say; predict groups of the data with groups='observed', or the "
+                "typical group with groups='population_mean'"
+            )
+        drawn = np.flatnonzero(~own)
+        new = part.iloc[drawn].reset_index(drop=True)
+        Z = Z[drawn] * self.sd_ratios(factor, new)  # (D or 1, rows, q)
+        T = self._factors_by_kind(factor)
+        kind = np.zeros(len(new), dtype=np.int64) if factor.kinds is None else factor.kinds.of_rows(new)
+        if mode == INTEGRATED:
+            for k in np.unique(kind):
+                root = np.einsum(
+                    "dkl,dnk->dnl", T[:, k], np.broadcast_to(Z[:, kind == k], (len(T), (kind == k).sum(), Z.shape[2]))
+                )
+                total[:, drawn[kind == k]] = np.sqrt((root**2).sum(axis=2)) * rng.standard_normal(root.shape[:2])
+            return total
+        labels = row_labels(factor, new)
+        for label in labels.unique():
+            rows = np.flatnonzero(labels == label)
+            if (kind[rows] != kind[rows[0]]).any():
+                raise DataError(f"rows of the new group {':'.join(label)!r} of {factor.name!r} are of different kinds")
+            z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
+            u = np.einsum("dkl,dl->dk", T[:, kind[rows[0]]], z)
+            total[:, drawn[rows]] = np.einsum(
+                "dnk,dk->dn", np.broadcast_to(Z[:, rows], (len(u), len(rows), u.shape[1])), u
+            )
         return total
 
     def sd_ratios(self, factor: GroupingFactor, part: pd.DataFrame) -> Array:

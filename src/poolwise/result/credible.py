@@ -111,13 +111,14 @@ def _parameters(fit: "BayesFit") -> dict[str, Array]:
     """Draws (D,) of every scalar parameter, by the names of a summary."""
     found = dict(zip(fit.design.coefficient_names, fit.coefficients.T, strict=True))
     for factor in fit.design.factors:
-        sds, correlations = sds_and_correlations(fit._factor_at_mean(factor))
-        found |= dict(zip(factor.sd_names, sds.T, strict=True))
+        sds, correlations = sds_and_correlations(fit._factors_by_kind(factor))
+        found |= dict(zip(factor.sd_names, sds.reshape(len(sds), -1).T, strict=True))
         found |= {name: fit._draws(name) for own in factor.log_sd_names for name in own}
-        for row, column in factor.structure.positions:
-            if row != column:
-                label = f"{correlation(factor.name)}[{factor.effects[column]}, {factor.effects[row]}]"
-                found[label] = correlations[:, row, column]
+        for kind, label in enumerate([""] if factor.kinds is None else [f"{one}, " for one in factor.kinds.labels]):
+            for row, column in factor.structure.positions:
+                if row != column:
+                    inside = f"{label}{factor.effects[column]}, {factor.effects[row]}"
+                    found[f"{correlation(factor.name)}[{inside}]"] = correlations[:, kind, row, column]
     for name, values in fit.family_draws.items():
         flat = values.reshape(len(values), -1)
         found |= {name if flat.shape[1] == 1 else f"{name}[{k}]": flat[:, k] for k in range(flat.shape[1])}

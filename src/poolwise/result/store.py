@@ -50,6 +50,9 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
     path = Path(path)
     tree = fit.data.copy()
     rows, columns = _encode_rows(fit.design.frame)
+    covariances = fit.design.covariances
+    for position, table in enumerate(covariances.values()):
+        rows[f"covariance_{position}"] = ((f"group_{position}", f"group_{position}_bis"), table.to_numpy())
     tree[ROWS] = xr.DataTree(rows)
     recipe = {
         "format": FORMAT,
@@ -57,6 +60,7 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
         "formula": fit.design.formula.text,
         "canonical": fit.design.formula.canonical,
         "columns": columns,
+        "covariances": [[name, list(table.index)] for name, table in covariances.items()],
         "family": fit.design.family.name,
         "link": fit.design.family.link,
         "weights": None if fit.design.frequency else fit.design.weights_column,
@@ -125,7 +129,11 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
             singletons_ok=not family.has_sigma,
             levels_ok=family.holds == "levels",
         )
-        design = build_design(formula, table, weights, family)
+        covariances = {
+            name: pd.DataFrame(tree[ROWS][f"covariance_{k}"].to_numpy(), labels, labels)
+            for k, (name, labels) in enumerate(recipe.get("covariances", ()))
+        }
+        design = build_design(formula, table, weights, family, covariances)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
             for parameter, role, distribution, params, rule, source, at in recipe["priors"]

@@ -1,5 +1,6 @@
 """From a checked table and a formula to numbers: X, one small Z a grouping factor, index vectors, never a dense Z."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,9 @@ from poolwise.errors import DataError
 from poolwise.spec.evaluate import Columns, evaluate
 from poolwise.spec.families import GAUSSIAN, Family
 from poolwise.spec.formula import Block, Formula
-from poolwise.spec.grouping import SdRegression, sd_regression
+from poolwise.spec.group_sds import SdRegression, sd_regression
+from poolwise.spec.kinds import Kinds, kinds_of
+from poolwise.spec.relation import Relation, relation_of
 from poolwise.spec.response import Response, read_response
 
 Array = NDArray[np.float64]
@@ -55,6 +58,10 @@ class GroupingFactor:
         The blocks of the formula and how each is evaluated on new rows.
     sd_regression : SdRegression, optional
         Of ``gr(g, sd=~ z)``: what the log of the group sds follows.
+    kinds : Kinds, optional
+        Of ``gr(g, by=z)``: the kind of each group, each with a covariance of its own.
+    relation : Relation, optional
+        Of ``gr(g, cov=A)``: known covariance between the groups.
     """
 
     name: str
@@ -67,6 +74,13 @@ class GroupingFactor:
     structure: BlockStructure
     parts: tuple[tuple[Block, Columns], ...]
     sd_regression: SdRegression | None = None
+    kinds: Kinds | None = None
+    relation: Relation | None = None
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether the groups are independent draws from one normal distribution."""
+        return self.sd_regression is None and self.kinds is None and self.relation is None
 
     @property
     def J(self) -> int:
@@ -85,12 +99,20 @@ class GroupingFactor:
 
     @property
     def sd_names(self) -> list[str]:
-        """Name of each effect's standard deviation as a parameter, ``f|g_sigma[b]`` for one column of a term."""
+        """Name of each group sd as a parameter, ``f|g_sigma[b]`` for one column of a term; kind after kind."""
         found = []
-        for term in self.terms:
-            base = names.group_sd(term.name, self.name)
-            found += [base] if term.levels is None else [f"{base}[{level}]" for level in term.levels]
+        for kind in ((),) if self.kinds is None else ((label,) for label in self.kinds.labels):
+            for term in self.terms:
+                base = names.group_sd(term.name, self.name)
+                for level in (None,) if term.levels is None else term.levels:
+                    inside = ", ".join([*kind, *(() if level is None else (str(level),))])
+                    found.append(f"{base}[{inside}]" if inside else base)
         return found
+
+    @property
+    def sd_columns(self) -> list[int]:
+        """Column of Z of each group sd, one after the other as :attr:`sd_names`."""
+        return list(range(len(self.effects))) * (1 if self.kinds is None else len(self.kinds.labels))
 
     @property
     def log_sd_names(self) -> list[list[str]]:
@@ -175,9 +197,15 @@ class Design:
         return self.family.gaussian and self.outcome.plain
 
     @property
-    def one_covariance(self) -> bool:
-        """Whether all groups of each factor share one covariance."""
-        return all(factor.sd_regression is None for factor in self.factors)
+    def exchangeable(self) -> bool:
+        """Whether the groups of each factor are independent draws from one normal distribution."""
+        return all(factor.exchangeable for factor in self.factors)
+
+    @property
+    def covariances(self) -> dict[str, pd.DataFrame]:
+        """Known covariances between groups, by the names of the formula."""
+        related = [(factor, factor.relation) for factor in self.factors if factor.relation is not None]
+        return {one.name: pd.DataFrame(one.matrix, factor.labels, factor.labels) for factor, one in related}
 
     @property
     def n(self) -> int:
@@ -234,7 +262,11 @@ class Design:
 
 
 def build_design(
-    formula: Formula, table: CheckedTable, weights: str | None = None, family: Family = GAUSSIAN
+    formula: Formula,
+    table: CheckedTable,
+    weights: str | None = None,
+    family: Family = GAUSSIAN,
+    covariances: Mapping[str, pd.DataFrame] | None = None,
 ) -> Design:
     """Evaluate a formula on a checked table.
 
@@ -249,6 +281,8 @@ def build_design(
         ``weighted(y, w)`` are frequency weights.
     family : Family, optional
         Gaussian by default.
+    covariances : mapping of str to DataFrame, optional
+        Matrices that ``gr(g, cov=A)`` names.
 
     Returns
     -------
@@ -289,7 +323,7 @@ def build_design(
         frequency=formula.weights is not None,
         weights_column=column,
         common=common,
-        factors=tuple(_factors(formula, frame)),
+        factors=tuple(_factors(formula, frame, covariances)),
     )
     _check_rank(design)
     return design
@@ -324,7 +358,7 @@ def _offset(formula: Formula, frame: pd.DataFrame) -> Array:
     return total
 
 
-def _factors(formula: Formula, frame: pd.DataFrame):
+def _factors(formula: Formula, frame: pd.DataFrame, covariances: Mapping[str, pd.DataFrame] | None):
     by_name: dict[str, list[Block]] = {}
     for block in formula.blocks:
         by_name.setdefault(block.factor, []).append(block)
@@ -351,10 +385,22 @@ def _factors(formula: Formula, frame: pd.DataFrame):
         factor = GroupingFactor(
             name, blocks[0].columns, levels, codes, Z, tuple(effects), tuple(terms), structure, tuple(parts)
         )
-        if sd := blocks[0].sd:
-            columns = evaluate(sd, frame, trusted=formula.trusted)
-            factor = replace(factor, sd_regression=sd_regression(sd, columns, codes, factor.labels, name))
-        yield factor
+        yield _grouped(factor, formula, frame, covariances)
+
+
+def _grouped(
+    factor: GroupingFactor, formula: Formula, frame: pd.DataFrame, covariances: Mapping[str, pd.DataFrame] | None
+) -> GroupingFactor:
+    """The factor with what gr(...) says of its groups."""
+    block, codes, labels, name = factor.parts[0][0], factor.codes, factor.labels, factor.name
+    if sd := block.sd:
+        columns = evaluate(sd, frame, trusted=formula.trusted)
+        factor = replace(factor, sd_regression=sd_regression(sd, columns, codes, labels, name))
+    if block.by:
+        factor = replace(factor, kinds=kinds_of(frame[block.by], codes, labels, name))
+    if block.cov:
+        factor = replace(factor, relation=relation_of(block.cov, covariances, labels, name))
+    return factor
 
 
 def _refuse_intercept_column(block: Block, columns: Columns) -> None:

@@ -37,6 +37,10 @@ class Block:
         False for ``||``.
     sd : str
         Canonical regression of the log group sds, ``1 + z`` of ``gr(g, sd=~z)``; empty without.
+    by : str
+        Column of ``gr(g, by=z)``, the kind of each group; empty without.
+    cov : str
+        Name of the matrix of ``gr(g, cov=A)``, the covariance between groups; empty without.
     """
 
     expression: str
@@ -45,9 +49,13 @@ class Block:
     columns: tuple[str, ...]
     correlated: bool
     sd: str = ""
+    by: str = ""
+    cov: str = ""
 
     def __str__(self) -> str:
-        factor = f"gr({self.factor}, sd=~{self.sd})" if self.sd else self.factor
+        given = {"by=": quote(self.by) if self.by else "", "cov=": quote(self.cov) if self.cov else "", "sd=~": self.sd}
+        arguments = [key + value for key, value in given.items() if value]
+        factor = f"gr({', '.join([self.factor, *arguments])})" if arguments else self.factor
         return f"({self.expression} {'|' if self.correlated else '||'} {factor})"
 
 
@@ -78,7 +86,7 @@ class Formula:
     columns : tuple of str
         Every column of the formula as understood, in its order, without back-quotes.
     predictors : tuple of str
-        Columns of common terms, block expressions, regressions of group sds and offsets.
+        Columns of common terms, block expressions, offsets and of what describes groups in ``gr(...)``.
     factors : tuple of str
         Columns of grouping factors.
     trusted : bool
@@ -153,9 +161,7 @@ def parse_formula(text: str, *, trusted: bool = False) -> Formula:
     _refuse_response_on_the_right(outcome, right, text)
     in_common = _columns(common.terms)
     in_offsets = [name for offset in offsets for name in names_in(offset)]
-    in_blocks = [
-        [*_columns(terms.terms), *in_sd] for (_, terms), in_sd in zip(blocks, _sd_columns(blocks), strict=True)
-    ]
+    in_blocks = [[*_columns(terms.terms), *_grouping_columns(block)] for block, terms in blocks]
     in_factors = [block.columns for block, _ in blocks]
     by_block = [name for pair in zip(in_blocks, in_factors, strict=True) for names in pair for name in names]
     predictors = _unique([*in_common, *in_offsets, *(name for names in in_blocks for name in names)])
@@ -246,38 +252,42 @@ def _blocks(bars: list[Bar], text: str) -> list[tuple[Block, Terms]]:
         if not (terms.terms or terms.intercept):
             raise formula_error("the block has no effects", text, bar.start, "write `(1 | g)` or `(0 + x | g)`")
         labels = ("1",) * terms.intercept + tuple(map(term_text, terms.terms))
-        factor, sd = _grouping(bar.factor, text)
+        factor, arguments = _grouping(bar.factor, text)
         for columns in expand_factor(factor, text):
             known = (block.columns for block, _ in found if set(block.columns) == set(columns))
             columns = next(known, columns)
-            block = Block(terms.text, labels, ":".join(map(quote, columns)), columns, bar.correlated, sd)
+            block = Block(terms.text, labels, ":".join(map(quote, columns)), columns, bar.correlated, **arguments)
             _refuse_two_groupings(block, [earlier for earlier, _ in found], bar, text)
             _refuse_duplicate_effects(block, [earlier for earlier, _ in found], bar, text)
             found.append((block, terms))
     return found
 
 
-def _grouping(factor: Sum | Grouping, text: str) -> tuple[Node, str]:
-    """The factor itself and the canonical regression of its sds."""
+def _grouping(factor: Sum | Grouping, text: str) -> tuple[Node, dict[str, str]]:
+    """The factor itself and what gr(...) says of it, by field of :class:`Block`."""
     if not isinstance(factor, Grouping):
-        return factor, ""
-    if factor.sd is None:
-        return factor.factor, ""
-    terms = expand(factor.sd, text)
-    if not (terms.terms and terms.intercept):
-        advice = "write the covariates alone, `gr(g, sd=~ z)`: the group sd itself is the constant"
-        raise formula_error("sd=~ needs covariates beside its constant", text, factor.sd.start, advice)
-    return factor.factor, terms.text
+        return factor, {}
+    found = {"by": factor.by.name if isinstance(factor.by, Name) else "", "cov": factor.cov}
+    if factor.sd is not None:
+        terms = expand(factor.sd, text)
+        if not (terms.terms and terms.intercept):
+            advice = "write the covariates alone, `gr(g, sd=~ z)`: the group sd itself is the constant"
+            raise formula_error("sd=~ needs covariates beside its constant", text, factor.sd.start, advice)
+        found["sd"] = terms.text
+    return factor.factor, found
 
 
 def _refuse_two_groupings(block: Block, earlier: list[Block], bar: Bar, text: str) -> None:
-    if any(other.columns == block.columns and other.sd != block.sd for other in earlier):
+    own = (block.sd, block.by, block.cov)
+    if any(other.columns == block.columns and (other.sd, other.by, other.cov) != own for other in earlier):
         advice = f"write the same gr({block.factor}, ...) in each block on it"
         raise formula_error(f"two blocks on {block.factor!r} have different groupings", text, bar.start, advice)
 
 
-def _sd_columns(blocks: list[tuple[Block, Terms]]) -> list[list[str]]:
-    return [_columns(parse_expression(block.sd, trusted=True).terms) if block.sd else [] for block, _ in blocks]
+def _grouping_columns(block: Block) -> list[str]:
+    """Columns that describe the groups, inside gr(...)."""
+    covariates = _columns(parse_expression(block.sd, trusted=True).terms) if block.sd else []
+    return [block.by, *covariates] if block.by else covariates
 
 
 def _refuse_duplicate_effects(block: Block, earlier: list[Block], bar: Bar, text: str) -> None:

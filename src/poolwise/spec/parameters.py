@@ -25,8 +25,8 @@ def parameters_of(design: Design) -> list[Parameter]:
         role = "intercept" if k == design.intercept else "slope"
         found.append(Parameter(name, role, name))
     for factor in design.factors:
-        for effect, sd_name in zip(factor.effects, factor.sd_names, strict=True):
-            role = "group_sd_intercept" if effect == names.INTERCEPT else "group_sd_slope"
+        for k, sd_name in zip(factor.sd_columns, factor.sd_names, strict=True):
+            role = "group_sd_intercept" if factor.effects[k] == names.INTERCEPT else "group_sd_slope"
             found.append(Parameter(sd_name, role, sd_name))
         found += [
             Parameter(name, "group_log_sd", name, REAL, Prior("Normal", mu=0.0, sigma=Scaled("one_over_sd_z", LOG_SD)))
@@ -58,12 +58,14 @@ def facts_of(design: Design) -> DataFacts:
         },
         effects={
             sd_name: EffectFacts(
-                sd_within=0.0 if effect == names.INTERCEPT else within_group_sd(factor.Z[:, k], factor.codes),
+                sd_within=0.0
+                if factor.effects[k] == names.INTERCEPT
+                else within_group_sd(factor.Z[:, k], factor.codes),
                 sd=float(factor.Z[:, k].std(ddof=1)) if design.n > 1 else 0.0,
-                intercept=effect == names.INTERCEPT,
+                intercept=factor.effects[k] == names.INTERCEPT,
             )
             for factor in design.factors
-            for k, (effect, sd_name) in enumerate(zip(factor.effects, factor.sd_names, strict=True))
+            for k, sd_name in zip(factor.sd_columns, factor.sd_names, strict=True)
         },
         covariates={
             own[k]: float(factor.sd_regression.W[:, k].std(ddof=1))

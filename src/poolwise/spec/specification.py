@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import pandas as pd
+
 from poolwise.data.intake import as_frame
 from poolwise.data.validate import CheckedTable, check_table
 from poolwise.errors import DataError, PriorError
-from poolwise.priors.distributions import JOINT
+from poolwise.priors.distributions import GROUP_SDS, JOINT
 from poolwise.priors.presets import PriorPreset, as_preset
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior, resolve
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import Family, family_of
 from poolwise.spec.formula import Formula, parse_formula
+from poolwise.spec.grouping import why_not_exchangeable
 from poolwise.spec.parameters import facts_of, parameters_of
 
 
@@ -71,6 +74,7 @@ def specify(
     group_correlation: bool = True,
     weights: str | None = None,
     missing: str = "error",
+    covariances: Mapping[str, pd.DataFrame] | None = None,
     trusted: bool = False,
 ) -> Specification:
     """Parse, check, evaluate and resolve; see :class:`poolwise.Model` for the parameters."""
@@ -93,9 +97,17 @@ def specify(
         singletons_ok=not chosen.has_sigma,
         levels_ok=chosen.holds == "levels",
     )
-    design = build_design(parsed, table, weights, chosen)
+    design = build_design(parsed, table, weights, chosen, covariances)
+    _refuse_unused(covariances, parsed)
     preset, resolved = _resolve(design, priors)
     return Specification(parsed, table, design, preset, resolved)
+
+
+def _refuse_unused(covariances: Mapping[str, pd.DataFrame] | None, formula: Formula) -> None:
+    named = {block.cov for block in formula.blocks if block.cov}
+    for name in covariances or {}:
+        if name not in named:
+            raise DataError(f"covariances= has {name!r}, which no block names; write `(1 | gr(g, cov={name}))`")
 
 
 def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, ...]]:
@@ -103,6 +115,13 @@ def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, 
     preset, overrides = as_preset(priors)
     preset = preset.for_family(design.family.name, design.family.link)
     resolved = resolve(preset, facts_of(design), parameters_of(design), overrides)
+    of_sds = [row for row in resolved if row.prior.support == JOINT and row.role in GROUP_SDS]
+    if of_sds and not design.exchangeable:
+        raise PriorError(
+            f"preset {preset.name!r} has a joint prior of group sds, which takes groups that are independent draws "
+            f"from one normal distribution; here {why_not_exchangeable(design)}. Choose another preset, for instance "
+            "'weakly_informative'"
+        )
     shared = {row.prior.distribution for row in resolved if row.prior.support == JOINT} & {"ICCBeta", "R2D2M2"}
     if shared and not design.family.has_sigma:
         raise PriorError(

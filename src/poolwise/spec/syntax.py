@@ -136,10 +136,12 @@ class Bar(Node):
 
 @dataclass(frozen=True)
 class Grouping(Node):
-    """`gr(factor, sd=~terms)` right of a bar."""
+    """`gr(factor, by=column, cov=name, sd=~terms)` right of a bar; `cov` names a matrix, not a column."""
 
     factor: Node
-    sd: Sum | None
+    by: Node | None = None
+    cov: str = ""
+    sd: Sum | None = None
 
 
 def quote(name: str) -> str:
@@ -236,7 +238,7 @@ def _children(node: Node) -> Iterable[Node]:
     if isinstance(node, Bar):
         return (node.expression, node.factor)
     if isinstance(node, Grouping):
-        return (node.factor,) if node.sd is None else (node.factor, node.sd)
+        return (child for child in (node.factor, node.by, node.sd) if child is not None)
     if isinstance(node, Sum):
         return (item for _, item in node.items)
     if isinstance(node, Call):
