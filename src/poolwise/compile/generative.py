@@ -148,10 +148,10 @@ def _group_part(
     before, T = _group_factors(factor, priors, given, model, C)
     if explicit:
         # The covariance at centred predictors has a triangular factor; C moves the effects to predictors of zero.
-        free = pm.MvNormal(names.variable(f"{factor.name}__effects"), np.zeros(q), chol=before, shape=(factor.J, q))
+        free = pm.MvNormal(names.dimension(f"{factor.name}__effects"), np.zeros(q), chol=before, shape=(factor.J, q))
         effects = pt.dot(free, pt.as_tensor(C.T))
     else:
-        z: Any = pm.Normal(names.variable(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
+        z: Any = pm.Normal(names.dimension(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
         if factor.relation is not None:
             z = pt.dot(pt.as_tensor(factor.relation.root), z)
         # (J, q), each group under the covariance of its kind.
@@ -166,7 +166,7 @@ def _group_part(
         else:
             dims = (groups, _term_dim(factor, term, model))
         pm.Deterministic(names.effect(term.name, factor.name), value, dims=dims)
-    return (pt.as_tensor(factor.Z) * effects[factor.codes]).sum(axis=1)
+    return sum((pt.as_tensor(view.Z) * effects[view.codes]).sum(axis=1) for view in factor.views)
 
 
 def _group_factors(
@@ -241,7 +241,7 @@ def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior]):
     eta = priors[names.correlation(factor.name)].params["eta"]
     shapes = lkj_shapes(structure.sizes, [eta] * len(structure.sizes))
     shape = (len(shapes),) if kinds is None else (len(kinds.labels), len(shapes))
-    beta = pm.Beta(f"{names.correlation(factor.name)}_partial", shapes, shapes, shape=shape)
+    beta = pm.Beta(names.dimension(f"{names.correlation(factor.name)}_partial"), shapes, shapes, shape=shape)
     if kinds is None:
         return _from_partial(structure, beta)
     return pt.stack([_from_partial(structure, beta[k]) for k in range(len(kinds.labels))])

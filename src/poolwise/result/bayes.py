@@ -179,8 +179,7 @@ class BayesFit(BayesPrediction, Checked):
             return np.concatenate(blocks)
         mean = self.design.offset + self.design.X @ self.fixef.to_numpy()
         for factor in self.design.factors:
-            effects = self.effects(factor).mean(axis=0)
-            mean = mean + np.einsum("nk,nk->n", factor.Z, effects[factor.codes])
+            mean = mean + factor.contribution(self.effects(factor).mean(axis=0))
         return mean
 
     @property

@@ -22,6 +22,7 @@ from poolwise.result.group_modes import (
     row_labels,
 )
 from poolwise.spec.design import GroupingFactor
+from poolwise.spec.members import weights_of
 from poolwise.spec.response import trials_of
 
 # Rows predicted at a time: the draws of one block stay below about 100 MB.
@@ -85,7 +86,7 @@ class BayesPrediction(BayesDraws):
         mean, lower, upper = np.concatenate(blocks, axis=1)
         known, records = np.ones(len(frame), dtype=bool), []
         for factor in self.design.factors:
-            codes = factor.codes_of(frame)
+            codes = np.stack([view.codes_of(frame) for view in factor.views]).min(axis=0)
             known &= codes >= 0
             records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
         return tables.prediction_frame(mean, lower, upper, known, records)
@@ -144,14 +145,25 @@ class BayesPrediction(BayesDraws):
         eta = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
         for place, factor in enumerate(self.design.factors):
             rng = np.random.default_rng([seed, 2, place, start])
-            eta += self._group_part(factor, part, modes[factor.name], seed, rng)
+            Z = factor.Z_of(part)
+            for k, view in enumerate(factor.views):
+                own = Z
+                if factor.members is not None:
+                    own = Z * weights_of(factor.columns, factor.members.weights_columns, part)[:, k, None]
+                eta += self._group_part(view, part, own, modes[factor.name], seed, rng)
         return eta
 
     def _group_part(
-        self, factor: GroupingFactor, part: pd.DataFrame, mode: str | None, seed: int, rng: np.random.Generator
+        self,
+        factor: GroupingFactor,
+        part: pd.DataFrame,
+        Z: Array,
+        mode: str | None,
+        seed: int,
+        rng: np.random.Generator,
     ) -> Array:
         """Contribution of one factor (D, rows); drawn effects come from N(0, T T'), once a label, or by row."""
-        effects, codes, Z = self.effects(factor), codes_for(factor, part, mode), factor.Z_of(part)
+        effects, codes = self.effects(factor), codes_for(factor, part, mode)
         total = np.zeros((len(effects), len(part)))
         if mode == POPULATION_MEAN:
             return total

@@ -118,7 +118,8 @@ def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | 
     if design.weights is not None:
         constant["weights"] = (names.OBSERVATION, design.weights)
     for factor in design.factors:
-        constant[names.variable(f"{factor.name}__factor_index")] = (names.OBSERVATION, factor.codes)
+        several = (names.dimension(f"{factor.name}__member"),) * (factor.members is not None)
+        constant[names.variable(f"{factor.name}__factor_index")] = ((names.OBSERVATION, *several), factor.codes)
     coords = {**rows, "common_column": list(design.coefficient_names)}
     groups["constant_data"] = xr.Dataset(constant, coords=coords)
     return xr.DataTree.from_dict(groups)

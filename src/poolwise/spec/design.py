@@ -17,6 +17,7 @@ from poolwise.spec.families import GAUSSIAN, Family
 from poolwise.spec.formula import Block, Formula
 from poolwise.spec.group_sds import SdRegression, sd_regression
 from poolwise.spec.kinds import Kinds, kinds_of
+from poolwise.spec.members import Members, union_of, weights_of
 from poolwise.spec.relation import Relation, relation_of
 from poolwise.spec.response import Response, read_response
 
@@ -44,8 +45,8 @@ class GroupingFactor:
         The data columns it is made of.
     levels : tuple
         The groups, in order; tuples for cells of an interaction.
-    codes : ndarray of int (n,)
-        Group of each row.
+    codes : ndarray of int (n,), or (n, M) with ``mm()``
+        Group, or groups, of each row.
     Z : ndarray (n, q)
         The columns of one group's block.
     effects : tuple of str (q,)
@@ -62,6 +63,8 @@ class GroupingFactor:
         Of ``gr(g, by=z)``: the kind of each group, each with a covariance of its own.
     relation : Relation, optional
         Of ``gr(g, cov=A)``: known covariance between the groups.
+    members : Members, optional
+        Of ``mm(g1, g2)``: the memberships of the rows.
     """
 
     name: str
@@ -76,11 +79,27 @@ class GroupingFactor:
     sd_regression: SdRegression | None = None
     kinds: Kinds | None = None
     relation: Relation | None = None
+    members: Members | None = None
 
     @property
     def exchangeable(self) -> bool:
-        """Whether the groups are independent draws from one normal distribution."""
-        return self.sd_regression is None and self.kinds is None and self.relation is None
+        """Whether each row is of one group, and the groups are independent draws from one normal distribution."""
+        return self.sd_regression is self.kinds is self.relation is self.members is None
+
+    @property
+    def views(self) -> tuple["GroupingFactor", ...]:
+        """The factor membership by membership, weights in Z; itself where a row has one group."""
+        if self.members is None:
+            return (self,)
+        weights = self.members.weights
+        return tuple(
+            replace(self, columns=(column,), codes=self.codes[:, m], Z=self.Z * weights[:, m, None], members=None)
+            for m, column in enumerate(self.columns)
+        )
+
+    def contribution(self, effects: Array) -> Array:
+        """Group-specific part (n,) of the linear predictor of effects (J, q)."""
+        return sum(np.einsum("nk,nk->n", view.Z, effects[view.codes]) for view in self.views)
 
     @property
     def J(self) -> int:
@@ -94,8 +113,10 @@ class GroupingFactor:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Rows in each group."""
-        return np.bincount(self.codes, minlength=self.J)
+        """Rows in each group; of several memberships, those with a weight."""
+        if self.members is None:
+            return np.bincount(self.codes, minlength=self.J)
+        return np.bincount(self.codes[self.members.weights > 0], minlength=self.J)
 
     @property
     def sd_names(self) -> list[str]:
@@ -346,8 +367,15 @@ def row_subset(design: Design, rows: NDArray) -> Design:
         offset=design.offset[rows],
         weights=None if design.weights is None else design.weights[rows],
         common=replace(design.common, matrix=design.X[rows]),
-        factors=tuple(replace(own, codes=own.codes[rows], Z=own.Z[rows]) for own in design.factors),
+        factors=tuple(_rows_of(own, rows) for own in design.factors),
     )
+
+
+def _rows_of(factor: GroupingFactor, rows: NDArray) -> GroupingFactor:
+    members = factor.members
+    if members is not None:
+        members = replace(members, weights=members.weights[rows])
+    return replace(factor, codes=factor.codes[rows], Z=factor.Z[rows], members=members)
 
 
 def _offset(formula: Formula, frame: pd.DataFrame) -> Array:
@@ -362,11 +390,13 @@ def _factors(formula: Formula, frame: pd.DataFrame, covariances: Mapping[str, pd
     by_name: dict[str, list[Block]] = {}
     for block in formula.blocks:
         by_name.setdefault(block.factor, []).append(block)
-    plain = {factor: ":".join(blocks[0].columns) for factor, blocks in by_name.items()}
+    plain = {
+        factor: factor if blocks[0].multiple else ":".join(blocks[0].columns) for factor, blocks in by_name.items()
+    }
     for written, blocks in by_name.items():
         # A column called `a:b` beside the interaction a:b keeps its back-quotes.
         name = plain[written] if list(plain.values()).count(plain[written]) == 1 else written
-        codes, levels = _codes(frame, blocks[0].columns)
+        codes, levels = (union_of if blocks[0].multiple else _codes)(frame, blocks[0].columns)
         parts, terms, width = [], [], 0
         sizes: list[int] = []
         effects: list[str] = []
@@ -391,8 +421,11 @@ def _factors(formula: Formula, frame: pd.DataFrame, covariances: Mapping[str, pd
 def _grouped(
     factor: GroupingFactor, formula: Formula, frame: pd.DataFrame, covariances: Mapping[str, pd.DataFrame] | None
 ) -> GroupingFactor:
-    """The factor with what gr(...) says of its groups."""
+    """The factor with what gr(...) or mm(...) says of its groups."""
     block, codes, labels, name = factor.parts[0][0], factor.codes, factor.labels, factor.name
+    if block.multiple:
+        weights = weights_of(block.columns, block.member_weights, frame)
+        return replace(factor, members=Members(block.columns, block.member_weights, weights))
     if sd := block.sd:
         columns = evaluate(sd, frame, trusted=formula.trusted)
         factor = replace(factor, sd_regression=sd_regression(sd, columns, codes, labels, name))

@@ -1,31 +1,32 @@
-"""What stands right of a block's bar beside a plain factor: ``gr(g, by=z, cov=A, sd=~w)``.
+"""What stands right of a block's bar beside a plain factor: ``gr(g, by=z, cov=A, sd=~w)`` and ``mm(g1, g2)``.
 
 ``by=`` gives each kind of group a covariance of its own (:mod:`.kinds`), ``cov=`` relates the groups to one another
-(:mod:`.relation`), ``sd=~`` lets the group sds follow covariates (:mod:`.group_sds`).
+(:mod:`.relation`), ``sd=~`` lets the group sds follow covariates (:mod:`.group_sds`), ``mm()`` lets a row belong to
+several groups (:mod:`.members`).
 """
 
 from typing import TYPE_CHECKING, Any
 
 from poolwise.errors import FitError
-from poolwise.spec.syntax import Grouping
+from poolwise.spec.syntax import Grouping, Membership, Name
 from poolwise.spec.tokens import Token
 
 if TYPE_CHECKING:
     from poolwise.spec.design import Design
     from poolwise.spec.parser import Parser
 
-GR = "gr"
+GR, MM = "gr", "mm"
 ARGUMENTS = ("by", "cov", "sd")
 
 
 def stands_next(parser: "Parser") -> bool:
-    """Whether the parser is at ``gr(``."""
+    """Whether the parser is at ``gr(`` or ``mm(``."""
     token = parser.peek
-    return token.kind == "name" and token.value == GR and parser.tokens[parser.position + 1].kind == "("
+    return token.kind == "name" and token.value in (GR, MM) and parser.tokens[parser.position + 1].kind == "("
 
 
-def read_grouping(parser: "Parser") -> Grouping:
-    """Read ``gr(factor, by=column, cov=name, sd=~terms)``; the parser is at its name.
+def read_grouping(parser: "Parser") -> Grouping | Membership:
+    """Read ``gr(factor, by=column, cov=name, sd=~terms)`` or ``mm(...)``; the parser is at its name.
 
     Raises
     ------
@@ -34,6 +35,8 @@ def read_grouping(parser: "Parser") -> Grouping:
     """
     name = parser.take()
     parser.take()
+    if name.value == MM:
+        return _membership(parser, name)
     given: dict[str, Any] = {}
     with parser.nested():
         parser.place = "factor"
@@ -75,6 +78,50 @@ def _argument(parser: "Parser", name: Token, key: str):
     return parser.sum()
 
 
+def _membership(parser: "Parser", name: Token) -> Membership:
+    """Rest of ``mm(g1, g2, weights=c(w1, w2))`` after its bracket."""
+    members: list[Name] = []
+    weights: list[Name] = []
+    with parser.nested():
+        while not weights:
+            if parser.peek.value == "weights" and parser.tokens[parser.position + 1].kind == "=":
+                parser.take()
+                parser.take()
+                weights = _weights(parser, name)
+            else:
+                members.append(_column(parser, name))
+            if parser.peek.kind != ",":
+                break
+            parser.take()
+        parser.expect(")", "close the bracket of mm(...): `(1 | mm(g1, g2))`")
+    if len({member.name for member in members}) < max(2, len(members)):
+        raise parser.error("mm(...) takes two or more different columns", name, "write `(1 | mm(g1, g2))`")
+    if weights and len(weights) != len(members):
+        advice = "give a column of weights a membership: `mm(g1, g2, weights=c(w1, w2))`"
+        raise parser.error(f"mm(...) has {len(members)} memberships and {len(weights)} weights", name, advice)
+    return Membership(tuple(members), tuple(weights), start=name.start, stop=parser.last_stop)
+
+
+def _column(parser: "Parser", name: Token) -> Name:
+    node = parser.column(name)
+    assert isinstance(node, Name)
+    return node
+
+
+def _weights(parser: "Parser", name: Token) -> list[Name]:
+    """Columns of ``c(w1, w2)``."""
+    token, advice = parser.take(), "write weights=c(w1, w2), columns of the table"
+    if token.kind != "name" or token.value not in ("c", "cbind"):
+        raise parser.error(f"unexpected {parser.shown(token)} as weights", token, advice)
+    parser.expect("(", advice)
+    found = [_column(parser, name)]
+    while parser.peek.kind == ",":
+        parser.take()
+        found.append(_column(parser, name))
+    parser.expect(")", advice)
+    return found
+
+
 def why_not_exchangeable(design: "Design") -> str:
     """What makes groups of a factor differ before the data, in a few words; empty where nothing does."""
     for factor in design.factors:
@@ -84,6 +131,8 @@ def why_not_exchangeable(design: "Design") -> str:
             return "each kind of group has a covariance of its own, gr(..., by=...)"
         if factor.relation is not None:
             return "the groups are related to one another, gr(..., cov=...)"
+        if factor.members is not None:
+            return "rows belong to several groups, mm(...)"
     return ""
 
 
@@ -102,10 +151,11 @@ def refuse_grouping(design: "Design", what: str) -> None:
             reason = f"gr({factor.name}, sd=~ ...) has one a group"
         elif factor.kinds is not None:
             reason = f"gr({factor.name}, by={factor.kinds.column}) has one a kind of group"
-        else:
-            assert factor.relation is not None
+        elif factor.relation is not None:
             reason = f"gr({factor.name}, cov={factor.relation.name}) relates the groups to one another"
+        else:
+            reason = "mm() puts a row into several of them"
         raise FitError(
-            f"{what} takes one covariance for all groups of {factor.name!r}, and {reason}; Model.fit() samples "
-            "it, with predictions, loo and summaries"
+            f"{what} takes one covariance for all groups of {factor.name!r} and each row in one of them, and {reason}; "
+            "Model.fit() samples it, with predictions, loo and summaries"
         )

@@ -60,7 +60,7 @@ def facts_of(design: Design) -> DataFacts:
             sd_name: EffectFacts(
                 sd_within=0.0
                 if factor.effects[k] == names.INTERCEPT
-                else within_group_sd(factor.Z[:, k], factor.codes),
+                else within_group_sd(factor.Z[:, k], factor.views[0].codes),
                 sd=float(factor.Z[:, k].std(ddof=1)) if design.n > 1 else 0.0,
                 intercept=factor.effects[k] == names.INTERCEPT,
             )

@@ -130,7 +130,7 @@ class Bar(Node):
     """`(expression | factor)`, `||` when not correlated."""
 
     expression: Sum
-    factor: "Sum | Grouping"
+    factor: "Sum | Grouping | Membership"
     correlated: bool
 
 
@@ -142,6 +142,14 @@ class Grouping(Node):
     by: Node | None = None
     cov: str = ""
     sd: Sum | None = None
+
+
+@dataclass(frozen=True)
+class Membership(Node):
+    """`mm(g1, g2, weights=c(w1, w2))` right of a bar."""
+
+    members: tuple[Node, ...]
+    weights: tuple[Node, ...] = ()
 
 
 def quote(name: str) -> str:
@@ -239,6 +247,8 @@ def _children(node: Node) -> Iterable[Node]:
         return (node.expression, node.factor)
     if isinstance(node, Grouping):
         return (child for child in (node.factor, node.by, node.sd) if child is not None)
+    if isinstance(node, Membership):
+        return (*node.members, *node.weights)
     if isinstance(node, Sum):
         return (item for _, item in node.items)
     if isinstance(node, Call):
