@@ -361,8 +361,8 @@ class Model:
         cores : int, optional
             Chains side by side; all cores by default.
         target_accept : float, optional
-            Acceptance rate that the step size aims for; by default 0.8 in the whitened form, whose posterior is nearly
-            normal, and 0.9 in the others.
+            Acceptance rate that the step size aims for; by default 0.8 where the posterior is nearly normal, in the
+            whitened form and in the collapsed one of ten groups or more of enough rows, and 0.9 elsewhere.
 
         Returns
         -------
