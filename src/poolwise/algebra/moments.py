@@ -45,6 +45,22 @@ class Moments:
         """The same of all rows together, one cell."""
         return self.pooled(np.zeros(len(self.weight), dtype=np.int64), 1)
 
+    def equivalent_rows(self) -> tuple[Array, Integers]:
+        """Rows with the same scatters: differences from the cell's mean, at most d of each cell.
+
+        Returns
+        -------
+        ndarray (R, d), ndarray of int (R,)
+            The differences, and the cell of each.
+        """
+        C, d = self.mean.shape
+        scale = np.sqrt(np.einsum("ckk->k", self.scatter) / max(C, 1))
+        scale = np.where(scale > 0, scale, 1.0)
+        values, vectors = np.linalg.eigh(self.scatter / np.outer(scale, scale))
+        rows = (vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]).transpose(0, 2, 1).reshape(C * d, d) * scale
+        kept = values.ravel() > 0
+        return rows[kept], np.repeat(np.arange(C), d)[kept]
+
     def pooled(self, index: Integers, cells: int) -> "Moments":
         """Merge cells.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from poolwise.spec.kinds import Kinds, kinds_of
 from poolwise.spec.members import Members, union_of, weights_of
 from poolwise.spec.relation import Relation, relation_of
 from poolwise.spec.response import Response, read_response
+
+if TYPE_CHECKING:
+    from poolwise.spec.collapsed import CollapsedData
 
 Array = NDArray[np.float64]
 
@@ -220,7 +224,7 @@ class Design:
     factors: tuple[GroupingFactor, ...]
 
     @property
-    def collapsed(self) -> None:
+    def collapsed(self) -> "CollapsedData | None":
         """The sums that stand in place of the rows; None where there are rows."""
         return None
 
