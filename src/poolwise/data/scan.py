@@ -58,17 +58,18 @@ class Scan:
         In the order of the formula.
     rows : int
         Complete rows.
-    dropped : dict of str to int
-        Missing values by column, of rows that were left out.
     """
 
     columns: dict[str, ColumnScan]
     rows: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
 
 
-def complete_rows(pieces: Iterable[Piece], columns: Sequence[str], weights: str | None, missing: str) -> Iterator[Piece]:
+def complete_rows(
+    pieces: Iterable[Piece], columns: Sequence[str], weights: str | None, missing: str, dropped: dict[str, int]
+) -> Iterator[Piece]:
     """The pieces with complete rows only, each checked as far as it can be by itself.
+
+    ``dropped`` counts the missing values of rows left out, by column.
 
     Raises
     ------
@@ -85,7 +86,10 @@ def complete_rows(pieces: Iterable[Piece], columns: Sequence[str], weights: str 
             continue
         absent = np.zeros(len(frame), dtype=bool)
         for name in columns:
-            absent |= _check_column(piece, name, weights, missing)
+            gone = _check_column(piece, name, weights, missing)
+            if gone.any():
+                dropped[name] = dropped.get(name, 0) + int(gone.sum())
+                absent |= gone
         if absent.any():
             frame = frame.loc[~absent].reset_index(drop=True)
         if len(frame):

@@ -284,13 +284,15 @@ def collapse(
     columns = list(dict.fromkeys([*parsed.columns, *([weight] if weight else [])]))
     opened = pieces_of(source, batch)
     walks = 0
+    dropped: dict[str, int] = {}
 
     def walk() -> Iterator[Piece]:
         nonlocal walks
         walks += 1
         if progress:
             print(f"collapse: walk {walks} through the rows", flush=True)
-        return complete_rows(opened(columns), columns, weight, missing)
+        dropped.clear()
+        return complete_rows(opened(columns), columns, weight, missing, dropped)
 
     found = scan(walk(), columns, label_columns(parsed))
     recipe, notes = recipe_of_scan(parsed, weights, found)
@@ -312,7 +314,7 @@ def collapse(
                 f"{MOST_BYTES / 1e9:.0f} GB; use fewer or coarser grouping factors, or fewer predictors"
             )
         sums.add(part)
-    data = CollapsedData(recipe, sums.result, {}, notes, min_rows)
+    data = CollapsedData(recipe, sums.result, dropped, notes, min_rows)
     if data.n != found.rows:
         raise DataError(f"the source had {found.rows} rows at first and {data.n} at last; it must not change meanwhile")
     _refuse_singletons(data)
@@ -441,7 +443,7 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
     data = CollapsedData(
         recipe,
         merge_sums([_renumbered(site, recipe) for site in sites]),
-        {},
+        {name: sum(site.dropped.get(name, 0) for site in sites) for site in sites for name in site.dropped},
         tuple(dict.fromkeys(note for site in sites for note in site.notes)),
         min(site.min_rows for site in sites),
     )
