@@ -58,9 +58,7 @@ def test_in_memory_streamed_and_federated_are_equal(name, tmp_path):
     for data in (streamed, pw.combine(files)):
         collapsed = pw.Model(formula, data, **options)
         pd.testing.assert_frame_equal(collapsed.priors, model.priors)
-        for own, other in zip(
-            model.specification.resolved, collapsed.specification.resolved, strict=True
-        ):
+        for own, other in zip(model.specification.resolved, collapsed.specification.resolved, strict=True):
             for key, value in own.prior.params.items():
                 assert other.prior.params[key] == pytest.approx(value, rel=1e-9), own.parameter
         for reml in (True, False):

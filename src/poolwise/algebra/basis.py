@@ -110,7 +110,13 @@ def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | N
 
 
 def basis_of_moments(
-    n: float, mean: Array, scatter: Array, x: Sequence[int], z: Sequence[int], intercept: int, structure: BlockStructure | None
+    n: float,
+    mean: Array,
+    scatter: Array,
+    x: Sequence[int],
+    z: Sequence[int],
+    intercept: int,
+    structure: BlockStructure | None,
 ) -> Basis:
     """The basis of :func:`make_basis` from the moments of all rows.
 

@@ -146,7 +146,9 @@ def _parquet_pieces(path: str, columns: Sequence[str], batch: int) -> Iterator[P
                 first += table.num_rows
     except (arrow.ArrowException, OSError) as error:
         said = str(error).strip().splitlines()[0][:200]
-        raise DataError(f"{path}: cannot be read after row {first}, the file is damaged or no Parquet: {said}") from error
+        raise DataError(
+            f"{path}: cannot be read after row {first}, the file is damaged or no Parquet: {said}"
+        ) from error
 
 
 def _csv_pieces(path: str, columns: Sequence[str], batch: int) -> Iterator[Piece]:

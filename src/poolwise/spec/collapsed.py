@@ -325,7 +325,9 @@ def collapse(
 
 def _check_shape(shape: tuple[int, ...]) -> None:
     if np.prod([float(J) for J in shape]) >= 2.0**62:
-        raise DataError(f"the grouping columns have {' x '.join(map(str, shape))} combinations, more than can be numbered")
+        raise DataError(
+            f"the grouping columns have {' x '.join(map(str, shape))} combinations, more than can be numbered"
+        )
 
 
 def _refuse_singletons(data: CollapsedData) -> None:
@@ -385,7 +387,9 @@ def _refuse_other(own: Recipe, agreed: Recipe, who: str) -> None:
         )
     for name, note in agreed.columns.items():
         if own.columns[name].kind != note.kind:
-            raise DataError(f"{who}: column {name!r} holds another type there ({note.kind}, not {own.columns[name].kind})")
+            raise DataError(
+                f"{who}: column {name!r} holds another type there ({note.kind}, not {own.columns[name].kind})"
+            )
 
 
 def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = None) -> CollapsedData:
@@ -437,7 +441,9 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
                 f"{name}: its transformations ({', '.join(site.recipe.learned)}) learned other numbers than those of "
                 f"{called[0]}; collapse with like= one of the sites"
             )
-    columns = {column: _merged_note([site.recipe.columns[column] for site in sites], column, sites) for column in first.columns}
+    columns = {
+        column: _merged_note([site.recipe.columns[column] for site in sites], column, sites) for column in first.columns
+    }
     recipe = replace(first, columns=columns)
     _check_shape(recipe.shape)
     data = CollapsedData(
@@ -479,4 +485,3 @@ def _renumbered(site: CollapsedData, recipe: Recipe) -> CellSums:
         codes.append(new[site.codes[:, k]])
     keys = np.ravel_multi_index(codes, recipe.shape) if codes else site.sums.keys
     return replace(site.sums, keys=keys.astype(np.int64))
-

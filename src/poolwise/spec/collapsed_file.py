@@ -143,7 +143,9 @@ def _decoded(body: bytes, trusted: bool) -> CollapsedData:
     arrays: dict[str, NDArray] = {}
     for name, kind, shape in header["arrays"]:
         _holds(
-            isinstance(shape, list) and len(shape) <= 3 and all(type(size) is int and 0 <= size < 2**40 for size in shape),
+            isinstance(shape, list)
+            and len(shape) <= 3
+            and all(type(size) is int and 0 <= size < 2**40 for size in shape),
             f"array {shown(name)} has the shape {shown(shape)}",
         )
         size = math.prod(shape) * TYPES[kind].itemsize
@@ -172,7 +174,9 @@ def _recipe(header: dict[str, Any], trusted: bool) -> Recipe:
     _holds(weights is None or isinstance(weights, str), "the weights are no column")
     columns = {}
     for name, kind, levels, ordered, mean, sd in header["columns"]:
-        _holds(isinstance(name, str) and kind in KINDS and isinstance(ordered, bool), f"column {shown(name)} is unclear")
+        _holds(
+            isinstance(name, str) and kind in KINDS and isinstance(ordered, bool), f"column {shown(name)} is unclear"
+        )
         if levels is not None:
             _holds(
                 isinstance(levels, list)

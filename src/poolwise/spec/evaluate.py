@@ -139,9 +139,7 @@ def evaluate(expression: str, frame: pd.DataFrame, *, trusted: bool = False) -> 
     matrix = np.asarray(design.design_matrix, dtype=np.float64)
     _check_finite(matrix, described, frame, used)
     stateful = tuple(_stateful(design))
-    return Columns(
-        matrix, names, described, used, lambda new: _next_design(design, sources, new, expression), stateful
-    )
+    return Columns(matrix, names, described, used, lambda new: _next_design(design, sources, new, expression), stateful)
 
 
 def _constant(intercept: bool, n: int) -> Columns:

@@ -331,4 +331,3 @@ def evaluator(recipe: Recipe, cells: NDArray[np.int64] | None = None) -> Evaluat
         for factor in design.factors
     )
     return Evaluator(recipe, design, response, offsets, tuple(u), x, z)
-
