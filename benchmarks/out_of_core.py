@@ -3,8 +3,8 @@
     python benchmarks/out_of_core.py                     # 1e5, 1e6, 5e6 rows
     python benchmarks/out_of_core.py --rows 50000000 --folder /somewhere/large
 
-Rows are simulated as y ~ x + (x | g) with 5,000 groups and written in row groups of 500,000. Each step runs in a process
-of its own, whose peak memory is measured; the plain scan reads the same three columns in the same batches and adds
+Rows are simulated as y ~ x + (x | g) with 5,000 groups and written in row groups of 500,000. Each step runs in a
+process of its own, whose peak memory is measured; the plain scan reads the same three columns in the same batches and adds
 them up. Prints a table, and with ``--plot`` draws docs/out_of_core.png.
 """
 
@@ -74,9 +74,8 @@ def fit(path: Path) -> dict:
 
 def in_process(step: str, path: Path) -> dict:
     """Run a step by itself; its seconds and its peak memory in megabytes."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--step", step, "--path", str(path)], capture_output=True, text=True
-    )
+    command = [sys.executable, __file__, "--step", step, "--path", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])

@@ -39,7 +39,7 @@ def written(folder, change=lambda frame: frame):
         (lambda t: t.assign(x=t["x"].astype(str)), r"second.parquet: column 'x' holds text .* numbers before"),
         (
             lambda t: t.assign(y=t["y"].where(t.index != 199)),
-            r"second.parquet: column 'y' has 1 missing value \(row 199",
+            r"second.parquet: column 'y' .* missing value \(row 199",
         ),
         (lambda t: t.assign(x=t["x"].where(t.index != 150, np.inf)), r"second.parquet: .*1 infinite value \(row 150"),
         (lambda t: t.assign(x=pd.Timestamp("2020-01-01")), r"second.parquet: column 'x' holds dates"),
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"second.parquet: .*(damaged|cannot be read)"):
         pw.collapse(source, FORMULA, batch=50)
     (tmp_path / "second.parquet").write_bytes(content[:300])
-    with pytest.raises(DataError, match="second.parquet: cannot be read"):
+    with pytest.raises(DataError, match=r"second.parquet: cannot be read"):
         pw.collapse(source, FORMULA)
 
 
@@ -130,7 +130,7 @@ def test_sites_that_disagree_are_named():
     with pytest.raises(DataError, match="Graz: column 'g' holds another type"):
         pw.combine([first, pw.collapse(table(1).assign(g=lambda t: t["g"].map("g{}".format)), FORMULA)], names=called)
     scaled = "y ~ scale(x) + (1 | g)"
-    with pytest.raises(DataError, match="Graz: its transformations .* learned other numbers"):
+    with pytest.raises(DataError, match=r"Graz: its transformations .* learned other numbers"):
         pw.combine([pw.collapse(table(), scaled), pw.collapse(table(1), scaled)], names=called)
     with pytest.raises(ArgumentError, match="list of CollapsedData"):
         pw.combine([table()])
@@ -159,7 +159,7 @@ def test_what_needs_rows_says_so():
     model = pw.Model(FORMULA, pw.collapse(table(), FORMULA))
     fit = model.fit_frequentist()
     for ask in (lambda: fit.fitted, lambda: fit.rmse(), lambda: fit.predict(), lambda: model.pymc):
-        with pytest.raises(RowsNeededError, match="only sums.*with the rows"):
+        with pytest.raises(RowsNeededError, match=r"only sums.*with the rows"):
             ask()
     with pytest.raises(ArgumentError, match="only sums are left"):
         model.fit(form="whitened", progress=False)
@@ -227,7 +227,7 @@ def test_hostile_headers_are_refused(tmp_path, changes):
     path = tmp_path / "site.sums"
     content = saved(tmp_path)
     path.write_bytes(with_header(content, **changes))
-    with pytest.raises(StoreError, match="site.sums"):
+    with pytest.raises(StoreError, match=r"site.sums"):
         pw.load_collapsed(path)
 
 

@@ -4,6 +4,7 @@ import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +38,7 @@ class Piece:
 Pieces = Callable[[Sequence[str]], Iterator[Piece]]
 
 
-def pieces_of(source: object, batch: int = BATCH) -> Pieces:
+def pieces_of(source: Any, batch: int = BATCH) -> Pieces:
     """Open a source of rows.
 
     Parameters
@@ -147,7 +148,7 @@ def _parquet_pieces(path: str, columns: Sequence[str], batch: int) -> Iterator[P
     except (arrow.ArrowException, OSError) as error:
         said = str(error).strip().splitlines()[0][:200]
         raise DataError(
-            f"{path}: cannot be read after row {first}, the file is damaged or no Parquet: {said}"
+            f"{path}: cannot be read after row {first}, it is damaged or no Parquet file: {said}"
         ) from error
 
 

@@ -185,11 +185,11 @@ class CollapsedData:
         return save_collapsed(self, path)
 
     def __repr__(self) -> str:
-        cells = count(len(self.sums.keys), "cell")
+        cells, d = count(len(self.sums.keys), "cell"), self.sums.plain.mean.shape[1]
         lines = [
             f"{self.n} rows collapsed for {self.formula}",
-            f"  sums     {cells} of {', '.join(self.recipe.group_columns) or 'one group'}, {self.sums.plain.mean.shape[1]} "
-            f"columns; cells of {self.sums.rows.min()} to {self.sums.rows.max()} rows",
+            f"  sums     {cells} of {', '.join(self.recipe.group_columns) or 'one group'}, {d} columns; "
+            f"cells of {self.sums.rows.min()} to {self.sums.rows.max()} rows",
         ]
         lines += [f"  learned  {said}" for said in self.recipe.learned]
         lines += [f"  dropped  {number} missing values of {name}" for name, number in self.dropped.items()]
@@ -356,9 +356,9 @@ def _refuse_small_cells(data: CollapsedData) -> None:
             for codes in data.codes[small][:5]
         ]
         raise DataError(
-            f"{count(int(small.sum()), 'cell')} of {':'.join(names) or 'the table'} ({describe_values(listed)} ...) have "
-            f"fewer than min_rows={least} rows, or fewer with one value of a two-valued predictor, so that their sums "
-            "would tell single rows; leave these rows out, merge groups, or agree on a smaller min_rows"
+            f"{count(int(small.sum()), 'cell')} of {':'.join(names) or 'the table'} ({describe_values(listed)} ...) "
+            f"have fewer than min_rows={least} rows, or fewer with one value of a two-valued predictor, so that "
+            "their sums would tell single rows; leave these rows out, merge groups, or agree on a smaller min_rows"
         )
 
 
@@ -371,8 +371,8 @@ def _as_agreed(own: Recipe, agreed: Recipe) -> Recipe:
             unseen = set(own.columns[name].levels or ()) - set(note.levels or ())
             if note.levels is not None and unseen:
                 raise DataError(
-                    f"column {name!r} has levels that like= does not have: {describe_values(sorted(map(str, unseen)))}; "
-                    f"known levels: {describe_values(note.levels)}"
+                    f"column {name!r} has levels that like= does not have: "
+                    f"{describe_values(sorted(map(str, unseen)))}; known levels: {describe_values(note.levels)}"
                 )
             columns[name] = note
     return replace(own, columns=columns, states=agreed.states)
@@ -433,17 +433,15 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
         for column, note in site.recipe.columns.items():
             if column not in first.group_columns and note.levels != first.columns[column].levels:
                 raise DataError(
-                    f"{name}: column {column!r} has the levels {describe_values(note.levels or ())}, and {called[0]} has "
-                    f"{describe_values(first.columns[column].levels or ())}; collapse with like= one of the sites"
+                    f"{name}: column {column!r} has the levels {describe_values(note.levels or ())}, and {called[0]} "
+                    f"has {describe_values(first.columns[column].levels or ())}; collapse with like= one of the sites"
                 )
         if site.recipe.states != first.states:
             raise DataError(
                 f"{name}: its transformations ({', '.join(site.recipe.learned)}) learned other numbers than those of "
                 f"{called[0]}; collapse with like= one of the sites"
             )
-    columns = {
-        column: _merged_note([site.recipe.columns[column] for site in sites], column, sites) for column in first.columns
-    }
+    columns = {column: _merged_note(column, sites) for column in first.columns}
     recipe = replace(first, columns=columns)
     _check_shape(recipe.shape)
     data = CollapsedData(
@@ -457,7 +455,8 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
     return data
 
 
-def _merged_note(notes: list[ColumnNote], column: str, sites: list[CollapsedData]) -> ColumnNote:
+def _merged_note(column: str, sites: list[CollapsedData]) -> ColumnNote:
+    notes = [site.recipe.columns[column] for site in sites]
     n = np.array([site.n for site in sites], dtype=np.float64)
     mean = float(np.average([note.mean for note in notes], weights=n))
     square = np.average([note.sd**2 + (note.mean - mean) ** 2 for note in notes], weights=n)

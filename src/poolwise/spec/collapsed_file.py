@@ -1,8 +1,8 @@
 """A file of sums: a line that names the format, a header in JSON, plain numbers, a checksum. No rows and no code.
 
-    poolwise collapsed 1\\n      the format and its version
+    poolwise collapsed 1, LF    the format and its version
     8 bytes                     length of the header, little-endian
-    header                      JSON: formula, weights, columns, states, scalars, and the arrays' names, types and shapes
+    header                      JSON: formula, weights, columns, states, scalars; names, types and shapes of the arrays
     arrays                      one after the other, little-endian, C order
     32 bytes                    SHA-256 of all before
 

@@ -183,7 +183,7 @@ def states_of(columns: Columns) -> list[dict]:
         own = lazy.stateful_transform
         kind = type(own).__name__
         if kind == "BSpline":
-            state = {"knots": [float(knot) for knot in own._knots]}
+            state: dict = {"knots": [float(knot) for knot in own._knots]}
         elif kind == "Polynomial":
             state = {"alpha": list(map(float, own.alpha.values())), "norms": list(map(float, own.norms2.values()))}
         else:

@@ -87,8 +87,8 @@ class Recipe:
                 said.append(f"{len(note.levels)} {what} of {name}")
         for states in self.states:
             for state in states:
-                numbers = {key: value for key, value in state.items() if key != "call"}
-                shown = ", ".join(f"{key} {value:.6g}" for key, value in numbers.items() if np.isscalar(value))
+                numbers = {key: value for key, value in state.items() if isinstance(value, float)}
+                shown = ", ".join(f"{key} {value:.6g}" for key, value in numbers.items())
                 said.append(f"{_WORDS[state['call']]}" + (f" ({shown})" if shown else ""))
         return list(dict.fromkeys(said))
 
@@ -221,15 +221,15 @@ def recipe_of_scan(formula: Formula, weights: str | None, found: Scan) -> tuple[
     )
     notes = {}
     for name, known in found.columns.items():
-        values = table.frame[name]
-        levels, ordered = None, False
-        if kind_of(values) == CATEGORICAL:
-            levels, ordered = tuple(values.cat.categories.tolist()), known.kind == CATEGORICAL and known.ordered
+        settled: pd.Series = table.frame[name]
+        levels: tuple | None = None
+        if kind_of(settled) == CATEGORICAL:
+            levels = tuple(settled.cat.categories.tolist())
         elif known.kind == TEXT or name in labels:
-            levels = tuple(sorted(set(values.tolist())))
+            levels = tuple(sorted(set(settled.tolist())))
         numbers = known.kind == NUMBER and name not in formula.factors
         notes[name] = ColumnNote(
-            known.kind, levels, ordered, known.mean if numbers else 0.0, known.sd if numbers else 0.0
+            known.kind, levels, known.ordered, known.mean if numbers else 0.0, known.sd if numbers else 0.0
         )
     return Recipe(formula, weights, notes), table.notes
 

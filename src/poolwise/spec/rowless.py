@@ -83,7 +83,7 @@ class RowlessFactor(GroupingFactor):
 
     def same_column(self, k: int, other: GroupingFactor, m: int) -> bool:
         """Whether column k of Z is column m of the other's."""
-        return bool(self.z[k] == other.z[m])  # type: ignore[attr-defined]
+        return isinstance(other, RowlessFactor) and self.z[k] == other.z[m]
 
     data: "CollapsedData"
     z: tuple[int, ...]
@@ -124,7 +124,7 @@ class RowlessDesign(Design):
     weights = _absent("the weight of each row")
 
     @property
-    def collapsed(self) -> "CollapsedData":  # type: ignore[override]
+    def collapsed(self) -> "CollapsedData":
         """The sums."""
         return vars(self)["_data"]
 
