@@ -4,8 +4,8 @@
     python benchmarks/out_of_core.py --rows 50000000 --folder /somewhere/large
 
 Rows are simulated as y ~ x + (x | g) with 5,000 groups and written in row groups of 500,000. Each step runs in a
-process of its own, whose peak memory is measured; the plain scan reads the same three columns in the same batches and adds
-them up. Prints a table, and with ``--plot`` draws docs/out_of_core.png.
+process of its own, whose peak memory is measured; the plain scan reads the same three columns in the same batches and
+adds them up. Prints a table, and with ``--plot`` draws docs/out_of_core.png.
 """
 
 import argparse

@@ -36,7 +36,7 @@ def written(folder, change=lambda frame: frame):
     ("change", "said"),
     [
         (lambda t: t.drop(columns="x"), r"second.parquet: the table has no column 'x'"),
-        (lambda t: t.assign(x=t["x"].astype(str)), r"second.parquet: column 'x' holds text .* numbers before"),
+        (lambda t: t.assign(x=t["x"].astype(str)), r"second.parquet, row 0: column 'x' holds text .*numbers before"),
         (
             lambda t: t.assign(y=t["y"].where(t.index != 199)),
             r"second.parquet: column 'y' .* missing value \(row 199",

@@ -243,9 +243,9 @@ class PairwiseSums:
         self._parts.append((level, sums))
 
     @property
-    def result(self) -> CellSums:
-        """Sums of all parts."""
-        return merge_sums([sums for _, sums in reversed(self._parts)])
+    def result(self) -> CellSums | None:
+        """Sums of all parts; None where there are none."""
+        return merge_sums([sums for _, sums in reversed(self._parts)]) if self._parts else None
 
 
 def _cells(key: Integers) -> tuple[Integers, Integers]:

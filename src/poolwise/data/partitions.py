@@ -13,6 +13,8 @@ from poolwise.errors import DataError, near_names
 
 # Rows in memory at once, by default.
 BATCH = 500_000
+# Partial results that are merged at once on a cluster.
+FANIN = 8
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Piece:
 Pieces = Callable[[Sequence[str]], Iterator[Piece]]
 
 
-def pieces_of(source: Any, batch: int = BATCH) -> Pieces:
+def pieces_of(source: Any, batch: int = BATCH, client: Any = None) -> Pieces:
     """Open a source of rows.
 
     Parameters
@@ -48,6 +50,8 @@ def pieces_of(source: Any, batch: int = BATCH) -> Pieces:
         batches of rows; a pyarrow dataset; a DuckDB relation; a Dask DataFrame, partition by partition; a list of any.
     batch : int, default 500,000
         Rows in memory at once.
+    client : distributed.Client, optional
+        Where a Dask DataFrame is computed.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def pieces_of(source: Any, batch: int = BATCH) -> Pieces:
     if isinstance(source, str | Path):
         return _of_files(str(source), batch)
     if hasattr(source, "to_delayed") and hasattr(source, "npartitions"):
-        return _of_dask(source)
+        return DaskPieces(source, client)
     if hasattr(source, "fetch_record_batch") and not hasattr(source, "to_batches"):
         # A DuckDB relation: each walk runs its query again.
         return lambda columns: _arrow_pieces("the query", source.select(*map(_quoted, columns)), batch)
@@ -179,10 +183,44 @@ def _dataset_pieces(dataset, columns: Sequence[str], batch: int) -> Iterator[Pie
             first += table.num_rows
 
 
-def _of_dask(source) -> Pieces:
-    def walk(columns: Sequence[str]) -> Iterator[Piece]:
-        chosen = source[_need("the Dask table", columns, list(source.columns))]
-        for k in range(chosen.npartitions):
-            yield Piece(f"partition {k}", 0, as_frame(chosen.get_partition(k).compute()))
+class DaskPieces:
+    """The partitions of a Dask DataFrame; what is reduced over them is computed where they are.
 
-    return walk
+    Parameters
+    ----------
+    source : dask.dataframe.DataFrame
+    client : distributed.Client, optional
+        A cluster; Dask's own scheduler by default.
+    """
+
+    def __init__(self, source, client=None):
+        self.source, self.client = source, client
+
+    def _chosen(self, columns: Sequence[str]):
+        return self.source[_need("the Dask table", columns, list(self.source.columns))]
+
+    def __call__(self, columns: Sequence[str]) -> Iterator[Piece]:
+        """The partitions one after the other, brought here."""
+        chosen = self._chosen(columns)
+        for k in range(chosen.npartitions):
+            part = chosen.get_partition(k)
+            yield Piece(f"partition {k}", 0, as_frame(part.compute() if self.client is None else self._wait(part)))
+
+    def _wait(self, task):
+        return self.client.compute(task, sync=True)
+
+    def reduce(self, columns: Sequence[str], own: Callable, merge: Callable):
+        """Reduce a tree: ``own`` of the pieces of each partition, then ``merge`` of lists of results."""
+        import dask
+
+        parts = [
+            dask.delayed(_own_of_partition)(own, k, part)
+            for k, part in enumerate(self._chosen(columns).to_delayed(optimize_graph=True))
+        ]
+        while len(parts) > 1:
+            parts = [dask.delayed(merge)(parts[k : k + FANIN]) for k in range(0, len(parts), FANIN)]
+        return parts[0].compute() if self.client is None else self._wait(parts[0])
+
+
+def _own_of_partition(own: Callable, k: int, frame):
+    return own([Piece(f"partition {k}", 0, as_frame(frame))])

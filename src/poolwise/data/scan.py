@@ -11,11 +11,8 @@ from poolwise.data.columns import CATEGORICAL, NUMBER, UNUSABLE, count, describe
 from poolwise.data.partitions import Piece
 from poolwise.errors import DataError, near_names
 
-# Distinct numbers of a column that are remembered.
-FEW = 32
 
-
-@dataclass
+@dataclass(frozen=True)
 class ColumnScan:
     """What is known of a column.
 
@@ -23,8 +20,8 @@ class ColumnScan:
     ----------
     kind : str
         See :func:`poolwise.data.columns.kind_of`.
-    levels : list
-        Of text, categories and grouping columns, as they came; of a number the first few distinct ones.
+    levels : dict
+        Of text, categories and labels, as they came, and whether each occurs.
     n, mean, square : int, float, float
         Of a number: rows, mean, and sum of squared deviations from it.
     low, high : float
@@ -48,7 +45,7 @@ class ColumnScan:
         return float(np.sqrt(self.square / self.n)) if self.n else 0.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Scan:
     """What the first walk found.
 
@@ -58,10 +55,13 @@ class Scan:
         In the order of the formula.
     rows : int
         Complete rows.
+    where : str
+        The first of them.
     """
 
     columns: dict[str, ColumnScan]
     rows: int = 0
+    where: str = ""
 
 
 def complete_rows(
@@ -143,54 +143,74 @@ def scan(pieces: Iterable[Piece], columns: Sequence[str], labels: set[str]) -> S
     Raises
     ------
     DataError
-        If there is no complete row, or a column changes its type between partitions.
+        If a column changes its type between partitions.
     """
     found = Scan({})
     for piece in pieces:
-        found.rows += len(piece.frame)
-        for name in columns:
-            values = piece.frame[name]
-            kind = kind_of(values)
-            known = found.columns.setdefault(name, ColumnScan(kind))
-            if known.kind != kind:
-                raise DataError(
-                    f"{piece.partition}: column {name!r} holds {_word(kind)} from row {piece.first} on, and "
-                    f"{_word(known.kind)} before; make it one type in all partitions"
-                )
-            if kind == NUMBER:
-                _learn_numbers(known, values.to_numpy(dtype=np.float64))
-            _learn_levels(known, values, kind, name in labels, piece, name)
-    if not found.rows:
-        raise DataError("no row is complete: the source has no rows, or each misses a value in a needed column")
+        own = {name: _column_scan(piece.frame[name], name in labels) for name in columns}
+        found = merge_scans([found, Scan(own, len(piece.frame), f"{piece.partition}, row {piece.first}")])
     return found
+
+
+def merge_scans(parts: Sequence[Scan]) -> Scan:
+    """What is known of several parts together.
+
+    Raises
+    ------
+    DataError
+        Names the part whose column is of another type.
+    """
+    first, *others = [part for part in parts if part.rows] or [Scan({})]
+    for other in others:
+        merged = {}
+        for name, known in first.columns.items():
+            new = other.columns[name]
+            if known.kind != new.kind:
+                raise DataError(
+                    f"{other.where}: column {name!r} holds {_word(new.kind)} from there on, and {_word(known.kind)} "
+                    f"before ({first.where}); make it one type in all partitions"
+                )
+            if known.ordered and list(known.levels) != list(new.levels):
+                raise DataError(
+                    f"{other.where}: the ordered column {name!r} has other categories here than before; give all "
+                    "partitions the same"
+                )
+            merged[name] = _merged(known, new)
+        first = Scan(merged, first.rows + other.rows, first.where)
+    return first
+
+
+def _merged(known: ColumnScan, new: ColumnScan) -> ColumnScan:
+    levels = known.levels | {level: occurs or known.levels.get(level, False) for level, occurs in new.levels.items()}
+    n, apart = known.n + new.n, new.mean - known.mean
+    if not n:
+        return ColumnScan(known.kind, levels, ordered=known.ordered)
+    return ColumnScan(
+        known.kind,
+        levels,
+        n,
+        known.mean + apart * new.n / n,
+        known.square + new.square + apart**2 * known.n * new.n / n,
+        min(known.low, new.low),
+        max(known.high, new.high),
+        known.ordered,
+    )
+
+
+def _column_scan(values: pd.Series, label: bool) -> ColumnScan:
+    kind = kind_of(values)
+    if kind == CATEGORICAL:
+        levels = dict.fromkeys(values.cat.categories, False)
+        levels.update(dict.fromkeys(values.cat.categories[np.unique(values.cat.codes)], True))
+        return ColumnScan(kind, levels, ordered=bool(values.cat.ordered))
+    levels = dict.fromkeys(pd.unique(values).tolist(), True) if kind != NUMBER or label else {}
+    if kind != NUMBER:
+        return ColumnScan(kind, levels)
+    numbers = values.to_numpy(dtype=np.float64)
+    mean = float(numbers[0] + np.mean(numbers - numbers[0]))
+    square = float(((numbers - mean) ** 2).sum())
+    return ColumnScan(kind, levels, len(numbers), mean, square, float(numbers.min()), float(numbers.max()))
 
 
 def _word(kind: str) -> str:
     return {NUMBER: "numbers", CATEGORICAL: "categories"}.get(kind, "text")
-
-
-def _learn_numbers(known: ColumnScan, values: NDArray) -> None:
-    n = len(values)
-    mean = float(values[0] + np.mean(values - values[0]))
-    apart, total = mean - known.mean, known.n + n
-    known.square += float(((values - mean) ** 2).sum()) + apart**2 * known.n * n / total
-    known.mean = known.mean + apart * n / total if known.n else mean
-    known.n = total
-    known.low, known.high = min(known.low, float(values.min())), max(known.high, float(values.max()))
-
-
-def _learn_levels(known: ColumnScan, values: pd.Series, kind: str, label: bool, piece: Piece, name: str) -> None:
-    if kind == CATEGORICAL:
-        categories, ordered = list(values.cat.categories), bool(values.cat.ordered)
-        if known.levels and ordered and categories != list(known.levels):
-            raise DataError(
-                f"{piece.partition}: the ordered column {name!r} has other categories here than before; give all "
-                "partitions the same"
-            )
-        known.ordered = ordered
-        known.levels.update(dict.fromkeys(categories, False) | known.levels)
-        known.levels.update(dict.fromkeys(values.cat.categories[np.unique(values.cat.codes)], True))
-    elif kind != NUMBER or label or len(known.levels) < FEW:
-        distinct = pd.unique(values)
-        new = distinct if kind != NUMBER or label else distinct[: FEW + len(known.levels)]
-        known.levels.update(dict.fromkeys(new.tolist(), True))

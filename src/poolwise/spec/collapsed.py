@@ -1,8 +1,8 @@
 """Rows collapsed to sums, once: from a table, from files larger than memory, or site by site."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from poolwise.algebra.basis import Basis, basis_of_moments, dependent_of_moments
 from poolwise.algebra.moments import CellSums, Moments, PairwiseSums, merge_sums, sums_of_rows
 from poolwise.algebra.theta import BlockStructure
 from poolwise.data.columns import count, describe_values
-from poolwise.data.partitions import BATCH, Piece, pieces_of
-from poolwise.data.scan import complete_rows, scan
+from poolwise.data.partitions import BATCH, DaskPieces, Piece, pieces_of
+from poolwise.data.scan import Scan, complete_rows, merge_scans, scan
 from poolwise.errors import ArgumentError, DataError
 from poolwise.priors.scale import ColumnFacts, DataFacts, EffectFacts
 from poolwise.spec.design import Design, refuse_dependent
@@ -213,6 +213,7 @@ def collapse(
     like: CollapsedData | None = None,
     min_rows: int = 1,
     batch: int = BATCH,
+    client=None,
     trusted: bool = False,
     progress: bool = False,
 ) -> CollapsedData:
@@ -223,8 +224,8 @@ def collapse(
     source : table, path, glob, or list of these
         A pandas, polars or pyarrow table; a Parquet or CSV file or a glob of them, read in batches; a pyarrow dataset;
         a DuckDB relation; a Dask DataFrame, partition by partition. It is walked through twice: once for levels, means
-        and mistakes, once for the sums, and once more for each stage of learning that ``scale``, ``center``, ``poly``
-        and ``bs`` ask for.
+        and mistakes, once for the sums; in between once for each stage of learning that ``scale``, ``center``,
+        ``poly`` and ``bs`` ask for.
     formula : str
         As :class:`poolwise.Model` takes it.
     weights : str, optional
@@ -241,10 +242,13 @@ def collapse(
         the sums of very few rows tell what the rows are.
     batch : int, default 500,000
         Rows in memory at once.
+    client : distributed.Client, optional
+        The cluster on which a Dask DataFrame's partitions are summed, by a tree reduction; Dask's own scheduler
+        otherwise. Transformations learn from partitions brought here one after the other.
     trusted : bool, default False
         Allow any function in the formula; only for formulas you wrote yourself.
     progress : bool, default False
-        Print a line for each walk through the rows.
+        Say what is being done.
 
     Returns
     -------
@@ -282,31 +286,53 @@ def collapse(
         )
     weight = weights or parsed.weights
     columns = list(dict.fromkeys([*parsed.columns, *([weight] if weight else [])]))
-    opened = pieces_of(source, batch)
-    walks = 0
-    dropped: dict[str, int] = {}
+    opened = pieces_of(source, batch, client)
+    complete = partial(complete_rows, columns=columns, weights=weight, missing=missing)
 
-    def walk() -> Iterator[Piece]:
-        nonlocal walks
-        walks += 1
+    def reduced(walk: str, own: Callable, merge: Callable):
         if progress:
-            print(f"collapse: walk {walks} through the rows", flush=True)
-        dropped.clear()
-        return complete_rows(opened(columns), columns, weight, missing, dropped)
+            print(f"collapse: {walk}", flush=True)
+        return opened.reduce(columns, own, merge) if isinstance(opened, DaskPieces) else own(opened(columns))
 
-    found = scan(walk(), columns, label_columns(parsed))
+    own_scan = partial(_scanned, complete=complete, columns=columns, labels=label_columns(parsed))
+    found, dropped = reduced("levels, means and mistakes", own_scan, _merged_scans)
+    if not found.rows:
+        raise DataError("no row is complete: the source has no rows, or each misses a value in a needed column")
     recipe, notes = recipe_of_scan(parsed, weights, found)
     if like is not None:
         recipe = _as_agreed(recipe, like.recipe)
-    ready = evaluator(recipe)
-    if like is None:
-        learn_from_stream(ready.learning, lambda: (piece.frame for piece in walk()))
-        recipe = ready.with_states()
+    else:
         ready = evaluator(recipe)
-    sums = PairwiseSums()
-    d = len(ready.u) + 1
+        learn_from_stream(ready.learning, lambda: (piece.frame for piece in complete(opened(columns), dropped={})))
+        recipe = ready.with_states()
     _check_shape(recipe.shape)
-    for piece in walk():
+    sums = reduced("sums", partial(_summed, complete=complete, recipe=recipe), _merged_sums)
+    data = CollapsedData(recipe, sums, dropped, notes, min_rows)
+    if data.n != found.rows:
+        raise DataError(f"the source had {found.rows} rows at first and {data.n} at last; it must not change meanwhile")
+    _refuse_singletons(data)
+    data.basis(centred=True)
+    _refuse_small_cells(data)
+    return data
+
+
+def _scanned(pieces: Iterable[Piece], complete: Callable, columns: list[str], labels: set[str]):
+    """First walk through some rows: what is known of them, and what was dropped."""
+    dropped: dict[str, int] = {}
+    return scan(complete(pieces, dropped=dropped), columns, labels), dropped
+
+
+def _merged_scans(parts: Sequence[tuple[Scan, dict[str, int]]]) -> tuple[Scan, dict[str, int]]:
+    names = {name for _, dropped in parts for name in dropped}
+    counts = {name: sum(dropped.get(name, 0) for _, dropped in parts) for name in sorted(names)}
+    return merge_scans([found for found, _ in parts]), counts
+
+
+def _summed(pieces: Iterable[Piece], complete: Callable, recipe: Recipe) -> CellSums | None:
+    """Last walk through some rows; None where there are none."""
+    ready, sums = evaluator(recipe), PairwiseSums()
+    d = len(ready.u) + 1
+    for piece in complete(pieces, dropped={}):
         part = sums_of_rows(*ready.rows(piece))
         if len(part.keys) * (d * d + d) * 8 > MOST_BYTES:
             raise DataError(
@@ -314,13 +340,12 @@ def collapse(
                 f"{MOST_BYTES / 1e9:.0f} GB; use fewer or coarser grouping factors, or fewer predictors"
             )
         sums.add(part)
-    data = CollapsedData(recipe, sums.result, dropped, notes, min_rows)
-    if data.n != found.rows:
-        raise DataError(f"the source had {found.rows} rows at first and {data.n} at last; it must not change meanwhile")
-    _refuse_singletons(data)
-    data.basis(centred=True)
-    _refuse_small_cells(data)
-    return data
+    return sums.result
+
+
+def _merged_sums(parts: Sequence[CellSums | None]) -> CellSums | None:
+    there = [part for part in parts if part is not None]
+    return merge_sums(there) if there else None
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
