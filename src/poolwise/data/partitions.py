@@ -80,7 +80,7 @@ def pieces_of(source: Any, batch: int = BATCH, client: Any = None) -> Pieces:
         return _of_files(str(source), batch)
     if hasattr(source, "to_delayed") and hasattr(source, "npartitions"):
         return DaskPieces(source, client)
-    if hasattr(source, "fetch_record_batch") and not hasattr(source, "to_batches"):
+    if hasattr(source, "fetchdf") and hasattr(source, "select"):
         # A DuckDB relation: each walk runs its query again.
         return lambda columns: _arrow_pieces("the query", source.select(*map(_quoted, columns)), batch)
     if hasattr(source, "scanner") and hasattr(source, "to_batches") and hasattr(source, "schema"):
@@ -144,7 +144,8 @@ def _parquet_pieces(path: str, columns: Sequence[str], batch: int) -> Iterator[P
     arrow = _arrow()
     first = 0
     try:
-        with arrow.parquet.ParquetFile(path) as file:
+        # A reader that buffers ahead keeps what it read until it is closed: the whole file.
+        with arrow.parquet.ParquetFile(path, pre_buffer=False) as file:
             chosen = _need(path, columns, file.schema_arrow.names)
             for table in file.iter_batches(batch, columns=chosen):
                 yield Piece(path, first, as_frame(table.to_pandas()))
@@ -170,7 +171,8 @@ def _csv_pieces(path: str, columns: Sequence[str], batch: int) -> Iterator[Piece
 
 def _arrow_pieces(name: str, relation, batch: int) -> Iterator[Piece]:
     first = 0
-    for table in relation.fetch_record_batch(batch):
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+    for table in read(batch):
         yield Piece(name, first, as_frame(table.to_pandas()))
         first += table.num_rows
 

@@ -6,6 +6,7 @@ and numbers lie close to their column's mean, where whatever can be evaluated fo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -198,19 +199,21 @@ def recipe_of_scan(formula: Formula, weights: str | None, found: Scan) -> tuple[
     if found.rows == 1:
         raise DataError("the table has one complete row; a model needs more")
     labels = label_columns(formula)
-    witness, length = {}, 2
+    witness: dict[str, Any] = {}
+    length = 2
     for name, known in found.columns.items():
         if known.kind == CATEGORICAL:
             occurring = [level for level, occurs in known.levels.items() if occurs]
-            values: object = pd.Categorical(occurring, categories=list(known.levels), ordered=known.ordered)
+            values: Any = pd.Categorical(occurring, categories=list(known.levels), ordered=known.ordered)
         elif known.kind == NUMBER and name not in labels:
             values = np.array([known.low, known.high])
         else:
             values = np.array(list(known.levels), dtype=object if known.kind == TEXT else None)
         witness[name] = values
-        length = max(length, len(values))  # type: ignore[arg-type]
-    # Every level twice: whether groups have several rows is known once they are counted.
-    frame = pd.DataFrame({name: _cycled(values, 2 * length) for name, values in witness.items()})
+        length = max(length, len(values))
+    # Every row twice: whether groups have several rows is known once they are counted.
+    twice = np.arange(2 * length) // 2
+    frame = pd.DataFrame({name: values[twice % len(values)] for name, values in witness.items()})
     table = check_table(
         frame,
         response=formula.response_columns,
@@ -232,11 +235,6 @@ def recipe_of_scan(formula: Formula, weights: str | None, found: Scan) -> tuple[
             known.kind, levels, known.ordered, known.mean if numbers else 0.0, known.sd if numbers else 0.0
         )
     return Recipe(formula, weights, notes), table.notes
-
-
-def _cycled(values, length: int):
-    at = np.arange(length) % len(values)
-    return values[at]
 
 
 def stand_in(recipe: Recipe, cells: NDArray[np.int64] | None = None) -> pd.DataFrame:
