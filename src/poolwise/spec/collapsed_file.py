@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from poolwise.algebra.moments import CellSums, Moments
 from poolwise.errors import PoolwiseError, StoreError, shown
 from poolwise.spec.collapsed import CollapsedData
-from poolwise.spec.formula import parse_formula
-from poolwise.spec.recipe import ColumnNote, Recipe
+from poolwise.spec.expansion import Component
+from poolwise.spec.formula import parse_expression, parse_formula
+from poolwise.spec.recipe import FEWEST, ColumnNote, Recipe
+from poolwise.spec.syntax import Call, Literal, names_in
 
 MAGIC = b"poolwise collapsed 1\n"
 # A header lists formula, levels and learned numbers; more than this is no header.
@@ -154,6 +156,10 @@ def _decoded(body: bytes, trusted: bool) -> CollapsedData:
         start += size
     _holds(start == len(body), "the arrays end before the file")
     recipe = _recipe(header, trusted)
+    rows = max([FEWEST, arrays["keys"].size, *(len(note.levels or ()) for note in recipe.columns.values())])
+    # Rows that stand for the data are evaluated: for sums that are true they are fewer than the numbers of the file.
+    most = max(10_000_000, 4 * len(body))
+    _holds(rows * (len(recipe.columns) + widest(recipe)) <= most, "the formula has far more columns than the sums")
     sums = _sums(arrays, _number(header["log_weights"]), recipe)
     min_rows, dropped, notes = header["min_rows"], header["dropped"], header["notes"]
     _holds(type(min_rows) is int and min_rows >= 1, "min_rows is no whole number")
@@ -164,6 +170,25 @@ def _decoded(body: bytes, trusted: bool) -> CollapsedData:
     _holds(sums.plain.mean.shape[1] == d, f"the formula has {d} columns, the sums {sums.plain.mean.shape[1]}")
     data.basis(centred=True)
     return data
+
+
+def widest(recipe: Recipe) -> int:
+    """Columns that the expressions of a recipe can have, at most; nothing is evaluated."""
+    formula, total = recipe.formula, 1
+    for expression in (formula.common, *(block.expression for block in formula.blocks)):
+        for term in parse_expression(expression, trusted=formula.trusted).terms:
+            total += math.prod(_width(component, recipe) for component in term)
+    return total
+
+
+def _width(component: Component, recipe: Recipe) -> int:
+    width = 1
+    for name in set(names_in(component)):
+        width *= len(recipe.columns[name].levels or (0,))
+    if isinstance(component, Call) and component.function in ("bs", "poly"):
+        given = [*component.arguments[1:], *(value for _, value in component.keywords)]
+        width *= max([1, *(int(float(one.text)) for one in given if isinstance(one, Literal) and one.kind == "number")])
+    return width
 
 
 def _recipe(header: dict[str, Any], trusted: bool) -> Recipe:
