@@ -42,10 +42,11 @@ class Model:
 
     Parameters
     ----------
-    formula : str
+    formula : str, list of str, or bambi.Formula
         For instance ``"y ~ x + (x | g)"``. Blocks: ``(1 | g)``, ``(x | g)`` with correlated effects, ``(x || g)``
         without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``; ``(1 | gr(g, by=z))`` with a covariance for each kind z
         of group, ``(1 | gr(g, sd=~ z))`` with group sds that follow z, ``(1 | gr(g, cov=A))`` with related groups.
+        A list has formulas for further parameters of the family too: ``["y ~ x + (x | g)", "sigma ~ x + (1 | g)"]``.
         Functions: log, exp, sqrt, scale, center, poly, bs,
         C, I, offset ...
     data : DataFrame
@@ -85,7 +86,7 @@ class Model:
 
     def __init__(
         self,
-        formula: str,
+        formula,
         data,
         family: str = "gaussian",
         priors=None,
@@ -361,8 +362,8 @@ class Model:
         cores : int, optional
             Chains side by side; all cores by default.
         target_accept : float, optional
-            Acceptance rate that the step size aims for; by default 0.8 in the whitened form, whose posterior is nearly
-            normal, and 0.9 in the others.
+            Acceptance rate that the step size aims for; by default 0.8 where the posterior is nearly normal, in the
+            whitened form and in the collapsed one of ten groups or more of enough rows, and 0.9 elsewhere.
 
         Returns
         -------
@@ -489,11 +490,12 @@ class Model:
         lines = [
             f"Model of {design.formula.text}",
             f"  as understood  {design.formula.canonical}",
+            *(f"                 {own.formula.canonical}  ({own.family.link} link)" for own in design.predicted),
             f"  family         {self.specification.family}",
             f"  rows           {design.n}"
             + (f", dropped for missing values: {table.dropped}" if table.dropped else ""),
         ]
-        for factor in design.factors:
+        for factor in [factor for own in (design, *design.predicted) for factor in own.factors]:
             sizes = factor.sizes
             lines.append(
                 f"  groups         {factor.J} of {factor.name}, {sizes.min()} to {sizes.max()} rows (median "

@@ -190,7 +190,7 @@ def test_priors_by_kind():
     assert priors["1|g_sigma[private]"].distribution == "HalfNormal"
     all_kinds = model.with_priors({"1|g_sigma": pw.Prior("Exponential", lam=2)}).specification.priors
     assert {all_kinds[f"1|g_sigma[{kind}]"].params["lam"] for kind in ("private", "public")} == {2.0}
-    with pytest.raises(pw.PoolwiseError, match="joint prior of group sds"):
+    with pytest.raises(pw.PoolwiseError, match="has a joint prior, of group sds"):
         model.with_priors("rstanarm")
 
 

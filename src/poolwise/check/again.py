@@ -87,8 +87,9 @@ def rebuilt(design: Design, priors) -> Model:
         # Shares, whose trials came by weights=.
         weights = free_name("trials", design)
         frame = frame.assign(**{weights: design.outcome.trials})
+    formulas = [design.formula.canonical, *(own.formula.canonical for own in design.predicted)]
     return Model(
-        design.formula.canonical,
+        formulas if design.predicted else formulas[0],
         frame,
         design.family.name,
         priors,

@@ -22,6 +22,11 @@ from poolwise.spec.design import Design
 from poolwise.spec.joint import joint_sets
 from poolwise.spec.sufficient import Sufficient
 
+# Acceptance rate that steps aim for. With few groups, or fewer rows in them than it takes to tell effects from noise,
+# the posterior of the sds has a bend that long steps miss (a divergence in some thousand draws); elsewhere it is nearly
+# normal, and longer steps cost nothing.
+FEW_GROUPS, CAREFUL, NEARLY_NORMAL = 10, 0.9, 0.8
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -49,7 +54,7 @@ class Sampling:
     progress: bool = True
     target_accept: float | None = None
 
-    def nuts(self, target_accept: float = 0.9) -> dict:
+    def nuts(self, target_accept: float = CAREFUL) -> dict:
         """As keyword arguments of :func:`poolwise.fit.nuts.run`, with the form's own acceptance rate."""
         return self.__dict__ | {"target_accept": self.target_accept or target_accept}
 
@@ -145,12 +150,15 @@ class CollapsedSampler:
             Statistics of some of the rows, in the same coordinates; the design's own by default.
         """
         model = self.model if stats is None else replace(self.model, stats=stats)
+        rows = model.stats
+        informed = rows.J >= FEW_GROUPS and rows.n >= (rows.q + 1) * rows.J and not model.joint
+        nuts = settings.nuts(NEARLY_NORMAL if informed else CAREFUL)
         if self.door == "direct":
-            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **settings.nuts())
+            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **nuts)
         else:
             from poolwise.compile.general import unconstrained, with_statistics
 
-            trace = run(with_statistics(self._general, model.stats), **settings.nuts())
+            trace = run(with_statistics(self._general, model.stats), **nuts)
             x, sample_stats = unconstrained(trace["posterior"].to_dataset()), trace["sample_stats"].to_dataset()
         # The common effects are whitened by the statistics they were sampled under.
         return model.constrain(x.reshape(-1, model.size)), sample_stats

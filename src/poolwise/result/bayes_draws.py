@@ -22,9 +22,13 @@ class BayesDraws:
     @cached_property
     def coefficients(self) -> Array:
         """Draws of the common effects (chains * draws, p), original scale, in the order of ``fixef``."""
+        return self.coefficients_of(self.design)
+
+    def coefficients_of(self, design: Design) -> Array:
+        """The same of one formula, which may be that of a further parameter."""
         parts = []
-        for term, where, levels in self.design.common.terms:
-            value = self._draws(self.design.variable(term, where))
+        for term, where, levels in design.common.terms:
+            value = self._draws(design.variable(term, where))
             parts.append(value[:, None] if levels is None else value)
         return np.concatenate(parts, axis=1) if parts else np.zeros((self.settings.chains * self.settings.draws, 0))
 
@@ -37,18 +41,38 @@ class BayesDraws:
         """Draws of the group-specific effects (chains * draws, J, q)."""
         parts = []
         for term in factor.terms:
-            value = self._draws(names.effect(term.name, factor.name))
+            value = self._draws(factor.effect_name(term.name))
             parts.append(value[:, :, None] if term.levels is None else value)
         return np.concatenate(parts, axis=2)
 
     @property
     def family_draws(self) -> dict[str, Array]:
-        """Draws of the family's own parameters, (chains * draws, 1), or (chains * draws, 1, K - 1) for thresholds."""
-        return {own.name: self._draws(own.name)[:, None] for own in self.design.family.auxiliaries}
+        """Draws of the family's own parameters, (chains * draws, 1), or (chains * draws, 1, K - 1) for thresholds.
+
+        Raises
+        ------
+        FitError
+            If one of them has a formula of its own, so that each row has another.
+        """
+        if self.design.predicted:
+            refuse_grouping(self.design, "this")
+        return self._constant_draws
+
+    @property
+    def _constant_draws(self) -> dict[str, Array]:
+        return {own.name: self._draws(own.name)[:, None] for own in self.design.constant_auxiliaries}
 
     @property
     def sigma_draws(self) -> Array:
-        """Draws of the residual standard deviation (chains * draws,)."""
+        """Draws of the residual standard deviation (chains * draws,).
+
+        Raises
+        ------
+        FitError
+            If it has a formula of its own.
+        """
+        if names.SIGMA in {own.family.name for own in self.design.predicted}:
+            refuse_grouping(self.design, "this")
         return self._draws(names.SIGMA)
 
     def factor_draws(self, factor: GroupingFactor) -> Array:
@@ -67,9 +91,10 @@ class BayesDraws:
 
         With ``gr(g, sd=~ z)`` that of a group whose covariates stand at their means.
         """
-        if factor.name not in self._factors:
-            self._factors[factor.name] = self._factor_of(factor)
-        return self._factors[factor.name]
+        key = factor.correlation_name
+        if key not in self._factors:
+            self._factors[key] = self._factor_of(factor)
+        return self._factors[key]
 
     @cached_property
     def _factors(self) -> dict[str, Array]:
@@ -79,12 +104,12 @@ class BayesDraws:
         kinds = 1 if factor.kinds is None else len(factor.kinds.labels)
         sds = []
         for term in factor.terms:
-            value = self._draws(names.group_sd(term.name, factor.name))
+            value = self._draws(factor.group_sd_name(term.name))
             sds.append(value.reshape(len(value), kinds, -1))
         sd = np.concatenate(sds, axis=2)
         q = sd.shape[2]
         if not factor.structure.n_correlations:
             return np.einsum("djk,kl->djkl", sd, np.eye(q))
-        correlation = self._draws(names.correlation(factor.name)).reshape(len(sd), kinds, q, q)
+        correlation = self._draws(factor.correlation_name).reshape(len(sd), kinds, q, q)
         # A correlation of exactly +-1 in floating point has no Cholesky factor; the jitter is below its rounding.
         return sd[..., None] * np.linalg.cholesky(correlation + 1e-12 * np.eye(q))

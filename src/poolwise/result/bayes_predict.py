@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from poolwise import names
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.links import INVERSE
 from poolwise.data.intake import as_frame
 from poolwise.errors import DataError
 from poolwise.result import tables
@@ -21,7 +23,7 @@ from poolwise.result.group_modes import (
     record,
     row_labels,
 )
-from poolwise.spec.design import GroupingFactor
+from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.members import weights_of
 from poolwise.spec.response import trials_of
 
@@ -53,9 +55,10 @@ class BayesPrediction(BayesDraws):
             the groups of the population (with an identity link that of the typical group), their spread in the
             interval; rows of one label have effects of their own. By default a group that was seen is observed and a
             new one a population draw.
-        kind : {"mean", "response"}
+        kind : {"mean", "response"} or str
             The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1), or
-            the response itself with its residual noise (of a binomial one, successes in the trials of the row).
+            the response itself with its residual noise (of a binomial one, successes in the trials of the row), or the
+            name of a further parameter with a formula of its own, such as ``"sigma"``.
         level : float, default 0.95
             Probability of the equal-tailed interval.
         seed : int, default 0
@@ -85,7 +88,7 @@ class BayesPrediction(BayesDraws):
             blocks.append(np.vstack([mean.mean(axis=0), np.quantile(draws, [tail, 1 - tail], axis=0)]))
         mean, lower, upper = np.concatenate(blocks, axis=1)
         known, records = np.ones(len(frame), dtype=bool), []
-        for factor in self.design.factors:
+        for factor in self.design.all_factors:
             codes = np.stack([view.codes_of(frame) for view in factor.views]).min(axis=0)
             known &= codes >= 0
             records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
@@ -117,11 +120,13 @@ class BayesPrediction(BayesDraws):
         -------
         ndarray
         """
-        check_kind(kind)
+        check_kind(kind, [one.family.name for one in self.design.predicted])
+        own = self.own_by_row(data, groups=groups, seed=seed, block=block)
+        if kind not in ("mean", "response"):
+            return own[kind]
         mean = self.linear_predictor(data, groups=groups, seed=seed, block=block)
         start = 0 if block is None else block.start
         if not self.design.family.gaussian:
-            own = self.family_draws
             if kind == "mean":
                 return mean_of(self.design.family, mean, own)
             from poolwise.compile.likelihood import draw_response
@@ -134,17 +139,28 @@ class BayesPrediction(BayesDraws):
             return draw_response(self.design, mean, own, trials, _mixed(seed, start))
         if kind == "response":
             rng = np.random.default_rng([seed, 1, start])
-            mean += self.sigma_draws[:, None] * rng.standard_normal(mean.shape)
+            mean += own[names.SIGMA] * rng.standard_normal(mean.shape)
         return mean
 
     def linear_predictor(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None) -> Array:
         """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`."""
+        return self._linear_predictor_of(self.design, data, groups, seed, block)
+
+    def own_by_row(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None):
+        """Draws of the family's further parameters: (chains * draws, n) of those with a formula, else one a draw."""
+        predicted = {
+            one.family.name: INVERSE[one.family.link](self._linear_predictor_of(one, data, groups, seed, block))
+            for one in self.design.predicted
+        }
+        return self._constant_draws | predicted
+
+    def _linear_predictor_of(self, design: Design, data, groups: Groups, seed: int, block: slice | None) -> Array:
         modes, start = group_modes(self.design, groups), 0 if block is None else block.start
         frame = self.design.frame if data is None else as_frame(data)
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)
-        eta = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
-        for place, factor in enumerate(self.design.factors):
-            rng = np.random.default_rng([seed, 2, place, start])
+        eta = self.coefficients_of(design) @ design.common.apply(part).T + design.offset_of(part)
+        for place, factor in enumerate(design.factors):
+            rng = np.random.default_rng([seed, 2, place, start, *design.prefix.encode()])
             Z = factor.Z_of(part)
             for k, view in enumerate(factor.views):
                 own = Z

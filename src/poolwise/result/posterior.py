@@ -77,7 +77,7 @@ def posterior_dataset(
         coords[groups] = factor.labels
         by_kind: tuple[str, ...] = ()
         if factor.kinds is not None:
-            by_kind = (names.kind_dim(factor.name),)
+            by_kind = (factor.kind_dim,)
             coords[by_kind[0]] = list(factor.kinds.labels)
         for part in factor.terms:
             sd, value = sds[factor.name][..., part.columns], effects[factor.name][..., part.columns]
@@ -91,7 +91,7 @@ def posterior_dataset(
                 variables[sd_name] = ((*sample, *by_kind, dim), sd)
                 variables[name] = ((*sample, groups, dim), value)
         if factor.structure.n_correlations:
-            first, second = names.correlation_dims(factor.name)
+            first, second = factor.correlation_dims
             coords[first] = coords[second] = list(factor.effects)
             variables[names.correlation(factor.name)] = ((*sample, *by_kind, first, second), correlations[factor.name])
     return xr.Dataset(variables, coords=coords)

@@ -14,11 +14,12 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.data.validate import CheckedTable
 from poolwise.errors import DataError
 from poolwise.spec.evaluate import Columns, evaluate
-from poolwise.spec.families import GAUSSIAN, Family
+from poolwise.spec.families import GAUSSIAN, Auxiliary, Family
 from poolwise.spec.formula import Block, Formula
 from poolwise.spec.group_sds import SdRegression, sd_regression
 from poolwise.spec.kinds import Kinds, kinds_of
 from poolwise.spec.members import Members, union_of, weights_of
+from poolwise.spec.predicted import predicted_family
 from poolwise.spec.relation import Relation, relation_of
 from poolwise.spec.response import Response, read_response
 
@@ -69,6 +70,8 @@ class GroupingFactor:
         Of ``gr(g, cov=A)``: known covariance between the groups.
     members : Members, optional
         Of ``mm(g1, g2)``: the memberships of the rows.
+    prefix : str
+        Before the names of all variables, ``sigma_`` in the formula of sigma; empty in that of the response.
     """
 
     name: str
@@ -84,6 +87,7 @@ class GroupingFactor:
     kinds: Kinds | None = None
     relation: Relation | None = None
     members: Members | None = None
+    prefix: str = ""
 
     @property
     def exchangeable(self) -> bool:
@@ -134,13 +138,36 @@ class GroupingFactor:
             return np.bincount(self.codes, minlength=self.J)
         return np.bincount(self.codes[self.members.weights > 0], minlength=self.J)
 
+    def effect_name(self, term: str) -> str:
+        """Variable of the effects of a term, ``x|g``."""
+        return names.variable(self.prefix) + names.effect(term, self.name)
+
+    def group_sd_name(self, term: str) -> str:
+        """Variable of the group sds of a term, ``x|g_sigma``."""
+        return names.variable(self.prefix) + names.group_sd(term, self.name)
+
+    @property
+    def correlation_name(self) -> str:
+        """Variable of the correlations, ``corr|g``."""
+        return names.variable(self.prefix) + names.correlation(self.name)
+
+    @property
+    def correlation_dims(self) -> tuple[str, str]:
+        """Dimensions of the correlations."""
+        return names.correlation_dims(self.prefix + self.name)
+
+    @property
+    def kind_dim(self) -> str:
+        """Dimension of the kinds of groups."""
+        return names.kind_dim(self.prefix + self.name)
+
     @property
     def sd_names(self) -> list[str]:
         """Name of each group sd as a parameter, ``f|g_sigma[b]`` for one column of a term; kind after kind."""
         found = []
         for kind in ((),) if self.kinds is None else ((label,) for label in self.kinds.labels):
             for term in self.terms:
-                base = names.group_sd(term.name, self.name)
+                base = self.group_sd_name(term.name)
                 for level in (None,) if term.levels is None else term.levels:
                     inside = ", ".join([*kind, *(() if level is None else (str(level),))])
                     found.append(f"{base}[{inside}]" if inside else base)
@@ -155,7 +182,8 @@ class GroupingFactor:
     def log_sd_names(self) -> list[list[str]]:
         """Names of the coefficients of each effect's log sd, ``1|g_logsd_z``; empty lists without a regression."""
         covariates = () if self.sd_regression is None else self.sd_regression.names
-        return [[names.log_sd(effect, self.name, column) for column in covariates] for effect in self.effects]
+        own = names.variable(self.prefix)
+        return [[own + names.log_sd(effect, self.name, column) for column in covariates] for effect in self.effects]
 
     def codes_of(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """Group of each row of a new table; -1 for a group that was not seen.
@@ -210,6 +238,10 @@ class Design:
         Common part, its matrix X and its names.
     factors : tuple of GroupingFactor
         In order of appearance.
+    predicted : tuple of Design
+        Designs of further parameters with formulas of their own, ``sigma ~ x``.
+    prefix : str
+        Before the names of all variables; ``sigma_`` in the design of sigma.
     """
 
     formula: Formula
@@ -222,6 +254,23 @@ class Design:
     weights_column: str | None
     common: Columns
     factors: tuple[GroupingFactor, ...]
+    predicted: tuple["Design", ...] = ()
+    prefix: str = ""
+
+    @property
+    def constant_auxiliaries(self) -> tuple[Auxiliary, ...]:
+        """Further parameters of the family that are the same in all rows."""
+        given = {design.family.name for design in self.predicted}
+        return tuple(own for own in self.family.auxiliaries if own.name not in given)
+
+    @property
+    def all_factors(self) -> tuple[GroupingFactor, ...]:
+        """Grouping factors of all formulas, the first of each name."""
+        found: dict[str, GroupingFactor] = {}
+        for design in (self, *self.predicted):
+            for factor in design.factors:
+                found.setdefault(factor.name, factor)
+        return tuple(found.values())
 
     @property
     def collapsed(self) -> "CollapsedData | None":
@@ -235,18 +284,19 @@ class Design:
 
     @property
     def collapses(self) -> bool:
-        """Whether effects integrate out in closed form: Gaussian rows, neither censored nor truncated."""
-        return self.family.gaussian and self.outcome.plain
+        """Whether effects integrate out in closed form: Gaussian rows of one sigma, neither censored nor truncated."""
+        return self.family.gaussian and self.outcome.plain and not self.predicted
 
     @property
     def exchangeable(self) -> bool:
-        """Whether the groups of each factor are independent draws from one normal distribution."""
-        return all(factor.exchangeable for factor in self.factors)
+        """Whether the groups of each factor are independent draws from one normal distribution, as are all rows."""
+        return all(factor.exchangeable for factor in self.factors) and not self.predicted
 
     @property
     def covariances(self) -> dict[str, pd.DataFrame]:
         """Known covariances between groups, by the names of the formula."""
-        related = [(factor, factor.relation) for factor in self.factors if factor.relation is not None]
+        every = [factor for design in (self, *self.predicted) for factor in design.factors]
+        related = [(factor, factor.relation) for factor in every if factor.relation is not None]
         return {one.name: pd.DataFrame(one.matrix, factor.labels, factor.labels) for factor, one in related}
 
     @property
@@ -273,11 +323,12 @@ class Design:
     def aliases(self) -> dict[str, str]:
         """Stated names of common terms that would collide with parameters."""
         reserved = [names.INTERCEPT, names.CHAIN, names.DRAW, *(own.name for own in self.family.auxiliaries)]
-        for factor in self.factors:
-            reserved += [names.correlation(factor.name)]
+        for factor in [factor for design in (self, *self.predicted) for factor in design.factors]:
+            reserved += [factor.correlation_name]
             reserved += [name for own in factor.log_sd_names for name in own]
             for term in factor.terms:
-                reserved += [names.effect(term.name, factor.name), names.group_sd(term.name, factor.name)]
+                reserved += [factor.effect_name(term.name), factor.group_sd_name(term.name)]
+        reserved += [name for design in self.predicted for name in design.coefficient_names]
         terms = [term for term, where, _ in self.common.terms if not self._is_intercept(term, where)]
         return names.aliases(terms, reserved)
 
@@ -289,11 +340,11 @@ class Design:
             alias = self.aliases.get(term)
             if alias is not None and not self._is_intercept(term, where):
                 found[where] = [alias + name.removeprefix(term) for name in found[where]]
-        return tuple(found)
+        return tuple(self.prefix + name for name in found)
 
     def variable(self, term: str, where: slice) -> str:
         """Variable of a common term in the posterior."""
-        return term if self._is_intercept(term, where) else names.variable(self.aliases.get(term, term))
+        return self.prefix + (term if self._is_intercept(term, where) else names.variable(self.aliases.get(term, term)))
 
     def _is_intercept(self, term: str, where: slice) -> bool:
         return term == names.INTERCEPT and where.start == self.intercept
@@ -309,6 +360,7 @@ def build_design(
     weights: str | None = None,
     family: Family = GAUSSIAN,
     covariances: Mapping[str, pd.DataFrame] | None = None,
+    further: Sequence[Formula] = (),
     *,
     check_rank: bool = True,
 ) -> Design:
@@ -327,6 +379,8 @@ def build_design(
         Gaussian by default.
     covariances : mapping of str to DataFrame, optional
         Matrices that ``gr(g, cov=A)`` names.
+    further : sequence of Formula, optional
+        Of further parameters of the family; left of ``~`` stands which.
     check_rank : bool, default True
         Whether collinear columns of X are refused; not where the table only stands for the rows.
 
@@ -373,7 +427,28 @@ def build_design(
     )
     if check_rank:
         _check_rank(design)
-    return design
+    return replace(design, predicted=tuple(_predicted(design, own, covariances) for own in further))
+
+
+def _predicted(design: Design, formula: Formula, covariances: Mapping[str, pd.DataFrame] | None) -> Design:
+    """The design of a further parameter, of the same rows."""
+    own = predicted_family(design.family, formula.response)
+    prefix = f"{own.name}_"
+    factors = tuple(replace(factor, prefix=prefix) for factor in _factors(formula, design.frame, covariances))
+    made = replace(
+        design,
+        formula=formula,
+        family=own,
+        offset=_offset(formula, design.frame),
+        weights=None,
+        frequency=False,
+        weights_column=None,
+        common=evaluate(formula.common, design.frame, trusted=formula.trusted),
+        factors=factors,
+        prefix=prefix,
+    )
+    _check_rank(made)
+    return made
 
 
 def row_subset(design: Design, rows: NDArray) -> Design:
@@ -393,6 +468,7 @@ def row_subset(design: Design, rows: NDArray) -> Design:
         offset=design.offset[rows],
         weights=None if design.weights is None else design.weights[rows],
         common=replace(design.common, matrix=design.X[rows]),
+        predicted=tuple(row_subset(own, rows) for own in design.predicted),
         factors=tuple(_rows_of(own, rows) for own in design.factors),
     )
 

@@ -123,7 +123,9 @@ def _weights(parser: "Parser", name: Token) -> list[Name]:
 
 
 def why_not_exchangeable(design: "Design") -> str:
-    """What makes groups of a factor differ before the data, in a few words; empty where nothing does."""
+    """What makes groups, or rows, differ before the data, in a few words; empty where nothing does."""
+    if design.predicted:
+        return f"{', '.join(own.family.name for own in design.predicted)} has a formula of its own"
     for factor in design.factors:
         if factor.sd_regression is not None:
             return "the group sds follow covariates, gr(..., sd=~ ...)"
@@ -137,13 +139,19 @@ def why_not_exchangeable(design: "Design") -> str:
 
 
 def refuse_grouping(design: "Design", what: str) -> None:
-    """Refuse a design whose groups are not independent draws from one normal distribution.
+    """Refuse a design whose groups or rows are not independent draws from one distribution.
 
     Raises
     ------
     FitError
-        Names the block.
+        Names the block, or the parameter.
     """
+    if design.predicted:
+        own = ", ".join(repr(one.formula.canonical) for one in design.predicted)
+        raise FitError(
+            f"{what} takes one {design.predicted[0].family.name} for all rows, and {own} gives each row its own; "
+            "Model.fit() samples it, with predictions, loo and summaries"
+        )
     for factor in design.factors:
         if factor.exchangeable:
             continue

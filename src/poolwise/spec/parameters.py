@@ -13,6 +13,7 @@ from poolwise.priors.resolve import Parameter
 from poolwise.priors.scale import Array, DataFacts, EffectFacts, column_facts, within_group_sd
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.families import UNITLESS
+from poolwise.spec.predicted import predicted_parameters
 
 # Prior sd of the log of a group sd, by sd of the covariate over the groups: a factor within 0.38 and 2.7 for 95 in 100.
 LOG_SD = 0.5
@@ -34,8 +35,10 @@ def parameters_of(design: Design) -> list[Parameter]:
             for name in own
         ]
         if factor.structure.n_correlations:
-            found.append(Parameter(names.correlation(factor.name), "group_correlation", names.correlation(factor.name)))
-    found += [Parameter(own.name, own.role, own.name, own.support, own.prior) for own in design.family.auxiliaries]
+            found.append(Parameter(factor.correlation_name, "group_correlation", factor.correlation_name))
+    found += [Parameter(own.name, own.role, own.name, own.support, own.prior) for own in design.constant_auxiliaries]
+    for own in design.predicted:
+        found += predicted_parameters(own, _response_facts(_linear_response(design))["sd_y"])
     return found
 
 

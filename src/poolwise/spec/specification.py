@@ -1,6 +1,6 @@
 """What was asked: formula, table, family and priors, resolved and checked, before anything is compiled."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +16,10 @@ from poolwise.priors.resolve import ResolvedPrior, resolve
 from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import Family, family_of
-from poolwise.spec.formula import Formula, parse_formula
+from poolwise.spec.formula import Formula
 from poolwise.spec.grouping import why_not_exchangeable
 from poolwise.spec.parameters import facts_of, parameters_of
+from poolwise.spec.predicted import check_predicted, read_formulas
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Specification:
 
 
 def specify(
-    formula: str,
+    formula,
     data,
     family: str = "gaussian",
     priors=None,
@@ -83,27 +84,17 @@ def specify(
     chosen = family_of(family, link)
     if isinstance(data, CollapsedData):
         return _of_sums(formula, data, chosen, priors, group_correlation=group_correlation, weights=weights)
-    parsed = parse_formula(formula, trusted=trusted)
+    parsed, further = read_formulas(formula, trusted=trusted)
+    check_predicted(further, chosen)
     if not group_correlation:
-        parsed = _uncorrelated(parsed)
+        parsed, further = _uncorrelated(parsed), tuple(map(_uncorrelated, further))
     if parsed.weights is not None and weights is not None:
         raise DataError(
             f"weights are given twice: weighted(..., {parsed.weights}) in the formula and weights={weights!r}; keep one"
         )
-    table = check_table(
-        as_frame(data),
-        response=parsed.response_columns,
-        predictors=parsed.predictors,
-        factors=parsed.cells,
-        members=parsed.member_columns,
-        weights=weights or parsed.weights,
-        missing=missing,
-        constant_ok=parsed.offset_columns,
-        singletons_ok=not chosen.has_sigma,
-        levels_ok=chosen.holds == "levels",
-    )
-    design = build_design(parsed, table, weights, chosen, covariances)
-    _refuse_unused(covariances, parsed)
+    table = checked_rows(as_frame(data), parsed, further, chosen, weights, missing)
+    design = build_design(parsed, table, weights, chosen, covariances, further)
+    _refuse_unused(covariances, [parsed, *further])
     preset, resolved = _resolve(design, priors)
     return Specification(parsed, table, design, preset, resolved)
 
@@ -114,7 +105,9 @@ def _of_sums(
     if not family.gaussian:
         raise DataError(f"collapsed data serve Gaussian models with the identity link, not family {family}")
     there = data.recipe
-    parsed = parse_formula(formula, trusted=there.formula.trusted)
+    parsed, further = read_formulas(formula, trusted=there.formula.trusted)
+    if further:
+        raise DataError("collapsed data serve one sigma for all rows; fit formulas of further parameters from the rows")
     if not group_correlation:
         parsed = _uncorrelated(parsed)
     if parsed != there.formula or weights not in (None, there.weights):
@@ -129,8 +122,36 @@ def _of_sums(
     return Specification(there.formula, nothing, design, preset, resolved)
 
 
-def _refuse_unused(covariances: Mapping[str, pd.DataFrame] | None, formula: Formula) -> None:
-    named = {block.cov for block in formula.blocks if block.cov}
+def checked_rows(
+    frame: pd.DataFrame,
+    formula: Formula,
+    further: Sequence[Formula],
+    family: Family,
+    weights: str | None,
+    missing: str = "error",
+) -> CheckedTable:
+    """The rows that all formulas of a model need, checked."""
+    every = [formula, *further]
+
+    def joined(of: Callable[[Formula], tuple]) -> tuple:
+        return tuple(dict.fromkeys(item for one in every for item in of(one)))
+
+    return check_table(
+        frame,
+        response=formula.response_columns,
+        predictors=joined(lambda one: one.predictors),
+        factors=joined(lambda one: one.cells),
+        members=joined(lambda one: one.member_columns),
+        weights=weights or formula.weights,
+        missing=missing,
+        constant_ok=joined(lambda one: one.offset_columns),
+        singletons_ok=not family.has_sigma,
+        levels_ok=family.holds == "levels",
+    )
+
+
+def _refuse_unused(covariances: Mapping[str, pd.DataFrame] | None, formulas: Sequence[Formula]) -> None:
+    named = {block.cov for formula in formulas for block in formula.blocks if block.cov}
     for name in covariances or {}:
         if name not in named:
             raise DataError(f"covariances= has {name!r}, which no block names; write `(1 | gr(g, cov={name}))`")
@@ -141,12 +162,12 @@ def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, 
     preset, overrides = as_preset(priors)
     preset = preset.for_family(design.family.name, design.family.link)
     resolved = resolve(preset, facts_of(design), parameters_of(design), overrides)
-    of_sds = [row for row in resolved if row.prior.support == JOINT and row.role in GROUP_SDS]
-    if of_sds and not design.exchangeable:
+    joint = [row for row in resolved if row.prior.support == JOINT and (row.role in GROUP_SDS or design.predicted)]
+    if joint and not design.exchangeable:
         raise PriorError(
-            f"preset {preset.name!r} has a joint prior of group sds, which takes groups that are independent draws "
-            f"from one normal distribution; here {why_not_exchangeable(design)}. Choose another preset, for instance "
-            "'weakly_informative'"
+            f"preset {preset.name!r} has a joint prior, of group sds or in units of sigma, which takes groups and rows "
+            f"that are independent draws from one distribution; here {why_not_exchangeable(design)}. Choose another "
+            "preset, for instance 'weakly_informative'"
         )
     shared = {row.prior.distribution for row in resolved if row.prior.support == JOINT} & {"ICCBeta", "R2D2M2"}
     if shared and not design.family.has_sigma:
