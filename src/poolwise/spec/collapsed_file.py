@@ -127,7 +127,8 @@ def load_collapsed(path: str | Path, *, trusted: bool = False) -> CollapsedData:
     if len(content) < len(MAGIC) + 40 or hashlib.sha256(body).digest() != checksum:
         raise StoreError(f"{str(path)!r} was truncated, altered or damaged: its checksum does not fit")
     try:
-        return _decoded(body, trusted)
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            return _decoded(body, trusted)
     except (PoolwiseError, KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError) as error:
         detail = str(error)[:300]
         raise StoreError(f"{str(path)!r} does not hold collapsed data that can be used: {detail}") from error
@@ -250,7 +251,8 @@ def _moments(arrays: dict[str, NDArray], name: str, C: int, d: int) -> Moments:
     _holds(all(np.isfinite(part).all() for part in (weight, mean, scatter)), "a sum is not finite")
     diagonal = np.einsum("ckk->ck", scatter)
     _holds(bool((weight > 0).all() and (diagonal >= 0).all()), "a sum of squares or weights is negative")
-    most = np.sqrt(diagonal[:, :, None] * diagonal[:, None, :]) * (1 + 1e-6) + 1e-300
+    root = np.sqrt(diagonal)
+    most = root[:, :, None] * root[:, None, :] * (1 + 1e-6) + 1e-300
     _holds(bool((np.abs(scatter) <= most).all() and (scatter == scatter.transpose(0, 2, 1)).all()), "a scatter is none")
     return Moments(weight, mean, scatter)
 
