@@ -15,6 +15,7 @@ from poolwise.errors import ArgumentError, FitError, OtherFormWarning, PartialRu
 from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
 from poolwise.fit.crossed import K_LIMIT, CrossedDraws, CrossedSampler, is_affordable, serves_crossed
 from poolwise.fit.identified import refuse_exact, refuse_unidentified
+from poolwise.fit.memory import refuse_too_large
 from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.fit.whitened import WhitenedSampler, serves
@@ -380,6 +381,7 @@ class Model:
             generative) form samples the model instead.
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
+        refuse_too_large(self.design, settings)
         self._warn_if_uncentred(centred=self.specification.centred)
         priors = self.specification.priors
         form, why = self._chosen_form(form)
@@ -502,8 +504,8 @@ class Model:
                 f"{np.median(sizes):g}); effects {structure_note(factor)}"
             )
         lines += [f"  note           {note}" for note in table.notes]
-        slashed = [term for term, _, _ in design.common.terms if "/" in term]
-        lines += [f"  alias          {term!r} is called {names.variable(term)!r} in the posterior" for term in slashed]
+        replaced = [term for term, _, _ in design.common.terms if names.variable(term) != term]
+        lines += [f"  alias          {term!r} is called {names.variable(term)!r} in the posterior" for term in replaced]
         lines += [f"  alias          the term {term!r} is called {alias!r}" for term, alias in design.aliases.items()]
         shown = self.priors[["parameter", "distribution", "source"]]
         return "\n".join(lines) + f"\n  priors\n{shown.to_string(index=False)}"
@@ -530,7 +532,12 @@ def _settings(draws, tune, chains, seed, cores, progress, target_accept) -> Samp
     for name, value, least in (("draws", draws, 4), ("tune", tune, 0), ("chains", chains, 1)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
             raise ArgumentError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    if target_accept is not None and not 0.5 <= target_accept < 1:
+    for name, value, least in (("seed", seed, 0), ("cores", cores, 1)):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if value is not None and (not whole or not least <= value < 2**63):
+            raise ArgumentError(f"{name} must be a whole number from {least}, or None; got {value!r}")
+    number = isinstance(target_accept, int | float | np.number)
+    if target_accept is not None and not (number and 0.5 <= target_accept < 1):
         raise ArgumentError(f"target_accept must lie in [0.5, 1), for instance 0.9; got {target_accept!r}")
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])

@@ -12,13 +12,16 @@ COEF_COLUMNS = ["factor", "group", "term", "estimate", "lower", "upper", "n"]
 
 
 def variable(name: str) -> str:
-    """The name without ``/``, which xarray keeps for paths: a division slash stands in its place.
+    """The name without ``/``, which xarray keeps for paths, and without a leading ``~``, ArviZ's sign for "all but".
+
+    A division slash and a tilde operator stand in their places.
 
     Examples
     --------
     >>> variable("km/h")
     'km∕h'
     """
+    name = "\N{TILDE OPERATOR}" + name[1:] if name.startswith("~") else name
     return name.replace("/", "\N{DIVISION SLASH}")
 
 

@@ -61,6 +61,10 @@ class Basis:
             matrix[self.intercept] -= self.centre @ matrix
         return offset, matrix
 
+    def by_b(self, X: Array) -> Array:
+        """Derivative (n, p) of X times the coefficients by the algebra's b: X @ matrix without its cancellation."""
+        return self.y_scale * scipy.linalg.solve_triangular(self.R, (X - self.centre).T, trans="T").T
+
     @property
     def sd_scale(self) -> Array:
         """Factors (q,) that bring group sds at centred predictors, or the rows of T there, to the scale of the data."""

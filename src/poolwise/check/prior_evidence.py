@@ -89,7 +89,7 @@ def evidence(design: Design, reml: FrequentistFit | GLMMFit, *, centred: bool) -
 
 
 def _common(design: Design, reml: FrequentistFit | GLMMFit) -> dict[str, Evidence]:
-    estimate, covariance = reml.fixef.to_numpy(), reml.vcov.to_numpy()
+    estimate = reml.fixef.to_numpy()
     if not np.isfinite(estimate).all():
         return {}
     found = {}
@@ -101,7 +101,7 @@ def _common(design: Design, reml: FrequentistFit | GLMMFit) -> dict[str, Evidenc
             row = design.X.mean(axis=0)
         groups = [factor.J for factor in design.factors if _by_group(design.X[:, k], name, factor)]
         widened = float(stdtrit(max(min(groups) - 1, 1), (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2)) if groups else 1.0
-        found[name] = Evidence(float(row @ estimate), float(np.sqrt(row @ covariance @ row)), widened)
+        found[name] = Evidence(float(row @ estimate), reml.se_of(row), widened)
     return found
 
 

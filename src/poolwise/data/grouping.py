@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from poolwise.data.columns import CATEGORICAL, NUMBER, count, describe_values, kind_of
 
@@ -32,6 +33,8 @@ def as_groups(
         if kind_of(part[name]) == CATEGORICAL:
             notes += _unused(part[name], frame[name], name)
             columns[name] = part[name].cat.remove_unused_categories()
+            if name in factors:
+                problems += _alike(columns[name].cat.categories, name)
         elif name in factors:
             values = part[name]
             if kind_of(values) == NUMBER and not _is_integral(values):
@@ -63,6 +66,35 @@ def _lost(name: str, levels: Sequence[object]) -> list[str]:
         return []
     groups = f"{count(len(levels), 'group')} ({describe_values(levels)})"
     return [f"column {name!r}: {groups} left out, every row of which misses a value"]
+
+
+def label_texts(column: pd.Series) -> NDArray[np.object_]:
+    """Labels as text by which groups are found again: whole numbers alike, whether they are integers or floats.
+
+    Examples
+    --------
+    >>> label_texts(pd.Series([1.0, 2.5])).tolist(), label_texts(pd.Series(["1.0"])).tolist()
+    (['1', '2.5'], ['1.0'])
+    """
+    codes, values = pd.factorize(column.astype(object))
+    return np.array([label_text(value) for value in values], dtype=object)[codes]
+
+
+def label_text(label: object) -> str:
+    """One label as text, see :func:`label_texts`."""
+    if isinstance(label, float | np.floating) and float(label).is_integer():
+        return str(int(label))
+    return str(label)
+
+
+def _alike(levels: Sequence[object], name: str) -> list[str]:
+    texts = [label_text(level) for level in levels]
+    twice = sorted({text for text in texts if texts.count(text) > 1}) if len(set(texts)) < len(texts) else []
+    if not twice:
+        return []
+    return [
+        f"the grouping factor {name!r} has different labels that print alike ({describe_values(twice)}); rename them"
+    ]
 
 
 def _is_integral(values: pd.Series) -> bool:

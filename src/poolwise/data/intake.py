@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from poolwise.data.columns import kind_of
 from poolwise.errors import DataError
 
 # Larger integers have no exact float64.
@@ -116,6 +117,9 @@ def _inferred(column: pd.Series) -> pd.Series:
 
 def _plain_categorical(column: pd.Series) -> pd.Series:
     categories = _plain(pd.Series(column.cat.categories))
+    if kind_of(categories) in ("time", "other"):
+        # Intervals of pd.cut, dates: as categories they are labels, and a label is a text.
+        categories = categories.map(str).astype(object)
     return column.cat.rename_categories(categories.to_numpy())
 
 

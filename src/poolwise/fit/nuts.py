@@ -7,6 +7,7 @@ documented part of nutpie: it is touched here and nowhere else.
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
@@ -18,7 +19,7 @@ import xarray as xr
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.compile import collapsed, whitened
-from poolwise.errors import FitError
+from poolwise.errors import ConvergenceWarning, FitError
 
 # The sample statistics that are kept, under nutpie's names.
 STATISTICS = (
@@ -196,11 +197,19 @@ def run(
     """
     import nutpie
 
+    if tune < 1:
+        # Without a warm-up draw nutpie's threads panic, and the process with them.
+        warnings.warn(
+            "tune=0 leaves no warm-up: one draw is taken as such, the step size is not adapted, and the draws are not "
+            "to be trusted; leave tune at 1000, or ask for 200 at least",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
     try:
         return nutpie.sample(
             compiled,
             draws=draws,
-            tune=tune,
+            tune=max(tune, 1),
             chains=chains,
             cores=min(chains, cores or os.cpu_count() or 1),
             seed=seed,
@@ -214,3 +223,8 @@ def run(
             f"the sampler stopped: {error}. The posterior may have no finite density at its start; look at the priors "
             "(model.priors) and at columns of extreme scale."
         ) from error
+    except BaseException as error:
+        # A panic of nutpie's threads is no Exception, and its class cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise FitError(f"the sampler broke down: {error}; look at tune, draws and chains") from error

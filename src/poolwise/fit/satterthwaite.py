@@ -79,6 +79,8 @@ def satterthwaite(
     in g, which is to say that a variance at its boundary is taken as known.
     """
     psi = np.array([*structure.theta(Lambda), np.log(s)])
+    # The degrees of freedom do not depend on the units of a combination; fourth powers of these would overflow.
+    combinations = combinations / np.linalg.norm(combinations, axis=1, keepdims=True)
 
     def evaluate(at: Array) -> tuple[Array, Array]:
         found = deviance(stats, structure.factor(at[:-1]), float(np.exp(at[-1])), reml=reml)

@@ -17,6 +17,7 @@ from poolwise.result.group_modes import (
     POPULATION_MEAN,
     Groups,
     check_kind,
+    check_seed,
     codes_for,
     group_modes,
     label_rng,
@@ -96,7 +97,7 @@ class BayesPrediction(BayesDraws):
 
     def _blocks(self, rows: int) -> list[slice]:
         size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients)))
-        return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+        return [slice(start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
 
     def predict_draws(
         self, data=None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
@@ -120,6 +121,7 @@ class BayesPrediction(BayesDraws):
         -------
         ndarray
         """
+        check_seed(seed)
         check_kind(kind, [one.family.name for one in self.design.predicted])
         own = self.own_by_row(data, groups=groups, seed=seed, block=block)
         if kind not in ("mean", "response"):

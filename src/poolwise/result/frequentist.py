@@ -14,7 +14,7 @@ from poolwise.data.intake import as_frame
 from poolwise.fit.reml import SINGULAR_TOLERANCE, Optimum
 from poolwise.result import tables
 from poolwise.result.checked import Checked
-from poolwise.result.group_modes import GroupRows, Groups, check_kind, group_modes, group_rows
+from poolwise.result.group_modes import GroupRows, Groups, check_kind, check_seed, group_modes, group_rows
 from poolwise.result.inference import Inference
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.sufficient import Sufficient
@@ -115,12 +115,22 @@ class FrequentistFit(Inference, Checked):
         """Standard errors of the common effects."""
         return pd.Series(np.sqrt(np.diag(self.vcov)), index=list(self.design.coefficient_names))
 
+    def se_of(self, row: Array) -> float:
+        """Standard error of a combination (p,) of the common effects, such as the mean at one row of X."""
+        h = self.sufficient.basis.by_b(row[None])[0]
+        return float(np.sqrt(h @ self._cov_b @ h))
+
+    @cached_property
+    def _algebra_moments(self) -> tuple[Array, Array, Array]:
+        """Conditional mean, covariance and slope on b of the effects, in the coordinates of the algebra."""
+        at = self.optimum.at
+        return conditional_moments(self.sufficient.stats, at.b, self.optimum.Lambda * np.sqrt(at.s), at.s)
+
     @cached_property
     def _moments(self) -> tuple[Array, Array, Array]:
         """Conditional mean, covariance and slope on the algebra's b of the effects, in the units of the data."""
-        at, to_effects = self.optimum.at, self.sufficient.basis.to_effects
-        T = self.optimum.Lambda * np.sqrt(at.s)
-        mean, covariance, slope = conditional_moments(self.sufficient.stats, at.b, T, at.s)
+        to_effects = self.sufficient.basis.to_effects
+        mean, covariance, slope = self._algebra_moments
         return mean @ to_effects.T, to_effects @ covariance @ to_effects.T, to_effects @ slope
 
     @property
@@ -252,15 +262,17 @@ class FrequentistFit(Inference, Checked):
             If the mode is observed and a group was not, which is named.
         """
         level, frame = tables.check_level(level), self.design.frame if data is None else as_frame(data)
-        modes, kind = group_modes(self.design, groups), check_kind(kind)
+        modes, kind, seed = group_modes(self.design, groups), check_kind(kind), check_seed(seed)
         X, offset = self.design.common.apply(frame), self.design.offset_of(frame)
         rows = [
             group_rows(factor, frame, modes[factor.name], T, seed)
             for factor, T in zip(self.design.factors, self._group_factors, strict=True)
         ]
         slopes, variance = self._group_uncertainty(rows)
-        h = X @ self._matrix + slopes
-        mean = offset + X @ self.fixef.to_numpy() + self._group_means(rows)
+        # Not X @ fixef: with a predictor far from zero the intercept at zero would cost digits.
+        by_b, basis = self.sufficient.basis.by_b(X), self.sufficient.basis
+        h = by_b + slopes
+        mean = offset + basis.y_shift + by_b @ self.optimum.at.b + self._group_means(rows)
         variance = variance + np.einsum("np,pr,nr->n", h, self._cov_b, h)
         if kind == "response":
             variance = variance + self.sigma**2 / self._new_weights(frame)
@@ -286,13 +298,14 @@ class FrequentistFit(Inference, Checked):
         """Derivative of each row's group-specific part by the algebra's b, and its variance given b."""
         if not rows:
             return 0.0, 0.0
-        (row,), (T,) = rows, self._group_factors
-        _, cov, slope = self._moments
+        (row,), T = rows, self.optimum.Lambda * np.sqrt(self.optimum.at.s)
+        _, cov, slope = self._algebra_moments
+        Z = row.Z @ self.sufficient.basis.to_effects
         # A new group stands in the last place: no data, so the population's covariance and no slope on b.
         cov = np.concatenate([cov, (T @ T.T)[None]])
         slope = np.concatenate([slope, np.zeros_like(slope[:1])])
-        slopes = np.einsum("nk,nkp->np", row.Z, slope[row.codes])
-        return slopes, np.einsum("nk,nkl,nl->n", row.Z, cov[row.codes], row.Z)
+        slopes = np.einsum("nk,nkp->np", Z, slope[row.codes])
+        return slopes, np.einsum("nk,nkl,nl->n", Z, cov[row.codes], Z)
 
     def coef(self, interval: str = "total", level: float = 0.95) -> pd.DataFrame:
         """Coefficients of each group, common plus group-specific effects.

@@ -146,6 +146,11 @@ class GLMMFit(WaldInference, Checked):
         """Standard errors of the common effects."""
         return pd.Series(np.sqrt(np.diag(self.vcov)), index=list(self.design.coefficient_names))
 
+    def se_of(self, row: Array) -> float:
+        """Standard error of a combination (p,) of the common effects, such as the link's mean at one row of X."""
+        h = self.predictor.basis.by_b(row[None])[0]
+        return float(np.sqrt(h @ self.optimum.covariance @ h))
+
     @cached_property
     def _to_units(self) -> list[Array]:
         """From spherical effects to those in the units of the data, (q_f, q_f) by factor."""

@@ -13,7 +13,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.links import INVERSE
 from poolwise.data.intake import as_frame
 from poolwise.result import tables
-from poolwise.result.group_modes import Groups, check_kind, group_modes, group_rows
+from poolwise.result.group_modes import Groups, check_kind, check_seed, group_modes, group_rows
 from poolwise.result.simulate import simulate
 from poolwise.spec.response import trials_of
 
@@ -56,7 +56,7 @@ def linear_predictor_of(fit: "GLMMFit", frame: pd.DataFrame, modes: Mapping[str,
     pattern = fit.predictor.problem.pattern
     places_of = [where.astype(np.int64) for where in pattern.by_factor(np.arange(float(pattern.size)))]
     X, eta = fit.design.common.apply(frame), fit.design.offset_of(frame)
-    eta, h, known = eta + X @ fit._b, X @ fit._matrix, np.ones(len(frame), dtype=bool)
+    eta, h, known = eta + X @ fit._b, fit.predictor.basis.by_b(X), np.ones(len(frame), dtype=bool)
     spread = np.zeros(len(frame))
     spherical, records = [], []
     for f, (factor, where) in enumerate(zip(fit.design.factors, fit.predictor.problem.blocks, strict=False)):
@@ -85,7 +85,7 @@ def linear_predictor_of(fit: "GLMMFit", frame: pd.DataFrame, modes: Mapping[str,
 
 def predict(fit: "GLMMFit", data, *, groups: Groups, kind: str, level: float, seed: int) -> pd.DataFrame:
     """The table of :meth:`poolwise.result.glmm.GLMMFit.predict`."""
-    tail, kind = (1 - tables.check_level(level)) / 2, check_kind(kind)
+    tail, kind, seed = (1 - tables.check_level(level)) / 2, check_kind(kind), check_seed(seed)
     frame, link = fit.design.frame if data is None else as_frame(data), fit.design.family.link
     at = linear_predictor_of(fit, frame, group_modes(fit.design, groups), seed)
     mean, sd = population_mean(link, at.eta, at.spread), np.sqrt(at.variance)

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.data.grouping import label_texts
 from poolwise.errors import ArgumentError, DataError, UnknownNameError, near_names, shown
 from poolwise.spec.design import Design, GroupingFactor
 
@@ -75,9 +76,16 @@ def check_kind(kind: str, further: Sequence[str] = ()) -> str:
     return kind
 
 
+def check_seed(seed: int) -> int:
+    """The seed, if it is one."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number from 0; got {seed!r}")
+    return int(seed)
+
+
 def row_labels(factor: GroupingFactor, frame: pd.DataFrame) -> pd.MultiIndex:
     """The group of each row as texts."""
-    return pd.MultiIndex.from_frame(frame[list(factor.columns)].astype(str))
+    return pd.MultiIndex.from_arrays([label_texts(frame[column]) for column in factor.columns], names=factor.columns)
 
 
 def label_rng(seed: int, factor: GroupingFactor, label: tuple[str, ...]) -> np.random.Generator:

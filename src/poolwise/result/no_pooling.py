@@ -100,9 +100,8 @@ class NoPoolingFit:
             )
         X, codes = self.design.common.apply(frame), codes_for(self.factor, frame, mode)
         mean = self.design.offset_of(frame) + predict_rows(self._solution, self._basis, X, codes)
-        _, matrix = self._basis.to_coefficients
         inverse = np.concatenate([self._solution.inverse, np.full_like(self._solution.inverse[:1], np.nan)])
-        rows = X @ matrix
+        rows = self._basis.by_b(X)
         variance = np.einsum("np,npr,nr->n", rows, inverse[codes], rows)
         half = self._t(level) * self.sigma / self._basis.y_scale * np.sqrt(variance)
         done = record(self.factor, codes, mode, None)

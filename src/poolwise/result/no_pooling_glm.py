@@ -150,9 +150,8 @@ class NoPoolingGLM:
         mode = no_population(self.factor, groups)
         X, codes = self.design.common.apply(frame), codes_for(self.factor, frame, mode)
         eta = self._eta(X, self.design.offset_of(frame), codes)
-        _, matrix = self._basis.to_coefficients
         inverse = np.concatenate([self._solution.inverse, np.full_like(self._solution.inverse[:1], np.nan)])
-        rows = X @ matrix
+        rows = self._basis.by_b(X)
         variance = np.maximum(np.einsum("np,npr,nr->n", rows, inverse[codes], rows), 0.0)
         # Of a separated group the limit is known, its uncertainty is not.
         variance[np.isin(codes, list(self._solution.separations))] = np.nan

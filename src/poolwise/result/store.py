@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from poolwise.errors import PoolwiseError, StoreError
+from poolwise.errors import PoolwiseError, StoreError, shown
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior
@@ -22,10 +22,13 @@ from poolwise.spec.families import family_of
 from poolwise.spec.formula import parse_formula
 from poolwise.spec.specification import checked_rows
 
-FORMAT = 3
+# 4 ends with a digest of the whole file, 3 did not.
+FORMAT, READABLE = 4, (3, 4)
 RECIPE = "poolwise_recipe"
 CHECKSUMS = "poolwise_checksums"
 ROWS = "rows"
+# HDF5 does not read beyond its own end, so these bytes after it do not concern other programs.
+TRAILER = b"poolwise-sha256:"
 
 
 def save_fit(fit: BayesFit, path: str | Path) -> Path:
@@ -80,13 +83,18 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
     except OSError as error:
         raise StoreError(f"cannot write to the folder {str(path.parent)!r}: {error.strerror}") from error
     try:
-        tree.to_netcdf(temporary, engine="h5netcdf")
-        with open(temporary, "rb") as written:
+        # Made in memory: on a full disk HDF5 itself would end the process.
+        content = tree.to_netcdf(engine="h5netcdf")
+        with open(temporary, "wb") as written:
+            written.write(content)
+            written.write(TRAILER + hashlib.sha256(content).hexdigest().encode())
+            written.flush()
             os.fsync(written.fileno())
         _open(Path(temporary))
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        raise StoreError(f"the fit could not be written to {str(path)!r}: {error}") from error
+        said = f"the fit could not be written to {str(path)!r}: {error}"
+        raise StoreError(f"{said}; an earlier file is untouched") from error
     finally:
         Path(temporary).unlink(missing_ok=True)
     return path
@@ -140,6 +148,7 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
 
 def _open(path: Path) -> tuple[xr.DataTree, dict]:
     """The tree, in memory, and its recipe, after the checksums were compared."""
+    sealed = _check_digest(path)
     try:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
             tree = opened.load().copy()
@@ -149,14 +158,41 @@ def _open(path: Path) -> tuple[xr.DataTree, dict]:
         ) from error
     if RECIPE not in tree.attrs or CHECKSUMS not in tree.attrs:
         raise StoreError(f"{str(path)!r} was not written by poolwise: it has no recipe")
-    recipe, expected = json.loads(tree.attrs[RECIPE]), json.loads(tree.attrs[CHECKSUMS])
-    if recipe.get("format") != FORMAT:
-        raise StoreError(f"{str(path)!r} has format {recipe.get('format')!r}, this version reads {FORMAT}")
-    found = _checksums(tree)
+    try:
+        recipe, expected, found = json.loads(tree.attrs[RECIPE]), json.loads(tree.attrs[CHECKSUMS]), _checksums(tree)
+        written = recipe.get("format")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{str(path)!r} was altered or damaged: its recipe cannot be read") from error
+    if written not in READABLE:
+        raise StoreError(f"{str(path)!r} has format {shown(written)}, this version reads {FORMAT}")
+    if written == FORMAT and not sealed:
+        raise StoreError(f"{str(path)!r} was altered or damaged: its end is missing, it may be truncated")
     if found != expected:
         changed = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         raise StoreError(f"{str(path)!r} was altered or damaged: the checksum of {changed[0]!r} does not fit")
     return tree, recipe
+
+
+def _check_digest(path: Path) -> bool:
+    """Whether the file carries a digest of itself; before anything else reads the bytes, it must fit."""
+    length = len(TRAILER) + 2 * hashlib.sha256().digest_size
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - length))
+        trailer = file.read()
+        if not trailer.startswith(TRAILER):
+            return False
+        file.seek(0)
+        digest, left = hashlib.sha256(), size - length
+        while left:
+            piece = file.read(min(left, 1 << 20))
+            if not piece:
+                break
+            digest.update(piece)
+            left -= len(piece)
+    if digest.hexdigest().encode() != trailer.removeprefix(TRAILER):
+        raise StoreError(f"{str(path)!r} was altered or damaged: its checksum does not fit")
+    return True
 
 
 def _checksums(tree: xr.DataTree) -> dict[str, str]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from poolwise import names
 from poolwise.algebra.basis import dependent_columns
 from poolwise.algebra.theta import BlockStructure
+from poolwise.data.columns import UNUSABLE, kind_of
+from poolwise.data.grouping import label_text, label_texts
 from poolwise.data.validate import CheckedTable
 from poolwise.errors import DataError
 from poolwise.spec.evaluate import Columns, evaluate
@@ -199,12 +201,20 @@ class GroupingFactor:
                     f"the new table has no column {column!r}, which the grouping factor {self.name!r} needs; add it "
                     "(a label that was not seen stands for a new group)"
                 )
+            if isinstance(frame[column], pd.DataFrame):
+                raise DataError(
+                    f"the new table has {frame[column].shape[1]} columns called {column!r}; rename all but one"
+                )
+            if (kind := kind_of(frame[column])) in UNUSABLE:
+                what, advice = UNUSABLE[kind]
+                raise DataError(f"the grouping column {column!r} holds {what}; {advice.format(name=column)}")
             if frame[column].isna().any():
                 row = int(np.flatnonzero(frame[column].isna())[0])
                 raise DataError(f"the grouping column {column!r} misses its value in row {row} of the new table")
         single = len(self.columns) == 1
-        known = {(str(level),) if single else tuple(map(str, level)): j for j, level in enumerate(self.levels)}
-        rows = zip(*(frame[column].astype(str) for column in self.columns), strict=True)
+        cells = [(level,) if single else level for level in self.levels]
+        known = {tuple(map(label_text, cell)): j for j, cell in enumerate(cells)}
+        rows = zip(*(label_texts(frame[column]) for column in self.columns), strict=True)
         return np.array([known.get(row, -1) for row in rows], dtype=np.int64)
 
     def Z_of(self, frame: pd.DataFrame) -> Array:
@@ -322,7 +332,8 @@ class Design:
     @property
     def aliases(self) -> dict[str, str]:
         """Stated names of common terms that would collide with parameters."""
-        reserved = [names.INTERCEPT, names.CHAIN, names.DRAW, *(own.name for own in self.family.auxiliaries)]
+        reserved = [names.INTERCEPT, names.CHAIN, names.DRAW, names.OBSERVATION, self.family.parent]
+        reserved += [own.name for own in self.family.auxiliaries]
         for factor in [factor for design in (self, *self.predicted) for factor in design.factors]:
             reserved += [factor.correlation_name]
             reserved += [name for own in factor.log_sd_names for name in own]
@@ -427,7 +438,7 @@ def build_design(
     )
     if check_rank:
         _check_rank(design)
-    return replace(design, predicted=tuple(_predicted(design, own, covariances) for own in further))
+    return _with_aliases(replace(design, predicted=tuple(_predicted(design, own, covariances) for own in further)))
 
 
 def _predicted(design: Design, formula: Formula, covariances: Mapping[str, pd.DataFrame] | None) -> Design:
@@ -448,7 +459,22 @@ def _predicted(design: Design, formula: Formula, covariances: Mapping[str, pd.Da
         prefix=prefix,
     )
     _check_rank(made)
-    return made
+    return _with_aliases(made)
+
+
+def _with_aliases(design: Design) -> Design:
+    """Effects of the groups under the aliases of the common terms, so that coefficients find their effects."""
+    if not (aliases := design.aliases):
+        return design
+    factors = []
+    for factor in design.factors:
+        effects, terms = list(factor.effects), []
+        for term in factor.terms:
+            alias = term.name if term.name == names.INTERCEPT else aliases.get(term.name, term.name)
+            effects[term.columns] = [alias + effect.removeprefix(term.name) for effect in effects[term.columns]]
+            terms.append(replace(term, name=alias))
+        factors.append(replace(factor, effects=tuple(effects), terms=tuple(terms)))
+    return replace(design, factors=tuple(factors))
 
 
 def row_subset(design: Design, rows: NDArray) -> Design:

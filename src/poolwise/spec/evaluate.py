@@ -17,6 +17,7 @@ from formulae.environment import Environment
 from numpy.typing import NDArray
 
 from poolwise.data.columns import count, describe_rows
+from poolwise.data.validate import LARGEST
 from poolwise.errors import DataError, FormulaError
 from poolwise.names import INTERCEPT
 from poolwise.spec import syntax
@@ -81,6 +82,9 @@ class Columns:
         """
         matrix = self._again(frame) if len(frame) else np.empty((0, len(self.names)))
         _check_finite(matrix, self.terms, frame, self.columns_used)
+        if matrix.size and np.abs(matrix).max() > LARGEST:
+            row = int(np.flatnonzero((np.abs(matrix) > LARGEST).any(axis=1))[0])
+            raise DataError(f"row {row} has predictors beyond {LARGEST:g}, whose squares are beyond floating point")
         return matrix
 
     def without_intercept(self) -> "Columns":

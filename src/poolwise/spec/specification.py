@@ -8,7 +8,7 @@ import pandas as pd
 
 from poolwise.data.intake import as_frame
 from poolwise.data.validate import CheckedTable, check_table
-from poolwise.errors import DataError, PriorError
+from poolwise.errors import ArgumentError, DataError, PriorError
 from poolwise.priors.distributions import GROUP_SDS, JOINT
 from poolwise.priors.presets import PriorPreset, as_preset
 from poolwise.priors.prior import Prior
@@ -81,6 +81,10 @@ def specify(
     trusted: bool = False,
 ) -> Specification:
     """Parse, check, evaluate and resolve; see :class:`poolwise.Model` for the parameters."""
+    if weights is not None and not isinstance(weights, str):
+        raise ArgumentError(f"weights must be the name of a column of the table; got a {type(weights).__name__}")
+    if covariances is not None and not isinstance(covariances, Mapping):
+        raise ArgumentError(f"covariances must be a dict of matrices by name; got a {type(covariances).__name__}")
     chosen = family_of(family, link)
     if isinstance(data, CollapsedData):
         return _of_sums(formula, data, chosen, priors, group_correlation=group_correlation, weights=weights)
