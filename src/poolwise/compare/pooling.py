@@ -238,6 +238,12 @@ class PoolingStudy:
 
         return plot_arrows(self)
 
+    def report(self, path: str | Path) -> Path:
+        """Write one self-contained HTML file about the study; see :func:`poolwise.write_report`."""
+        from poolwise.report.write import write_report
+
+        return write_report(self, path)
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write the tables as CSV, the findings as text and the posterior as NetCDF; returns the files."""
         folder = Path(folder)

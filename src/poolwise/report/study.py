@@ -1,0 +1,144 @@
+"""The report of a study: the fits side by side, what pooling did, and all that concerns its posterior."""
+
+from typing import Any
+
+import pandas as pd
+
+from poolwise.compare.pooling import PoolingStudy
+from poolwise.plot.arrows import plot_arrows
+from poolwise.plot.estimates import plot_estimates
+from poolwise.plot.lines import plot_lines
+from poolwise.report import sections as about
+from poolwise.report.blocks import Downloads, Section, Text, chart
+from poolwise.report.intervals import interval_marks
+from poolwise.report.tables import Table
+from poolwise.report.text import shown
+
+HEADS = {
+    "rmse": "RMSE",
+    "rmse_kfold": "RMSE k-fold",
+    "rmse_new_groups": "RMSE new groups",
+    "brier": "Brier",
+    "log_loss": "log loss",
+    "no_pooling": "no pooling",
+    "complete_pooling": "complete pooling",
+    "partial_reml": "REML",
+    "partial_laplace": "Laplace",
+    "partial_bayes": "Bayesian",
+    "pooling_factor": "pooling factor",
+    "lower": "lower 95 %",
+    "upper": "upper 95 %",
+}
+
+
+def study_sections(study: PoolingStudy) -> list[Section]:
+    """The report of a pooling study.
+
+    Parameters
+    ----------
+    study : PoolingStudy
+
+    Returns
+    -------
+    list of Section
+    """
+    fit, places = study.bayes, about.group_places(study.model.design)
+    return [
+        about.question(fit, study.model),
+        about.findings_section(study.findings),
+        _data(study, places),
+        about.model_section(fit),
+        about.priors_section(fit),
+        about.convergence_section(fit),
+        _fits(study),
+        _shrinkage(study, places),
+        _intervals(study, places),
+        about.predictive_section(fit, _predictive(study)),
+        about.sensitivity_section(fit),
+        about.methods_section(fit, study),
+        about.versions_section(fit),
+    ]
+
+
+def _groups(study: PoolingStudy) -> str:
+    return f"{study.factor.J:,} groups of {shown(study.factor.name, 40)}"
+
+
+def _data(study: PoolingStudy, places: dict[str, int]) -> Section:
+    section = about.data_by_group(study.bayes, places)
+    alt = f"Rows and regression lines of the {_groups(study)}, a panel a group, under complete, no and partial pooling."
+    caption = "Dotted: one line for all. Dashed: a line a group. Solid, with its 95 % interval: partial pooling."
+    lines = chart(lambda: plot_lines(study), alt, caption)
+    return Section(section.name, section.title, [*section.blocks, lines])
+
+
+def _fits(study: PoolingStudy) -> Section:
+    labels = study._labels
+    table = study.table.reset_index()
+    table["fit"] = [labels[name] for name in table["fit"]]
+    widths = {
+        name: f"width {shown(name.removeprefix('width_'), 40)}" for name in table if str(name).startswith("width_")
+    }
+    caption = (
+        "Errors in sample, of held-out rows of known groups and of groups left out whole; elpd by PSIS-LOO; mean width "
+        "of the groups' 95 % intervals. A dash: not defined."
+    )
+    common = pd.DataFrame(
+        {
+            "effect": list(study.bayes.fixef.index),
+            **{
+                labels[name]: fit.fixef.reindex(study.bayes.fixef.index).to_numpy()
+                for name, fit in study.fits.items()
+                if name != "none"
+            },
+        }
+    )
+    alt = f"Estimates and 95 % intervals of the {_groups(study)} under every fit, a panel a varying effect."
+    reading = "Open circles: no pooling. Thick bars: conditional intervals. Thin bars: total. Diamonds: Bayesian."
+    blocks: list[Any] = [
+        chart(lambda: plot_estimates(study), alt, reading),
+        Table("fits", caption, table, HEADS | widths),
+        Text(f"Held out: {study.folds}."),
+        Table("common_effects", "Common effects under each fit (no pooling has none).", common),
+    ]
+    return Section("fits", "The fits side by side", blocks)
+
+
+def _shrinkage(study: PoolingStudy, places: dict[str, int]) -> Section:
+    blocks: list[Any] = []
+    if len(study.factor.effects) > 1:
+        alt = f"Arrows from each group's own estimates to its partial-pooling ones, {_groups(study)}, with the population's ellipses."
+        caption = (
+            "Arrows go from no pooling to partial pooling; the ellipses hold half and nine tenths of the population."
+        )
+        blocks.append(chart(lambda: plot_arrows(study), alt, caption))
+    caption = "Where each group stands between no pooling and complete pooling; pooling factor 1 is complete, 0 none."
+    table = study.shrinkage().sort_values(["term", "n"], ascending=[True, False], kind="stable")
+    blocks.append(Table("shrinkage", caption, table.reset_index(drop=True), HEADS, "group", places))
+    return Section("shrinkage", "Shrinkage", blocks)
+
+
+def _intervals(study: PoolingStudy, places: dict[str, int]) -> Section:
+    coef = study.coef()
+    blocks: list[Any] = [
+        Text(
+            "Three kinds of interval answer three questions: conditional intervals take the common effects and the "
+            "variances as known, total ones add the uncertainty of the common effects, Bayesian ones that of the variances "
+            "too. Without pooling each group has the interval of its own regression."
+        )
+    ]
+    for number, effect in enumerate(study.factor.effects):
+        complete = study.complete.fixef.get(effect)
+        blocks.append(interval_marks(coef, effect, number + 1, complete, places))
+    widths = coef[coef["term"].isin(study.factor.effects)].assign(width=coef["upper"] - coef["lower"])
+    table = widths.groupby(["term", "fit", "interval"], sort=False)["width"].agg(["mean", "min", "max"]).reset_index()
+    table["fit"] = [study._labels[name] for name in table["fit"]]
+    heads = {"mean": "mean width", "min": "narrowest", "max": "widest"}
+    blocks.append(Table("interval_widths", "Width of the 95 % intervals of the groups' coefficients.", table, heads))
+    everything = Table("coef", "All coefficients.", coef.drop(columns="factor"), HEADS)
+    blocks.append(Downloads("All coefficients under every fit and kind of interval", everything))
+    return Section("intervals", "Intervals of the groups", blocks)
+
+
+def _predictive(study: PoolingStudy) -> list[Any]:
+    return []
