@@ -64,7 +64,7 @@ def with_fonts(figure: "Figure") -> "Figure":
 
     axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
     named = [axis for axis in axes if isinstance(axis.get_major_locator(), FixedLocator)]
-    labels = {axis: axis.get_major_formatter().format_ticks(axis.get_ticklocs()) for axis in named}
+    labels = {axis: axis.get_major_formatter().format_ticks(list(axis.get_ticklocs())) for axis in named}
     texts = [text.get_text() for text in figure.findobj(Text)]
     written = "".join([*texts, *(name for own in labels.values() for name in own)])
     foreign = {letter for letter in written if letter.isprintable() and ord(letter) not in _letters(_path(BASE))}

@@ -64,7 +64,7 @@ def _prior_draws(fit: "BayesFit", seed: int) -> dict[str, np.ndarray]:
     centred = not any(row.at == "zero" for row in fit.resolved_priors)
     without = improper_of(priors)
     drawn = prior_draws(fit.design, priors, PRIOR_DRAWS, np.random.default_rng(seed), centred=centred, without=without)
-    found = {}
+    found: dict[str, np.ndarray | None] = {}
     for factor, T in zip(fit.design.factors, drawn.group_factors, strict=True):
         sds = np.sqrt((T**2).sum(axis=2))
         found |= dict(zip(factor.sd_names, sds.T, strict=True))

@@ -126,7 +126,7 @@ def interval_marks(coef: pd.DataFrame, term: str, number: int, complete: float |
         )
     title = "Intercepts" if term == names.INTERCEPT else f"Slopes of {shown(term)}"
     left_out = "" if everyone == len(groups) else f" The {len(groups):,} largest and smallest of {everyone:,} groups."
-    caption = f"{title} by group with 95 % intervals, the largest group on top; the dotted line is complete pooling.{left_out}"
+    caption = f"{title} by group with 95 % intervals, the largest group on top; dotted: complete pooling.{left_out}"
     ticks = tuple((x(tick), f"{tick:.6g}".replace("-", "\N{MINUS SIGN}")) for tick in nice_ticks(low, high))
     line_at = None if complete is None or not np.isfinite(complete) else x(complete)
     height = round(HEAD + step * len(groups) + HEAD, 1)

@@ -139,7 +139,8 @@ def _row(part: Math) -> str:
 
 _TEX = {
     "μ": r"\mu", "σ": r"\sigma", "ν": r"\nu", "η": r"\eta", "α": r"\alpha", "β": r"\beta", "λ": r"\lambda",
-    "κ": r"\kappa", "ψ": r"\psi", "τ": r"\tau", "Σ": r"\Sigma", "Ω": r"\Omega", "γ": r"\gamma", "∼": r"\sim", "⊤": r"\top", "…": r"\dots",
+    "κ": r"\kappa", "ψ": r"\psi", "τ": r"\tau", "Σ": r"\Sigma", "Ω": r"\Omega",
+    "∼": r"\sim", "⊤": r"\top", "…": r"\dots",
     "−": "-",
 }  # fmt: skip
 
@@ -170,20 +171,21 @@ def model_equations(design: Design, priors: Sequence[ResolvedPrior]) -> Equation
         letters[name] = letter
         symbols.append((letter, f"{shown(name)}, common effect"))
     notes = [] if len(design.coefficient_names) <= TERMS_WRITTEN else ["x′ᵢβ sums all common effects."]
+    several = len(design.factors) > 1
     for f, factor in enumerate(design.factors):
-        lines += _population(factor, f, several=len(design.factors) > 1)
+        lines += _population(factor, f, several=several)
         symbols.append(
             (
-                _index(f, several=len(design.factors) > 1),
+                _index(f, several=several),
                 f"group of row i among the {factor.J:,} of {shown(factor.name)}",
             )
         )
         for k, (effect, sd) in enumerate(zip(factor.effects, factor.sd_names, strict=True)):
-            letters[sd] = sub(ident("τ"), _effect_index(factor, f, k, several=len(design.factors) > 1))
+            letters[sd] = sub(ident("τ"), _effect_index(factor, f, k, several=several))
             what = "intercepts" if effect == names.INTERCEPT else f"slopes of {shown(effect)}"
             symbols.append((letters[sd], f"{shown(sd)}: standard deviation of the {what} between groups"))
         if factor.structure.n_correlations:
-            letters[names.correlation(factor.name)] = _omega(f, several=len(design.factors) > 1)
+            letters[names.correlation(factor.name)] = _omega(f, several=several)
             symbols.append(
                 (letters[names.correlation(factor.name)], f"correlations of the effects of {shown(factor.name)}")
             )

@@ -92,10 +92,10 @@ def paragraph(fit: BayesFit, study=None) -> tuple[str, list[str]]:
         cited += ["lme4", "loo", "total"]
         how = "restricted maximum likelihood" if design.collapses else "the Laplace approximation"
         said.append(
-            "Beside it stand complete pooling (one regression), no pooling (one regression a group) and partial pooling "
-            f"by {how} (Bates et al. 2015), whose total intervals add the uncertainty of the common effects (Henderson "
-            f"1975). Held-out errors are of {study.folds}; the expected log predictive density is by PSIS-LOO (Vehtari, "
-            "Gelman & Gabry 2017)."
+            "Beside it stand complete pooling (one regression), no pooling (one regression a group) and partial "
+            f"pooling by {how} (Bates et al. 2015), whose total intervals add the uncertainty of the common effects (Henderson "
+            f"1975). Held-out errors are of {study.folds}; the expected log predictive density is by PSIS-LOO "
+            "(Vehtari, Gelman & Gabry 2017)."
         )
     if len(design.factors) == 1:
         cited += ["pooling", "sensitivity"]

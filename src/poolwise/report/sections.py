@@ -106,8 +106,8 @@ def convergence_section(fit: BayesFit) -> Section:
     else:
         blocks.append(
             Text(
-                f"No measure is beyond its limit: R-hat {RHAT_LIMIT}, effective sample size {ESS_PER_CHAIN} a chain, no "
-                "divergence (Vehtari et al. 2021)."
+                f"No measure is beyond its limit: R-hat {RHAT_LIMIT}, effective sample size {ESS_PER_CHAIN} a chain, "
+                "no divergence (Vehtari et al. 2021)."
             )
         )
     blocks.append(Text(f"Sampled in {fit.form}."))

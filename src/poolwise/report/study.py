@@ -13,6 +13,8 @@ from poolwise.report.blocks import Downloads, Section, Text, chart
 from poolwise.report.intervals import interval_marks
 from poolwise.report.tables import Table
 from poolwise.report.text import shown
+from poolwise.result.no_pooling import NoPoolingFit
+from poolwise.result.no_pooling_glm import NoPoolingGLM
 
 HEADS = {
     "rmse": "RMSE",
@@ -89,7 +91,7 @@ def _fits(study: PoolingStudy) -> Section:
             **{
                 labels[name]: fit.fixef.reindex(study.bayes.fixef.index).to_numpy()
                 for name, fit in study.fits.items()
-                if name != "none"
+                if not isinstance(fit, NoPoolingFit | NoPoolingGLM)
             },
         }
     )
@@ -107,7 +109,7 @@ def _fits(study: PoolingStudy) -> Section:
 def _shrinkage(study: PoolingStudy, places: dict[str, int]) -> Section:
     blocks: list[Any] = []
     if len(study.factor.effects) > 1:
-        alt = f"Arrows from each group's own estimates to its partial-pooling ones, {_groups(study)}, with the population's ellipses."
+        alt = f"Arrows from own estimates to partial-pooling ones, {_groups(study)}, with the population's ellipses."
         caption = (
             "Arrows go from no pooling to partial pooling; the ellipses hold half and nine tenths of the population."
         )
@@ -123,8 +125,8 @@ def _intervals(study: PoolingStudy, places: dict[str, int]) -> Section:
     blocks: list[Any] = [
         Text(
             "Three kinds of interval answer three questions: conditional intervals take the common effects and the "
-            "variances as known, total ones add the uncertainty of the common effects, Bayesian ones that of the variances "
-            "too. Without pooling each group has the interval of its own regression."
+            "variances as known, total ones add the uncertainty of the common effects, Bayesian ones that of the "
+            "variances too. Without pooling each group has the interval of its own regression."
         )
     ]
     for number, effect in enumerate(study.factor.effects):

@@ -3,20 +3,24 @@
 import unicodedata
 
 LONGEST = 160
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "_": r"\_",
-    "%": r"\%",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "\n": " ",
-}
-_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", **{mark: f"\\{mark}" for mark in "\\`*_|[]"}}
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "$": r"\$",
+        "&": r"\&",
+        "#": r"\#",
+        "_": r"\_",
+        "%": r"\%",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\n": " ",
+    }
+)
+_MARKDOWN = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", **{mark: f"\\{mark}" for mark in "\\`*_|[]"}}
+)
 
 
 def shown(text: object, longest: int = LONGEST) -> str:
@@ -48,16 +52,16 @@ def shown(text: object, longest: int = LONGEST) -> str:
 
 
 def latex(text: object) -> str:
-    """The text escaped for LaTeX.
+    r"""The text escaped for LaTeX.
 
     Examples
     --------
     >>> latex("50 % of std_age")
-    '50 \\\\% of std\\\\_age'
+    '50 \\% of std\\_age'
     """
-    return str(text).translate(str.maketrans(_LATEX))
+    return str(text).translate(_LATEX)
 
 
 def markdown(text: object) -> str:
     """The text escaped for a cell of a Markdown table."""
-    return str(text).translate(str.maketrans(_MARKDOWN))
+    return str(text).translate(_MARKDOWN)
