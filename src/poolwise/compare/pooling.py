@@ -49,6 +49,7 @@ from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
 from poolwise.spec.design import Design, GroupingFactor, GroupTerm
 from poolwise.spec.evaluate import evaluate
+from poolwise.spec.exponential import has_laplace
 from poolwise.spec.formula import Block
 from poolwise.spec.sufficient import sufficient
 
@@ -441,6 +442,22 @@ def _bayes_refit(model: Model, settings: Sampling, wanted: bool | None) -> tuple
     if why:
         return None, f"{missing} ({why})"
     return whitened_refit(design, model.specification, settings), ""
+
+
+def can_be_compared(model: Model) -> bool:
+    """Whether :func:`compare_pooling` serves a model: one grouping factor, one covariance, a frequentist fit.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    bool
+    """
+    design = model.design
+    served = design.collapses or (has_laplace(design.family) and design.outcome.plain)
+    return len(design.factors) == 1 and design.one_covariance and served
 
 
 def _one_factor(model: Model, group: str | None) -> GroupingFactor:

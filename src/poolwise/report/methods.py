@@ -93,8 +93,8 @@ def paragraph(fit: BayesFit, study=None) -> tuple[str, list[str]]:
         how = "restricted maximum likelihood" if design.collapses else "the Laplace approximation"
         said.append(
             "Beside it stand complete pooling (one regression), no pooling (one regression a group) and partial "
-            f"pooling by {how} (Bates et al. 2015), whose total intervals add the uncertainty of the common effects (Henderson "
-            f"1975). Held-out errors are of {study.folds}; the expected log predictive density is by PSIS-LOO "
+            f"pooling by {how} (Bates et al. 2015), whose total intervals add the uncertainty of the common effects "
+            f"(Henderson 1975). Held-out errors are of {study.folds}; expected log predictive densities by PSIS-LOO "
             "(Vehtari, Gelman & Gabry 2017)."
         )
     if len(design.factors) == 1:
