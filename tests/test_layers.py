@@ -33,7 +33,9 @@ DOORS = {
     ("model.py", "check"),
     ("result/checked.py", "check"),
     ("result/bayes.py", "check"),
+    ("result/bayes.py", "plot"),
     ("result/bayes.py", "report"),
+    ("check/singularity.py", "plot"),
 }
 ROOMS = {
     "pymc": {"compile", "fit/generative.py"},

@@ -239,6 +239,30 @@ class PoolingStudy:
 
         return plot_arrows(self)
 
+    def plot_forest(self, **options):
+        """A term's coefficients, a panel a fit; see :func:`poolwise.plots.plot_forest`."""
+        from poolwise.plot.forest import plot_forest
+
+        return plot_forest(self, **options)
+
+    def plot_sizes(self, **options):
+        """Estimates, intervals and widths against group size; see :func:`poolwise.plots.plot_sizes`."""
+        from poolwise.plot.sizes import plot_sizes
+
+        return plot_sizes(self, **options)
+
+    def plot_scores(self):
+        """Errors in sample and held out, and elpd, as dots; see :func:`poolwise.plots.plot_scores`."""
+        from poolwise.plot.scores import plot_scores
+
+        return plot_scores(self)
+
+    def plot_group_sds(self):
+        """Profile likelihood beside the posterior of each group sd; see :func:`poolwise.plots.plot_group_sds`."""
+        from poolwise.plot.group_sd import plot_group_sds
+
+        return plot_group_sds(self)
+
     def report(self, path: str | Path) -> Path:
         """Write one self-contained HTML file about the study; see :func:`poolwise.write_report`."""
         from poolwise.report.write import write_report
