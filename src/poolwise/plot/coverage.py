@@ -134,7 +134,10 @@ def plot_coverage(fit: "BayesFit", factor: str | None = None, seed: int = 1) -> 
         axis.axhline(level, color=color, ls="--", lw=0.9)
         axis.vlines(x, own["lower"], own["upper"], color=color, lw=1.6)
         axis.plot(x, own["covered"], marker, color=color, mfc="white", ms=6, label=f"{level:.0%} intervals")
-    labels = [f"{row.sizes}\n({row.groups:,} groups,\n{row.rows:,} rows)" for row in classes.itertuples()]
+    labels = [
+        f"{row.sizes}\n({row.groups:,} group{'s' * (row.groups > 1)},\n{row.rows:,} rows)"
+        for row in classes.itertuples()
+    ]
     axis.set_xticks(range(len(classes)), labels, fontsize=8)
     axis.set_xlim(-0.6, len(classes) - 0.4)
     axis.set_ylim(0, 1.03)

@@ -14,7 +14,7 @@ NO_GLYPH = "\N{WHITE SQUARE}"
 
 
 def plain(text: str, longest: int = 60) -> str:
-    """A name for a picture: cut visibly, and without the dollar signs that start mathematics in matplotlib.
+    """A name for a picture: cut visibly in its middle, and without dollar signs, which start mathematics.
 
     Parameters
     ----------
@@ -28,11 +28,13 @@ def plain(text: str, longest: int = 60) -> str:
 
     Examples
     --------
-    >>> plain("price in $", 8)
-    'price i…'
+    >>> plain("the school of the town", 10)
+    'the sc…own'
     """
     line = " ".join(str(text).split())
-    short = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    # Names of groups often differ at their ends.
+    end = (longest - 1) // 3
+    short = line if len(line) <= longest else f"{line[: longest - 1 - end]}…{line[len(line) - end :]}"
     return short.replace("$", r"\$")
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from poolwise.result.bayes import BayesFit
 
 COLOR = "#0072B2"
-TERMS_SHOWN, COLUMNS, MANY, LABELS = 6, 3, 60, 4
+TERMS_SHOWN, COLUMNS, MANY = 6, 3, 60
 
 
 def pooling_frame(fit: "BayesFit", level: float = 0.95) -> pd.DataFrame:
@@ -90,11 +90,10 @@ def plot_pooling(fit: "BayesFit", level: float = 0.95) -> "Figure":
             own["x"], own["pooling"], "o", color=COLOR, mfc="white", ms=2.5 if many else 5, mew=0.6 if many else 1.2
         )
         ordered = own.sort_values("n", kind="stable")
-        named = ordered if factor.J <= 2 * LABELS else pd.concat([ordered.head(1), ordered.tail(1)])
-        for row in named.itertuples():
-            axis.annotate(
-                plain(str(row.group), 14), (row.x, row.pooling), xytext=(5, 3), textcoords="offset points", fontsize=7
-            )
+        for row, side in zip(ordered.iloc[[0, -1]].itertuples(), ("left", "right"), strict=True):
+            where = dict(xytext=(0, 7), textcoords="offset points", ha=side, fontsize=8)
+            box = dict(facecolor="white", edgecolor="none", alpha=0.8, pad=0.8)
+            axis.annotate(plain(str(row.group), 18), (row.x, row.pooling), bbox=box, zorder=5, **where)
         axis.set_ylim(0, 1)
         axis.set_title(title_of(term, 36), fontsize=10)
         size_axis(axis, own["n"], "rows in the group (log scale)")

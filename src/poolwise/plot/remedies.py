@@ -77,13 +77,15 @@ def plot_remedies(singularity: "Singularity") -> "Figure":
         own = frame[(frame["panel"] == "coefficient") & (frame["effect"] == effect)]
         for shift, kind in ((0.22, "total"), (0.0, "conditional"), (0.22, "bayes")):
             _row(lower, own[own["interval"] == kind], kind, shift, place)
-        lower.set_xlabel(f"{title_of(effect, 30)}: groups (ticks), mean interval (bar)")
+        lower.set_xlabel(title_of(effect, 30))
         bare(lower, "x")
     for axis in axes[:, 0]:
         axis.set_yticks(list(place.values()), [plain(name, 30) for name in place])
         axis.set_ylim(-0.6, len(remedies) - 0.4)
     response = plain(singularity.fit.design.formula.response, 40)
-    figure.suptitle(f"{response} by {plain(factor.name, 40)}: remedies compared", fontsize=12)
+    figure.suptitle(
+        f"{response} by {plain(factor.name, 40)}: remedies compared\n(ticks: groups; bars: mean interval)", fontsize=12
+    )
     handles, labels = axes[1, 0].get_legend_handles_labels()
     by_label = dict(zip(labels, handles, strict=True))
     figure.legend(

@@ -68,9 +68,9 @@ def plot_scores(study: "PoolingStudy") -> "Figure":
     axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axis, measure in zip(axes, measures, strict=True):
         own = table[table["measure"] == measure]
-        for where, marker, color, fill in WHERE.values():
+        for (where, marker, color, fill), shift in zip(WHERE.values(), (0.14, 0.0, -0.14), strict=True):
             part = own[own["where"] == where]
-            y = part["fit"].map(place)
+            y = part["fit"].map(place).astype(float) + shift
             axis.plot(part["value"], y, marker, color=color, mfc=fill, ms=7, label=where)
         axis.set_xlabel(f"{measure}\n({'higher' if measure == 'elpd' else 'lower'} is better)")
         axis.margins(x=0.12, y=0.15)

@@ -18,6 +18,8 @@ POOLED = ("conditional", "total", "bayes")
 TERMS_SHOWN = 3
 # More groups than this have thinner lines and smaller marks.
 MANY = 60
+# Panels reach this often the widest Bayesian interval. Classes of size, and line styles of the median widths.
+BEYOND, CLASSES, LINES = 20.0, 12, {"separate": ":", "total": "--", "conditional": "-.", "bayes": "-"}
 
 
 def sizes_frame(study: "PoolingStudy", level: float = 0.95) -> pd.DataFrame:
@@ -70,9 +72,8 @@ def plot_sizes(study: "PoolingStudy", level: float = 0.95) -> "Figure":
         own = table[table["term"] == term]
         for axis, kind in zip(row, POOLED, strict=False):
             _estimates(axis, own[own["interval"] == kind], kind, study.complete.fixef.get(term))
-            if axis is not row[0]:
-                axis.sharey(row[0])
-                axis.tick_params(labelleft=False)
+            axis.set_ylim(*_range(own[own["interval"].isin(POOLED)]))
+            axis.tick_params(labelleft=axis is row[0])
         row[0].set_ylabel(title_of(term, 30))
         _widths(row[-1], own)
     for axis, kind in zip(axes[0], POOLED, strict=False):
@@ -88,6 +89,13 @@ def plot_sizes(study: "PoolingStudy", level: float = 0.95) -> "Figure":
     return figure
 
 
+def _range(pooled: pd.DataFrame) -> tuple[float, float]:
+    """All intervals, with a margin."""
+    low, high = float(pooled["lower"].min()), float(pooled["upper"].max())
+    pad = 0.04 * (high - low) or 1.0
+    return low - pad, high + pad
+
+
 def _estimates(axis: "Axes", table: pd.DataFrame, kind: str, complete: float | None) -> None:
     style, many = KINDS[kind], len(table) > MANY
     alpha = 0.35 if many else 1.0
@@ -99,18 +107,24 @@ def _estimates(axis: "Axes", table: pd.DataFrame, kind: str, complete: float | N
 
 
 def _widths(axis: "Axes", table: pd.DataFrame) -> None:
+    """A mark a group; of many groups the median width along their size, a line style a kind."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     many = table["group"].nunique() > MANY
     for kind, style in KINDS.items():
         own = table[(table["interval"] == kind) & (table["width"] > 0) & np.isfinite(table["width"])]
-        axis.plot(
-            own["x"],
-            own["width"],
-            style["marker"],
-            color=style["color"],
-            mfc=style["mfc"],
-            ms=2.2 if many else 5,
-            mew=0.5 if many else 1.0,
-            label=style["label"],
-        )
+        if many:
+            classes = own.groupby(pd.qcut(own["n"], CLASSES, duplicates="drop"), observed=True)[["n", "width"]].median()
+            axis.plot(classes["n"], classes["width"], color=style["color"], ls=LINES[kind], lw=2, label=style["label"])
+            axis.plot(own["x"], own["width"], ".", color=style["color"], ms=1.5, alpha=0.3, zorder=1)
+            continue
+        look = dict(color=style["color"], mfc=style["mfc"], ms=5, label=style["label"])
+        axis.plot(own["x"], own["width"], style["marker"], **look)
     axis.set_yscale("log")
+    # Two rows have an interval of their own that may be thousands of times as wide as all others.
+    axis.set_ylim(top=min(axis.get_ylim()[1], BEYOND * float(table.loc[table["interval"] == "bayes", "width"].max())))
+    decades = np.log10(axis.get_ylim()[1] / axis.get_ylim()[0])
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.minorticks_off()
     bare(axis)

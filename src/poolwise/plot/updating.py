@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from poolwise.result.bayes import BayesFit
 
 PRIOR, POSTERIOR = "#999999", "#0072B2"
-BINS, PRIOR_DRAWS, COLUMNS, SHOWN = 40, 20_000, 3, 9
+BINS, POSTERIOR_BINS, PRIOR_DRAWS, COLUMNS, SHOWN = 40, 30, 20_000, 3, 9
 # The panel reaches as far as the posterior, and as this quantile of the prior unless that is far beyond.
 PRIOR_QUANTILE, POSTERIOR_QUANTILE, FARTHEST = 0.9, 0.999, 3.0
 
@@ -33,7 +33,7 @@ def prior_to_posterior_frame(fit: "BayesFit", seed: int = 1) -> pd.DataFrame:
     -------
     DataFrame
         Columns parameter, which (prior, posterior), lower, upper (ends of a bin), density, beyond: the share to the
-        right of the last bin. An improper prior has no rows.
+        right of the panel. An improper prior has no rows.
     """
     design = fit.design
     posterior: dict[str, np.ndarray] = {}
@@ -51,11 +51,20 @@ def prior_to_posterior_frame(fit: "BayesFit", seed: int = 1) -> pd.DataFrame:
         for which, values in (("prior", before), ("posterior", after)):
             if values is None:
                 continue
-            counts, ends = np.histogram(values, bins=BINS, range=(0.0, last))
+            counts, ends = _histogram(values, which, last)
             density = counts / len(values) / np.diff(ends)
             beyond = float(np.mean(values > last))
             rows += [(name, which, *row, beyond) for row in zip(ends[:-1], ends[1:], density, strict=True)]
     return pd.DataFrame(rows, columns=["parameter", "which", "lower", "upper", "density", "beyond"])
+
+
+def _histogram(values: np.ndarray, which: str, last: float) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and ends of bins: the prior's from 0 to ``last``, the posterior's where it is, both sharp at 0."""
+    if which == "prior":
+        return np.histogram(values, bins=BINS, range=(0.0, last))
+    low, high = np.quantile(values, [1 - POSTERIOR_QUANTILE, POSTERIOR_QUANTILE])
+    low = 0.0 if low < (high - low) / POSTERIOR_BINS else low
+    return np.histogram(values, bins=POSTERIOR_BINS, range=(low, high))
 
 
 def _prior_draws(fit: "BayesFit", seed: int) -> dict[str, np.ndarray]:

@@ -11,6 +11,8 @@ from poolwise import names
 from poolwise.check.finding import Findings
 from poolwise.check.predictive import predictive_statistics
 from poolwise.errors import PoolwiseError
+from poolwise.plot.coverage import plot_coverage
+from poolwise.plot.pooling_factor import plot_pooling
 from poolwise.plot.updating import plot_prior_to_posterior
 from poolwise.report.blocks import Advice, Facts, Items, Section, Text, chart
 from poolwise.report.mathematics import model_equations
@@ -19,6 +21,7 @@ from poolwise.report.tables import Table
 from poolwise.report.text import shown
 from poolwise.result.bayes import BayesFit
 from poolwise.result.convergence import ESS_PER_CHAIN, RHAT_LIMIT
+from poolwise.result.variance import contraction
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.parameters import structure_note
 
@@ -159,6 +162,16 @@ def predictive_section(fit: BayesFit, more: list[Any] | None = None) -> Section:
     return Section("predictive", "Predictive checks", [*blocks, *(more or [])])
 
 
+def calibration(fit: BayesFit) -> list[Any]:
+    """Calibration by group size, where there are groups."""
+    if not fit.design.factors:
+        return []
+    name = shown(fit.design.factors[0].name, 40)
+    alt = f"Share of left-out rows inside predictive intervals, by the size of their group of {name}."
+    caption = "Calibrated predictions stand on the dashed lines; bars are 95 % intervals of the shares."
+    return [chart(lambda: plot_coverage(fit), alt, caption)]
+
+
 def sensitivity_section(fit: BayesFit) -> Section:
     """Which conclusions lean on the prior."""
 
@@ -172,7 +185,7 @@ def sensitivity_section(fit: BayesFit) -> Section:
 
     def learnt():
         caption = "How far the data narrowed each standard deviation between groups: 1 is all learnt, 0 nothing."
-        return Table("contraction", caption, fit.variance().contraction)
+        return Table("contraction", caption, contraction(fit))
 
     blocks = [attempt(scaled)]
     if fit.design.factors:
@@ -223,7 +236,7 @@ def fit_sections(fit: BayesFit) -> list[Section]:
         priors_section(fit),
         convergence_section(fit),
         *groups,
-        predictive_section(fit),
+        predictive_section(fit, calibration(fit)),
         sensitivity_section(fit),
         methods_section(fit),
         versions_section(fit),
@@ -237,7 +250,9 @@ def pooling_section(fit: BayesFit, places: dict[str, int]) -> Section:
         caption = "Pooling factor of each group: 1 is complete pooling, 0 none."
         return Table("pooling", caption, fit.variance().groups.drop(columns="factor"), {}, "group", places)
 
-    return Section("shrinkage", "Shrinkage", [attempt(table)])
+    alt = "Pooling factor of each group against its number of rows, a panel a varying effect."
+    caption = "Small groups borrow more; bars are 95 % intervals of the factor."
+    return Section("shrinkage", "Shrinkage", [chart(lambda: plot_pooling(fit), alt, caption), attempt(table)])
 
 
 def attempt(make: Callable[[], Any]) -> Any:

@@ -6,8 +6,12 @@ import pandas as pd
 
 from poolwise.compare.pooling import PoolingStudy
 from poolwise.plot.arrows import plot_arrows
-from poolwise.plot.estimates import plot_estimates
+from poolwise.plot.forest import plot_forest
+from poolwise.plot.group_sd import plot_group_sds
 from poolwise.plot.lines import plot_lines
+from poolwise.plot.pooling_factor import plot_pooling
+from poolwise.plot.scores import plot_scores
+from poolwise.plot.sizes import plot_sizes
 from poolwise.report import sections as about
 from poolwise.report.blocks import Downloads, Section, Text, chart
 from poolwise.report.intervals import interval_marks
@@ -55,8 +59,8 @@ def study_sections(study: PoolingStudy) -> list[Section]:
         _fits(study),
         _shrinkage(study, places),
         _intervals(study, places),
-        about.predictive_section(fit, _predictive(study)),
-        about.sensitivity_section(fit),
+        about.predictive_section(fit, about.calibration(fit)),
+        _sensitivity(study),
         about.methods_section(fit, study),
         about.versions_section(fit),
     ]
@@ -95,10 +99,15 @@ def _fits(study: PoolingStudy) -> Section:
             },
         }
     )
-    alt = f"Estimates and 95 % intervals of the {_groups(study)} under every fit, a panel a varying effect."
-    reading = "Open circles: no pooling. Thick bars: conditional intervals. Thin bars: total. Diamonds: Bayesian."
+    forest = (
+        f"Coefficients of the {_groups(study)}, a panel a fit: complete pooling, no pooling, partial pooling by "
+        f"{'REML' if study.model.design.collapses else 'Laplace'} and Bayesian."
+    )
+    dots = "Errors of every fit as dots: in sample, of held-out rows of known groups and of held-out groups."
+    reading = "Dotted: complete pooling. Under partial pooling thick bars are conditional, thin ones total intervals."
     blocks: list[Any] = [
-        chart(lambda: plot_estimates(study), alt, reading),
+        chart(lambda: plot_forest(study), forest, reading),
+        chart(lambda: plot_scores(study), dots, "Lower errors are better; elpd is defined for the Bayesian fit only."),
         Table("fits", caption, table, HEADS | widths),
         Text(f"Held out: {study.folds}."),
         Table("common_effects", "Common effects under each fit (no pooling has none).", common),
@@ -114,6 +123,9 @@ def _shrinkage(study: PoolingStudy, places: dict[str, int]) -> Section:
             "Arrows go from no pooling to partial pooling; the ellipses hold half and nine tenths of the population."
         )
         blocks.append(chart(lambda: plot_arrows(study), alt, caption))
+    alt = f"Pooling factor of the {_groups(study)} against their number of rows, a panel a varying effect."
+    caption = "Small groups borrow more; bars are 95 % intervals of the factor."
+    blocks.append(chart(lambda: plot_pooling(study.bayes), alt, caption))
     caption = "Where each group stands between no pooling and complete pooling; pooling factor 1 is complete, 0 none."
     table = study.shrinkage().sort_values(["term", "n"], ascending=[True, False], kind="stable")
     blocks.append(Table("shrinkage", caption, table.reset_index(drop=True), HEADS, "group", places))
@@ -132,6 +144,9 @@ def _intervals(study: PoolingStudy, places: dict[str, int]) -> Section:
     for number, effect in enumerate(study.factor.effects):
         complete = study.complete.fixef.get(effect)
         blocks.append(interval_marks(coef, effect, number + 1, complete, places))
+    alt = f"Estimates and intervals of the {_groups(study)} against their number of rows, a column a kind of interval."
+    caption = "Where conditional intervals vanish, total and Bayesian ones say what the data leave open."
+    blocks.append(chart(lambda: plot_sizes(study), alt, caption))
     widths = coef[coef["term"].isin(study.factor.effects)].assign(width=coef["upper"] - coef["lower"])
     table = widths.groupby(["term", "fit", "interval"], sort=False)["width"].agg(["mean", "min", "max"]).reset_index()
     table["fit"] = [study._labels[name] for name in table["fit"]]
@@ -142,5 +157,11 @@ def _intervals(study: PoolingStudy, places: dict[str, int]) -> Section:
     return Section("intervals", "Intervals of the groups", blocks)
 
 
-def _predictive(study: PoolingStudy) -> list[Any]:
-    return []
+def _sensitivity(study: PoolingStudy) -> Section:
+    section = about.sensitivity_section(study.bayes)
+    if not study.model.design.collapses:
+        return section
+    alt = "Profile likelihood, prior and posterior of each standard deviation between groups, with the REML estimate."
+    caption = "Where the likelihood holds zero, REML may land there; the posterior weighs all values."
+    sds = chart(lambda: plot_group_sds(study), alt, caption)
+    return Section(section.name, section.title, [*section.blocks, sds])
