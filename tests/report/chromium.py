@@ -1,11 +1,13 @@
 """A headless Chromium, driven over a pipe by the DevTools protocol; nothing else is needed than the browser."""
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,13 +23,16 @@ class Page:
 
     def __init__(self, folder: Path):
         assert EXECUTABLE is not None
-        to_browser, self._write = os.pipe()
-        self._read, from_browser = os.pipe()
-        # The browser reads file descriptor 3 and writes 4; copies above them stand in no other's way.
+        to_browser, self._write = _pipe()
+        self._read, from_browser = _pipe()
+        # The browser reads file descriptor 3 and writes 4.
+        launch = "import os, sys; a, b, *c = sys.argv[1:]; os.dup2(int(a), 3); os.dup2(int(b), 4); os.execv(c[0], c)"
         command = [
-            "/bin/sh",
+            sys.executable,
             "-c",
-            f'exec 3<&{to_browser} 4>&{from_browser}; exec "$0" "$@"',
+            launch,
+            str(to_browser),
+            str(from_browser),
             EXECUTABLE,
             "--headless",
             "--no-sandbox",
@@ -123,3 +128,12 @@ class Page:
                 assert read, f"the browser ended during {what}"
                 self._buffer += read
         raise TimeoutError(f"no answer to {what} in {SECONDS} s")
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose ends stand above the numbers that the browser wants."""
+    ends = []
+    for end in os.pipe():
+        ends.append(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10))
+        os.close(end)
+    return ends[0], ends[1]

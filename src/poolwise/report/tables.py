@@ -135,7 +135,8 @@ def cells_of(column: pd.Series) -> list[str]:
     finite = np.abs(values[np.isfinite(values) & (values != 0)])
     if not len(finite) or (np.all(finite == np.round(finite)) and finite.max() < 1e15):
         return [_special(value) or f"{value:.0f}" for value in values]
-    typical = float(np.median(finite))
+    # The decimals that the smaller half of the numbers needs.
+    typical = float(np.quantile(finite, 0.25, method="lower"))
     small, large = np.quantile(finite, [0.1, 0.9])
     if large > ALIKE * small or typical < 10.0 ** (DIGITS - MOST_DECIMALS) or typical >= 1e9:
         # Numbers of many sizes have no decimals in common.
