@@ -13,8 +13,30 @@ BASE = "DejaVu Sans"
 NO_GLYPH = "\N{WHITE SQUARE}"
 
 
+def cut(text: str, longest: int) -> str:
+    """A name on one line, a long one cut visibly in its middle: names of groups often differ at their ends.
+
+    Parameters
+    ----------
+    text : str
+    longest : int
+        Characters.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> cut("the school of the town", 10)
+    'the sc…own'
+    """
+    line, end = " ".join(str(text).split()), (longest - 1) // 3
+    return line if len(line) <= longest else f"{line[: longest - 1 - end]}…{line[len(line) - end :]}"
+
+
 def plain(text: str, longest: int = 60) -> str:
-    """A name for a picture: cut visibly in its middle, and without dollar signs, which start mathematics.
+    r"""A name for a picture: short, and without dollar signs, which start mathematics.
 
     Parameters
     ----------
@@ -28,14 +50,10 @@ def plain(text: str, longest: int = 60) -> str:
 
     Examples
     --------
-    >>> plain("the school of the town", 10)
-    'the sc…own'
+    >>> print(plain("price in $"))
+    price in \$
     """
-    line = " ".join(str(text).split())
-    # Names of groups often differ at their ends.
-    end = (longest - 1) // 3
-    short = line if len(line) <= longest else f"{line[: longest - 1 - end]}…{line[len(line) - end :]}"
-    return short.replace("$", r"\$")
+    return cut(text, longest).replace("$", r"\$")
 
 
 def legible(draw: "Callable[P, Figure]") -> "Callable[P, Figure]":

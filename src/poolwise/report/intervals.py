@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from poolwise import names
+from poolwise.plot.lettering import cut
 from poolwise.report.text import shown
 
 # Kinds of interval: key of the style, words, order from the top of a group's row to its bottom.
@@ -119,7 +120,8 @@ def interval_marks(coef: pd.DataFrame, term: str, number: int, complete: float |
                 Mark(record.style, y, x(_or(record.lower, low)), x(_or(record.upper, high)), x(record.estimate), radius)
             )
             said.append(f"{dict(kinds)[record.style]} {record.estimate:.3g} [{record.lower:.3g}, {record.upper:.3g}]")
-        name = f"{shown(group, 22)} (n = {int(own['n'].iloc[0])})"
+        # Isolated, so that letters written from right to left do not turn the number around.
+        name = f"\u2068{shown(cut(group, 24))}\u2069 (n = {int(own['n'].iloc[0])})"
         middle = round(top + step / 2, 1)
         rows.append(
             Row(places[group], name, f"{shown(group, 80)}: {'; '.join(said)}", middle, round(top, 1), tuple(marks))
