@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 from scipy.special import ndtr
 
 import poolwise as pw
@@ -186,3 +187,23 @@ def test_every_picture_draws(name, bounce_study, many, cbpp_study):
             continue
         source = study if hasattr(study, f"plot_{name}") else study.bayes
         getattr(source, f"plot_{name}")().savefig(io.BytesIO(), format="png")
+
+
+def test_replications_stand_beside_the_data(bounce_study, cbpp_study):
+    tree = pw.plots.predictive_tree(bounce_study.bayes)
+    drawn = tree["posterior_predictive"]["bounce_time"]
+    assert drawn.sizes["draw"] == 2000 and drawn.sizes[drawn.dims[-1]] == 613
+    np.testing.assert_array_equal(tree["observed_data"]["bounce_time"], bounce_study.model.design.y)
+    counts = pw.plots.predictive_tree(cbpp_study.bayes)
+    name = cbpp_study.model.design.response
+    assert counts["observed_data"][name].dtype.kind == "i" and counts["posterior_predictive"][name].dtype.kind == "i"
+    for study in (bounce_study, cbpp_study):
+        figure = study.bayes.plot_posterior_predictive()
+        assert "50 replications" in figure.axes[0].get_title()
+        figure.savefig(io.BytesIO(), format="png")
+    assert not pyplot.get_fignums()
+    levels = pd.DataFrame({"o": pd.Categorical(list("abc") * 20, ordered=True), "g": list("wxyz") * 15})
+    ordinal = pw.Model("o ~ 1 + (1 | g)", levels, "cumulative").fit(seed=1, progress=False)
+    tree = pw.plots.predictive_tree(ordinal)
+    assert set(np.unique(tree["posterior_predictive"]["o"])) == set(np.unique(tree["observed_data"]["o"])) == {1, 2, 3}
+    ordinal.plot_posterior_predictive().savefig(io.BytesIO(), format="png")

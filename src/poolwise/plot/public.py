@@ -8,6 +8,7 @@ from poolwise.plot.forest import forest_frame, plot_forest
 from poolwise.plot.group_sd import group_sd_frame, plot_group_sds
 from poolwise.plot.lines import lines_frame, plot_lines
 from poolwise.plot.pooling_factor import plot_pooling, pooling_frame
+from poolwise.plot.predictive import plot_posterior_predictive, predictive_tree
 from poolwise.plot.prior import plot_prior, prior_frame
 from poolwise.plot.prior_predictive import plot_prior_predictive, prior_predictive_frame
 from poolwise.plot.remedies import plot_remedies, remedies_frame
@@ -31,6 +32,7 @@ __all__ = [
     "plot_group_sds",
     "plot_lines",
     "plot_pooling",
+    "plot_posterior_predictive",
     "plot_prior",
     "plot_prior_predictive",
     "plot_prior_to_posterior",
@@ -38,6 +40,7 @@ __all__ = [
     "plot_scores",
     "plot_sizes",
     "pooling_frame",
+    "predictive_tree",
     "prior_frame",
     "prior_predictive_frame",
     "prior_to_posterior_frame",

@@ -13,6 +13,7 @@ from poolwise.check.predictive import predictive_statistics
 from poolwise.errors import PoolwiseError
 from poolwise.plot.coverage import plot_coverage
 from poolwise.plot.pooling_factor import plot_pooling
+from poolwise.plot.predictive import plot_posterior_predictive
 from poolwise.plot.updating import plot_prior_to_posterior
 from poolwise.report.blocks import Advice, Facts, Items, Section, Text, chart
 from poolwise.report.mathematics import model_equations
@@ -158,6 +159,10 @@ def predictive_section(fit: BayesFit, more: list[Any] | None = None) -> Section:
             {"replicated": "replicated (median)", "lower": "lower 95 %", "upper": "upper 95 %"},
         )
 
+    name = shown(fit.design.formula.response)
+    alt = f"Distribution of {name} in the data and in 50 data sets drawn from the posterior."
+    caption = "Black: the data. Where they leave the bundle of replications, the family cannot make them."
+    blocks.append(chart(lambda: plot_posterior_predictive(fit), alt, caption))
     blocks.append(attempt(statistics))
     return Section("predictive", "Predictive checks", [*blocks, *(more or [])])
 

@@ -289,6 +289,12 @@ class BayesFit(BayesPrediction, Checked):
 
         return plot_prior_to_posterior(self, **options)
 
+    def plot_posterior_predictive(self, **options):
+        """Replicated data beside the data; see :func:`poolwise.plots.plot_posterior_predictive`."""
+        from poolwise.plot.predictive import plot_posterior_predictive
+
+        return plot_posterior_predictive(self, **options)
+
     def plot_coverage(self, **options):
         """Calibration by group size; see :func:`poolwise.plots.plot_coverage`."""
         from poolwise.plot.coverage import plot_coverage
