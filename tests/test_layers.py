@@ -42,6 +42,7 @@ ROOMS = {
     "pytensor": {"compile"},
     "nutpie": {"compile", "fit"},
     "matplotlib": {"plot"},
+    "PIL": {"plot"},
     "jinja2": {"report"},
     "bambi": {"spec/bambi.py"},
     "formulae": {"spec/evaluate.py"},

@@ -94,7 +94,7 @@ def test_a_group_under_the_pointer_lights_up_everywhere(browser, bounce_page):
     assert "cheshire" in browser.evaluate("document.getElementById('pointed').textContent")
     lit = browser.evaluate("[...document.querySelectorAll('tr.on')].map((row) => row.cells[0].textContent)")
     assert set(lit) == {"cheshire"} and len(lit) == 3
-    assert browser.evaluate("document.querySelectorAll('g.on').length") == 2
+    assert browser.evaluate("document.querySelectorAll('g.on').length") == 3
     browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
     assert browser.evaluate("document.querySelectorAll('.on').length") == 0
 
@@ -127,3 +127,31 @@ def test_it_prints(browser, bounce_page, tmp_path):
         "[...document.querySelectorAll('.scroll')].every((e) => getComputedStyle(e).overflowX === 'visible')"
     )
     browser.media("light")
+
+
+def test_the_slider_moves_the_lines(browser, bounce_page):
+    opened(browser, bounce_page)
+    heights = (
+        "[...document.querySelectorAll('#motion .moving')].map((path) =>"
+        " Number(path.getAttribute('d').split('L')[0].split(' ')[1]))"
+    )
+    at = "document.querySelector('#motion .stage.{}').getAttribute('d')"
+    stages = [browser.evaluate(at.format(name)) for name in ("complete", "none")]
+    last = browser.evaluate(heights)
+    slide = (
+        "(() => { const one = document.querySelector('#motion input'); one.value = %s;"
+        " one.dispatchEvent(new Event('input')); })()"
+    )
+    for time, said in ((0, "complete pooling"), (1, "no pooling"), (0.5, "towards no pooling")):
+        browser.evaluate(slide % time)
+        assert browser.evaluate("document.querySelector('#motion output').textContent") == said
+        if time != 0.5:
+            first = float(stages[time].split("L")[0].split(" ")[1])
+            assert browser.evaluate(heights)[0] == pytest.approx(first, abs=0.06)
+    browser.evaluate(slide % 2)
+    assert browser.evaluate(heights) == last
+    # It plays, and stops.
+    browser.evaluate("document.querySelector('#motion button').click()")
+    assert browser.evaluate("document.querySelector('#motion button').textContent") == "Stop"
+    browser.evaluate("document.querySelector('#motion button').click()")
+    assert browser.evaluate("document.querySelector('#motion button').textContent") == "Play"

@@ -269,6 +269,34 @@ class PoolingStudy:
 
         return write_report(self, path)
 
+    def animate(self, path: str | Path, predictor: str | None = None) -> Path:
+        """Write the groups' lines moving from complete to no to partial pooling.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ending in ``.gif``, or in ``.html``: a page with a slider that needs nothing else.
+        predictor : str, optional
+            A numeric column; by default the first that the formula uses.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ArgumentError
+            For another ending, or where there is no numeric predictor.
+        """
+        from poolwise.plot.animation import write_gif
+        from poolwise.report.motion import write_slider
+
+        writers = {".gif": write_gif, ".html": write_slider}
+        ending = Path(path).suffix.lower()
+        if ending not in writers:
+            raise ArgumentError(f"an animation is written as .gif or .html; got {str(path)!r}")
+        return writers[ending](self, path, predictor)
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write the tables as CSV, the findings as text and the posterior as NetCDF; returns the files."""
         folder = Path(folder)

@@ -50,7 +50,7 @@ def lines_frame(study: "PoolingStudy", predictor: str | None = None, level: floa
         If there is no such numeric column.
     """
     factor, data = study.factor, study.model.design.frame
-    predictor = _predictor(study, predictor)
+    predictor = chosen_predictor(study, predictor)
     sizes = pd.Series(factor.sizes, index=factor.labels).sort_values(kind="stable")
     if len(sizes) > GROUPS_SHOWN:
         sizes = pd.concat([sizes.head(GROUPS_SHOWN // 2), sizes.tail(GROUPS_SHOWN // 2)])
@@ -98,7 +98,7 @@ def plot_lines(study: "PoolingStudy", predictor: str | None = None, level: float
     from matplotlib.figure import Figure
 
     table = lines_frame(study, predictor, level)
-    predictor, factor, data = _predictor(study, predictor), study.factor, study.model.design.frame
+    predictor, factor, data = chosen_predictor(study, predictor), study.factor, study.model.design.frame
     groups = table.drop_duplicates("group")
     columns = min(4, len(groups))
     rows = -(-len(groups) // columns)
@@ -133,7 +133,8 @@ def plot_lines(study: "PoolingStudy", predictor: str | None = None, level: float
     return figure
 
 
-def _predictor(study: "PoolingStudy", predictor: str | None) -> str:
+def chosen_predictor(study: "PoolingStudy", predictor: str | None) -> str:
+    """The numeric column asked for, or the first that the formula uses."""
     design = study.model.design
     data, others = design.frame, (*design.formula.response_columns, *study.factor.columns, design.weights_column)
     used = [column for column in data.columns if column not in others and kind_of(data[column]) == NUMBER]

@@ -1,5 +1,6 @@
 """The plots, for use one by one."""
 
+from poolwise.plot.animation import animation_frame
 from poolwise.plot.arrows import arrows_frame, plot_arrows
 from poolwise.plot.calibration import calibration_frame, plot_calibration
 from poolwise.plot.coverage import coverage_frame, plot_coverage
@@ -17,6 +18,7 @@ from poolwise.plot.sizes import plot_sizes, sizes_frame
 from poolwise.plot.updating import plot_prior_to_posterior, prior_to_posterior_frame
 
 __all__ = [
+    "animation_frame",
     "arrows_frame",
     "calibration_frame",
     "coverage_frame",

@@ -15,6 +15,7 @@ from poolwise.plot.sizes import plot_sizes
 from poolwise.report import sections as about
 from poolwise.report.blocks import Downloads, Section, Text, chart
 from poolwise.report.intervals import interval_marks
+from poolwise.report.motion import motion
 from poolwise.report.tables import Table
 from poolwise.report.text import shown
 from poolwise.result.no_pooling import NoPoolingFit
@@ -79,7 +80,8 @@ def _data(study: PoolingStudy, places: dict[str, int]) -> Section:
     alt = f"Rows and regression lines of the {_groups(study)}, a panel a group, under complete, no and partial pooling."
     caption = "Dotted: one line for all. Dashed: a line a group. Solid, with its 95 % interval: partial pooling."
     lines = chart(lambda: plot_lines(study), alt, caption)
-    return Section(section.name, section.title, [*section.blocks, lines])
+    moving = about.attempt(lambda: motion(study, places))
+    return Section(section.name, section.title, [*section.blocks, lines, moving])
 
 
 def _fits(study: PoolingStudy) -> Section:

@@ -48,9 +48,7 @@ def write_report(source: PoolingStudy | BayesFit, path: str | Path) -> Path:
     >>> study.report("bounce.html")  # doctest: +SKIP
     PosixPath('bounce.html')
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise StoreError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+    _check_folder(Path(path))
     if isinstance(source, PoolingStudy):
         formula, sections = source.model.design.formula.text, study_sections(source)
         title = "Pooling study"
@@ -59,7 +57,19 @@ def write_report(source: PoolingStudy | BayesFit, path: str | Path) -> Path:
         title = "Bayesian fit"
     else:
         raise ArgumentError(f"a report is of a pooling study or a Bayesian fit; got {type(source).__name__}")
-    return _write_whole(path, render(f"{title} of {shown(formula, 200)}", sections))
+    return write_page(path, f"{title} of {shown(formula, 200)}", sections)
+
+
+def write_page(path: str | Path, title: str, sections: list[Section]) -> Path:
+    """Write sections as one page, whole or not at all; see :func:`write_report`."""
+    path = Path(path)
+    _check_folder(path)
+    return _write_whole(path, render(title, sections))
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise StoreError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
 
 
 def render(title: str, sections: list[Section]) -> str:
