@@ -66,14 +66,12 @@ def test_a_page_with_a_slider_and_nothing_else(bounce_study, tmp_path):
 
 def test_a_group_without_a_line_of_its_own_and_strange_names(tmp_path):
     rng = np.random.default_rng(2)
-    g = np.repeat(["one row", "東京 $x$", "</svg><script>", "d"], [1, 6, 7, 8])
-    data = pd.DataFrame({"g": g, "x": rng.normal(size=22)})
-    data["y"] = data["x"] + rng.normal(size=22)
-    study = pw.compare_pooling(
-        "y ~ x + (x | g)", data, seed=1, draws=300, chains=2, folds=2, new_group_folds=2, progress=False
-    )
+    g = np.repeat(["two rows", "東京 $x$", "</svg><script>", "d"], [2, 6, 7, 8])
+    data = pd.DataFrame({"g": g, "x": rng.normal(size=23), "w": rng.normal(size=23)})
+    data["y"] = data["x"] + rng.normal(size=23)
+    study = pw.compare_pooling("y ~ x + w + (x | g)", data, seed=1, folds=2, new_group_folds=2, progress=False)
     frame = pw.plots.animation_frame(study, steps=2)
-    alone = frame[frame["group"] == "one row"].groupby("time")["y"].count()
+    alone = frame[frame["group"] == "two rows"].groupby("time")["y"].count()
     assert alone[0.0] == alone[2.0] == POINTS and alone[1.0] == 0
     study.animate(tmp_path / "pooling.gif")
     page = study.animate(tmp_path / "pooling.html").read_text(encoding="utf-8")
