@@ -1,6 +1,7 @@
 """The model: a formula and a table in, fits out."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from html import escape
@@ -26,7 +27,8 @@ from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.implications import PriorImplications, prior_implications
 from poolwise.result.posterior import collapsed_tree, crossed_tree, data_tree, sample_stats_dataset, whitened_tree
 from poolwise.spec.crossed import crossed_sufficient
-from poolwise.spec.grouping import refuse_grouping
+from poolwise.spec.exchange import exchangeable, serves_exchangeable
+from poolwise.spec.grouping import refuse_grouping, why_not_exchangeable
 from poolwise.spec.parameters import structure_note
 from poolwise.spec.specification import specify
 from poolwise.spec.sufficient import Sufficient, sufficient
@@ -40,9 +42,11 @@ class Model:
 
     Parameters
     ----------
-    formula : str
+    formula : str, list of str, or bambi.Formula
         For instance ``"y ~ x + (x | g)"``. Blocks: ``(1 | g)``, ``(x | g)`` with correlated effects, ``(x || g)``
-        without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``, ``(1 | gr(g, sd=~ z))`` with group sds that follow z.
+        without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``; ``(1 | gr(g, by=z))`` with a covariance for each kind z
+        of group, ``(1 | gr(g, sd=~ z))`` with group sds that follow z, ``(1 | gr(g, cov=A))`` with related groups.
+        A list has formulas for further parameters of the family too: ``["y ~ x + (x | g)", "sigma ~ x + (1 | g)"]``.
         Functions: log, exp, sqrt, scale, center, poly, bs,
         C, I, offset ...
     data : DataFrame
@@ -61,6 +65,9 @@ class Model:
         (Frequency weights are written ``weighted(y, w) ~ ...``.)
     missing : {"error", "drop"}, default "error"
         What to do with rows that miss a value of a column in the formula.
+    covariances : dict of DataFrame, optional
+        Matrices that ``gr(g, cov=A)`` names, by name: known covariance between the groups (a pedigree, a phylogeny,
+        distances), whose index and columns are the groups. Its groups that the data lack are left out, which is exact.
     trusted : bool, default False
         Allow any function in the formula; only for formulas you wrote yourself.
 
@@ -79,7 +86,7 @@ class Model:
 
     def __init__(
         self,
-        formula: str,
+        formula,
         data,
         family: str = "gaussian",
         priors=None,
@@ -88,6 +95,7 @@ class Model:
         group_correlation: bool = True,
         weights: str | None = None,
         missing: str = "error",
+        covariances: Mapping[str, pd.DataFrame] | None = None,
         trusted: bool = False,
     ):
         self.specification = specify(
@@ -99,6 +107,7 @@ class Model:
             group_correlation=group_correlation,
             weights=weights,
             missing=missing,
+            covariances=covariances,
             trusted=trusted,
         )
         self.design = self.specification.design
@@ -117,7 +126,7 @@ class Model:
         """
         other = object.__new__(Model)
         other.specification, other.design = self.specification.with_priors(priors), self.design
-        if len(self.design.factors) <= 1 and self.design.one_covariance:
+        if len(self.design.factors) <= 1 and self.design.exchangeable:
             other.__dict__["sufficient"] = self.sufficient
         return other
 
@@ -175,9 +184,12 @@ class Model:
     @cached_property
     def sampler(self) -> CollapsedSampler:
         """The collapsed posterior; only for at most one grouping factor."""
-        centred = self.specification.centred
+        centred, priors = self.specification.centred, self.specification.priors
+        if serves_exchangeable(self.design) and not self.design.exchangeable:
+            twin = exchangeable(self.design, centred=centred)
+            return CollapsedSampler(self.design, twin.sufficient, priors, to_effects=twin.to_effects)
         rows = self.sufficient if centred else sufficient(self.design, centred=False)
-        return CollapsedSampler(self.design, rows, self.specification.priors)
+        return CollapsedSampler(self.design, rows, priors)
 
     def prior_predictive(self, draws: int = 500, seed: int | None = None):
         """Draw parameters and responses from the prior.
@@ -350,8 +362,8 @@ class Model:
         cores : int, optional
             Chains side by side; all cores by default.
         target_accept : float, optional
-            Acceptance rate that the step size aims for; by default 0.8 in the whitened form, whose posterior is nearly
-            normal, and 0.9 in the others.
+            Acceptance rate that the step size aims for; by default 0.8 where the posterior is nearly normal, in the
+            whitened form and in the collapsed one of ten groups or more of enough rows, and 0.9 elsewhere.
 
         Returns
         -------
@@ -417,7 +429,7 @@ class Model:
             several = len(self.design.factors) > 1
             explicit = (
                 not self.design.collapses
-                or not self.design.one_covariance
+                or not (self.design.exchangeable or serves_exchangeable(self.design))
                 or several
                 or (joint and not all_closed(priors))
             )
@@ -426,15 +438,16 @@ class Model:
             form = "generative" if why else form
             if (
                 several
-                and self.design.one_covariance
+                and self.design.exchangeable
                 and not serves_crossed(self.design, priors)
                 and (why or is_affordable(self.design))
             ):
                 form = "collapsed"
-        if form in ("collapsed", "centred") and not self.design.one_covariance:
+        tied = not self.design.exchangeable
+        if (form == "centred" and tied) or (form == "collapsed" and tied and not serves_exchangeable(self.design)):
             raise ArgumentError(
-                f"form={form!r} takes one covariance for all groups, and gr(..., sd=~ ...) has one a group; leave form "
-                "out, or use 'generative'"
+                f"form={form!r} takes groups that are independent draws from one normal distribution, and "
+                f"{why_not_exchangeable(self.design)}; leave form out, or use 'generative'"
             )
         if form == "collapsed" and not self.design.collapses:
             raise ArgumentError(
@@ -477,11 +490,12 @@ class Model:
         lines = [
             f"Model of {design.formula.text}",
             f"  as understood  {design.formula.canonical}",
+            *(f"                 {own.formula.canonical}  ({own.family.link} link)" for own in design.predicted),
             f"  family         {self.specification.family}",
             f"  rows           {design.n}"
             + (f", dropped for missing values: {table.dropped}" if table.dropped else ""),
         ]
-        for factor in design.factors:
+        for factor in [factor for own in (design, *design.predicted) for factor in own.factors]:
             sizes = factor.sizes
             lines.append(
                 f"  groups         {factor.J} of {factor.name}, {sizes.min()} to {sizes.max()} rows (median "

@@ -42,24 +42,40 @@ def correlation(factor: str) -> str:
     return variable(f"corr|{factor}")
 
 
+def dimension(name: str) -> str:
+    """A name that a dimension can have, without commas, at which the sampler splits lists of dimensions.
+
+    Examples
+    --------
+    >>> dimension("mm(g1, g2)__factor_dim")
+    'mm(g1 g2)__factor_dim'
+    """
+    return variable(name).replace(", ", " ").replace(",", " ")
+
+
 def group_dim(factor: str) -> str:
     """Dimension of a factor's groups: ``county__factor_dim``."""
-    return variable(f"{factor}__factor_dim")
+    return dimension(f"{factor}__factor_dim")
+
+
+def kind_dim(factor: str) -> str:
+    """Dimension of the kinds of a factor's groups: ``county__kind``."""
+    return dimension(f"{factor}__kind")
 
 
 def expression_dim(term: str) -> str:
     """Dimension of the columns of a categorical or spline term inside a block."""
-    return variable(f"{term}__expr_dim")
+    return dimension(f"{term}__expr_dim")
 
 
 def term_dim(term: str) -> str:
     """Dimension of the columns of a categorical or spline common term."""
-    return variable(f"{term}_dim")
+    return dimension(f"{term}_dim")
 
 
 def correlation_dims(factor: str) -> tuple[str, str]:
     """Dimensions of the correlation matrix of a factor."""
-    return variable(f"{factor}__effect"), variable(f"{factor}__effect_bis")
+    return dimension(f"{factor}__effect"), dimension(f"{factor}__effect_bis")
 
 
 def cell_label(labels: Iterable[object]) -> str:

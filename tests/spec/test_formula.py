@@ -188,7 +188,6 @@ REFUSED = [
     ("y ~ (|g)", "left of the bar"),
     ("y ~ (1|)", "right of the bar"),
     ("y ~ (1|a + b)", "(1 | a) + (1 | b)"),
-    ("y ~ (1|mm(g, h))", "not available yet"),
     ("y ~ (1|2)", "a grouping factor is a column"),
     ("y ~ (offset(z)|g)", "an offset is not a term"),
     ("y ~ x - (1|g)", "cannot be removed"),

@@ -87,13 +87,15 @@ def rebuilt(design: Design, priors) -> Model:
         # Shares, whose trials came by weights=.
         weights = free_name("trials", design)
         frame = frame.assign(**{weights: design.outcome.trials})
+    formulas = [design.formula.canonical, *(own.formula.canonical for own in design.predicted)]
     return Model(
-        design.formula.canonical,
+        formulas if design.predicted else formulas[0],
         frame,
         design.family.name,
         priors,
         link=design.family.link,
         weights=weights,
+        covariances=design.covariances,
         trusted=design.formula.trusted,
     )
 

@@ -29,6 +29,7 @@ from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.tables import choose_factor
 from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.sufficient import sufficient
 
 # Two-sided probability at which the contextual effects count, divided by the number of predictors tested (Bonferroni).
@@ -139,6 +140,7 @@ def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataF
     are left out.
     """
     model = model_of(source)
+    refuse_grouping(model.design, "a slope between and within groups")
     chosen = choose_factor(model.design, factor)
     terms = [] if chosen is None else _both_levels(model.design, chosen)
     if chosen is None or not terms or len(terms) + 1 >= chosen.J:

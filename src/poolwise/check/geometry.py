@@ -93,7 +93,8 @@ def few_effective_draws(fit: BayesFit, *, most: float = MCSE_SHARE, level: float
         for k in range(flat.shape[2]):
             one = np.ascontiguousarray(flat[:, :, k])
             width = float(np.ptp(np.quantile(one, [tail, 1 - tail])))
-            if not width > 0:
+            # The diagonal of a correlation matrix is 1 up to rounding.
+            if not width > 1e-12 * np.abs(one).max():
                 continue
             errors = [
                 float(array_stats.mcse(one, method="quantile", prob=p, chain_axis=0, draw_axis=1))

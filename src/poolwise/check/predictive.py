@@ -81,7 +81,7 @@ def statistics(fit: BayesFit, drawn: Array) -> dict[str, Array]:
     found["smallest"], found["largest"] = drawn.min(axis=1), drawn.max(axis=1)
     if np.all(y == np.round(y)) and y.min() == 0:
         found["share_of_zeros"] = (drawn == 0).mean(axis=1)
-    if fit.design.family.gaussian and fit.design.factors:
+    if fit.design.family.gaussian and fit.design.factors and fit.design.factors[0].members is None:
         factor = fit.design.factors[0]
         large = np.flatnonzero(factor.sizes >= ROWS_FOR_SD)
         residual = drawn - fit.fitted

@@ -46,8 +46,10 @@ def natural_scales(design: Design) -> dict[str, float]:
             sd = max(sd, (high - low) / 4)
         found[name] = sd_y if k == design.intercept or sd == 0 else sd_y / sd
     for factor in design.factors:
-        for k, (effect, name) in enumerate(zip(factor.effects, factor.sd_names, strict=True)):
-            within = 1.0 if effect == names.INTERCEPT else within_group_sd(factor.Z[:, k], factor.codes)
+        for k, name in zip(factor.sd_columns, factor.sd_names, strict=True):
+            within = (
+                1.0 if factor.effects[k] == names.INTERCEPT else within_group_sd(factor.Z[:, k], factor.views[0].codes)
+            )
             found[name] = sd_y / within if within > 0 else sd_y
     return found
 

@@ -28,6 +28,7 @@ from poolwise.result.glmm import GLMMFit
 from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor, choose_seed
 from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.grouping import refuse_grouping
 
 # Two-sided probability at which the coefficient of the covariate counts.
 ALPHA = 0.05
@@ -195,6 +196,7 @@ def audit_shrinkage(
         raise ArgumentError(f"alpha must lie strictly between 0 and 1, for instance 0.05; got {alpha!r}")
     model, seed = model_of(source), choose_seed(seed)
     design = model.design
+    refuse_grouping(design, "the audit of shrinkage")
     chosen = choose_factor(design, factor)
     if chosen is None:
         raise FitError("this model has no group-specific effects, so nothing is shrunk")

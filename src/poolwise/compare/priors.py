@@ -15,6 +15,7 @@ from poolwise.result import tables
 from poolwise.result.bayes import BayesFit
 from poolwise.result.log_prior import log_prior
 from poolwise.result.pooling_factor import pooling_factor_draws
+from poolwise.spec.grouping import refuse_grouping
 
 # Above this Pareto k importance weights are unreliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)).
 K_LIMIT = 0.7
@@ -113,6 +114,7 @@ def compare_priors(
         name = _name(other, {own, *others})
         if other.specification.resolved != model.specification.resolved:
             others[name] = other
+    refuse_grouping(model.design, "the comparison of presets by reweighting")
     base = model.fit(seed=seed, progress=progress, **settings)
     quantities = _quantities(base)
     ours = log_prior_or_none(base, model)

@@ -14,14 +14,14 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.algebra.basis import centring
-from poolwise.algebra.theta import lkj_shapes
+from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.compile.joint import joint_variables
-from poolwise.compile.likelihood import observe
+from poolwise.compile.likelihood import inverse_link, observe
 from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.errors import PriorError
 from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.prior import Prior
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design, GroupingFactor, GroupTerm
 from poolwise.spec.families import Auxiliary
 
 CENTRED = "_centred"
@@ -51,27 +51,43 @@ def generative_model(
         ``1|g_sigma_centred``; ``Intercept``, ``1|g_sigma`` and ``corr|g`` follow from them, at predictors of zero.
     """
     coords: dict[str, Any] = {names.OBSERVATION: np.arange(design.n)}
-    for factor in design.factors:
+    for factor in (factor for one in (design, *design.predicted) for factor in one.factors):
         coords[names.group_dim(factor.name)] = factor.labels
-        coords |= {dim: list(factor.effects) for dim in names.correlation_dims(factor.name)}
+        coords |= {dim: list(factor.effects) for dim in factor.correlation_dims}
+        if factor.kinds is not None:
+            coords[factor.kind_dim] = list(factor.kinds.labels)
     with pm.Model(coords=coords) as model:
         own = {
             part.name: _own_parameter(part, priors[part.name], design, model)
-            for part in design.family.auxiliaries
+            for part in design.constant_auxiliaries
             if priors[part.name].support != JOINT
         }
+        for one in design.predicted:
+            own[one.family.name] = inverse_link(one.family.link, _linear_predictor(one, priors, {}, model, centred, ()))
         # A joint prior makes sigma itself, or the other parameters in units of sigma, 1 where there is none.
         given = joint_variables(design, priors, own.get(names.SIGMA, None if design.family.has_sigma else 1.0))
         if design.family.has_sigma and names.SIGMA not in own:
             own[names.SIGMA] = pm.Deterministic(names.SIGMA, given[names.SIGMA])
-        eta = pt.as_tensor(design.offset) + _common_part(design, priors, given, model)
-        for factor in design.factors:
-            eta = eta + _group_part(factor, priors, given, model, centred=centred, explicit=factor.name in explicit)
+        eta = _linear_predictor(design, priors, given, model, centred, explicit)
         scale = None
         if design.weights is not None and not design.frequency:
             scale = own[names.SIGMA] / np.sqrt(design.weights)
         observe(design, eta, own, scale)
     return model
+
+
+def _linear_predictor(
+    design: Design,
+    priors: Mapping[str, Prior],
+    given: Mapping[str, Any],
+    model: pm.Model,
+    centred: bool,
+    explicit: Collection[str],
+):
+    eta = pt.as_tensor(design.offset) + _common_part(design, priors, given, model)
+    for factor in design.factors:
+        eta = eta + _group_part(factor, priors, given, model, centred=centred, explicit=factor.name in explicit)
+    return eta
 
 
 def _named(model: pm.Model, name: str, prior: Prior, given: Any = None):
@@ -112,12 +128,13 @@ def _common_part(design: Design, priors: Mapping[str, Prior], given: Mapping[str
             continue
         name = design.variable(term, where)
         parts = [(priors[own], given.get(own)) for own in (design.coefficient_names[k] for k in columns)]
-        b = _vector(model, name, parts, None if levels is None else names.term_dim(term), levels)
+        b = _vector(model, name, parts, None if levels is None else names.term_dim(design.prefix + term), levels)
         total = total + pt.dot(design.X[:, columns] - centre[columns], b)
         shift = shift + pt.dot(centre[columns], b)
     if design.intercept >= 0:
-        at_centre = _named(model, names.INTERCEPT + CENTRED, priors[names.INTERCEPT])
-        pm.Deterministic(names.INTERCEPT, at_centre - shift)
+        intercept = design.prefix + names.INTERCEPT
+        at_centre = _named(model, intercept + CENTRED, priors[intercept])
+        pm.Deterministic(intercept, at_centre - shift)
         total = total + at_centre
     return total
 
@@ -143,37 +160,18 @@ def _group_part(
     """Contribution of one grouping factor: C T z by group, T = diag(sd) L, C from centred predictors to zero."""
     q, groups = len(factor.effects), names.group_dim(factor.name)
     C = centring(factor.Z, factor.structure) if centred else np.eye(q)
-    moved = bool(np.any(np.eye(q) != C))
-    sds = []
-    for term in factor.terms:
-        base = names.group_sd(term.name, factor.name)
-        if moved and term.name == names.INTERCEPT:
-            base += CENTRED
-        parts = [(priors[name], given.get(name)) for name in factor.sd_names[term.columns]]
-        dim = None
-        if term.levels is not None:
-            dim = names.expression_dim(term.name)
-            if dim in model.coords:
-                dim = f"{dim}_{factor.name}"
-        sds.append(_vector(model, base, parts, dim, term.levels))
-    sd = pt.concatenate(sds)
-    L = _correlation_factor(factor, priors)
-    before = sd[:, None] * L
-    T = pt.dot(C, before)
-    if moved:
-        variance = (T**2).sum(axis=1)
-        intercepts = [k for k, effect in enumerate(factor.effects) if effect == names.INTERCEPT]
-        pm.Deterministic(names.group_sd(names.INTERCEPT, factor.name), pt.sqrt(variance[intercepts[0]]))
-        L = T / pt.sqrt(variance)[:, None]
-    if factor.structure.n_correlations:
-        pm.Deterministic(names.correlation(factor.name), pt.dot(L, L.T), dims=names.correlation_dims(factor.name))
+    before, T = _group_factors(factor, priors, given, model, C)
     if explicit:
         # The covariance at centred predictors has a triangular factor; C moves the effects to predictors of zero.
-        free = pm.MvNormal(names.variable(f"{factor.name}__effects"), np.zeros(q), chol=before, shape=(factor.J, q))
+        called = names.dimension(f"{factor.prefix}{factor.name}__effects")
+        free = pm.MvNormal(called, np.zeros(q), chol=before, shape=(factor.J, q))
         effects = pt.dot(free, pt.as_tensor(C.T))
     else:
-        z = pm.Normal(names.variable(f"{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
-        effects = pt.dot(z, T.T)  # (J, q)
+        z: Any = pm.Normal(names.dimension(f"{factor.prefix}{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
+        if factor.relation is not None:
+            z = pt.dot(pt.as_tensor(factor.relation.root), z)
+        # (J, q), each group under the covariance of its kind.
+        effects = pt.dot(z, T.T) if factor.kinds is None else (T[factor.kinds.codes] * z[:, None, :]).sum(axis=2)
         if factor.sd_regression is not None:
             effects = effects * pt.exp(_log_sd(factor, priors, model))
     for term in factor.terms:
@@ -182,14 +180,66 @@ def _group_part(
         if term.levels is None:
             value = value[:, 0]
         else:
-            dim = next(
-                d
-                for d in (f"{names.expression_dim(term.name)}_{factor.name}", names.expression_dim(term.name))
-                if d in model.coords
-            )
-            dims = (groups, dim)
-        pm.Deterministic(names.effect(term.name, factor.name), value, dims=dims)
-    return (pt.as_tensor(factor.Z) * effects[factor.codes]).sum(axis=1)
+            dims = (groups, _term_dim(factor, term, model))
+        pm.Deterministic(factor.effect_name(term.name), value, dims=dims)
+    return sum((pt.as_tensor(view.Z) * effects[view.codes]).sum(axis=1) for view in factor.views)
+
+
+def _group_factors(
+    factor: GroupingFactor, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model, C: np.ndarray
+):
+    """Root of the group covariance at centred predictors and at zero, (q, q), or (K, q, q) with kinds of groups.
+
+    Group sds and correlations are registered at predictors of zero, the former also at the means where they differ.
+    """
+    q, kinds = len(factor.effects), factor.kinds
+    shape: tuple[int, ...] = () if kinds is None else (len(kinds.labels),)
+    by_kind: tuple[str, ...] = () if kinds is None else (factor.kind_dim,)
+    moved = bool(np.any(np.eye(q) != C))
+    sds = []
+    for term in factor.terms:
+        base = factor.group_sd_name(term.name)
+        if moved and term.name == names.INTERCEPT:
+            base += CENTRED
+        dims = by_kind
+        if term.levels is not None:
+            dims = (*by_kind, _term_dim(factor, term, model))
+            model.add_coord(dims[-1], list(term.levels))
+        own = [name for name, k in zip(factor.sd_names, factor.sd_columns, strict=True) if _within(k, term.columns)]
+        values = [
+            _named(model, name.replace(factor.group_sd_name(term.name), base, 1), priors[name], given.get(name))
+            for name in own
+        ]
+        value = pt.stack(values)
+        if dims:
+            value = value.reshape((*shape, -1)) if term.levels is not None else value
+            value = pm.Deterministic(base, value, dims=dims)
+        sds.append(value.reshape((*shape, -1)))
+    sd = pt.concatenate(sds, axis=-1)
+    L = _correlation_factor(factor, priors)
+    before = sd[..., None] * L
+    T = pt.matmul(pt.as_tensor(C), before)
+    if moved:
+        variance = (T**2).sum(axis=-1)
+        intercept = factor.effects.index(names.INTERCEPT)
+        name = factor.group_sd_name(names.INTERCEPT)
+        pm.Deterministic(name, pt.sqrt(variance[..., intercept]), dims=by_kind or None)
+        L = T / pt.sqrt(variance)[..., None]
+    if factor.structure.n_correlations:
+        both = (*by_kind, *factor.correlation_dims)
+        pm.Deterministic(factor.correlation_name, pt.matmul(L, pt.swapaxes(L, -1, -2)), dims=both)
+    return before, T
+
+
+def _within(k: int, columns: slice) -> bool:
+    return columns.start <= k < columns.stop
+
+
+def _term_dim(factor: GroupingFactor, term: GroupTerm, model: pm.Model) -> str:
+    """Dimension of the columns of a term; a second factor with other levels of the same term has its own."""
+    dim = names.expression_dim(term.name)
+    known = model.coords.get(dim)
+    return dim if known is None or list(known) == list(term.levels or ()) else f"{dim}_{factor.name}"
 
 
 def _log_sd(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model):
@@ -200,13 +250,20 @@ def _log_sd(factor: GroupingFactor, priors: Mapping[str, Prior], model: pm.Model
 
 
 def _correlation_factor(factor: GroupingFactor, priors: Mapping[str, Prior]):
-    """Cholesky factor (q, q) of the correlations, from one Beta variable a partial correlation."""
-    structure = factor.structure
+    """Cholesky factor (q, q) of the correlations, (K, q, q) with kinds; a Beta variable a partial correlation."""
+    structure, kinds = factor.structure, factor.kinds
     if not structure.n_correlations:
         return np.eye(structure.q)
-    eta = priors[names.correlation(factor.name)].params["eta"]
+    eta = priors[factor.correlation_name].params["eta"]
     shapes = lkj_shapes(structure.sizes, [eta] * len(structure.sizes))
-    beta = pm.Beta(f"{names.correlation(factor.name)}_partial", shapes, shapes, shape=len(shapes))
+    shape = (len(shapes),) if kinds is None else (len(kinds.labels), len(shapes))
+    beta = pm.Beta(names.dimension(f"{factor.correlation_name}_partial"), shapes, shapes, shape=shape)
+    if kinds is None:
+        return _from_partial(structure, beta)
+    return pt.stack([_from_partial(structure, beta[k]) for k in range(len(kinds.labels))])
+
+
+def _from_partial(structure: BlockStructure, beta):
     entries: list[list[Any]] = [[pt.constant(0.0) for _ in range(structure.q)] for _ in range(structure.q)]
     index = 0
     for start, size in zip(structure.starts, structure.sizes, strict=True):

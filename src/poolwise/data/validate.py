@@ -46,6 +46,7 @@ def check_table(
     response: Sequence[str],
     predictors: Sequence[str],
     factors: Sequence[str | tuple[str, ...]],
+    members: Sequence[str] = (),
     weights: str | None = None,
     missing: str = "error",
     constant_ok: Sequence[str] = (),
@@ -64,6 +65,8 @@ def check_table(
         Columns of common terms, block expressions and offsets.
     factors : sequence of str or tuple of str
         Grouping columns; a tuple stands for the cells of an interaction.
+    members : sequence of str, optional
+        Columns that name groups of one population together, ``mm(g1, g2)``.
     weights : str, optional
         Column of weights.
     missing : {"error", "drop"}
@@ -93,7 +96,7 @@ def check_table(
     if missing not in ("error", "drop"):
         raise DataError(f"missing={missing!r} is not known; use 'error' or 'drop'")
     cells = [(item,) if isinstance(item, str) else tuple(item) for item in factors]
-    roles = _Roles(tuple(response), tuple(predictors), tuple(dict.fromkeys(sum(cells, ()))), weights)
+    roles = _Roles(tuple(response), tuple(predictors), tuple(dict.fromkeys([*sum(cells, ()), *members])), weights)
     if len(frame) == 0:
         raise DataError("the table has no rows")
     problems = _unknown_columns(frame, roles.columns)

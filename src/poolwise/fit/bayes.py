@@ -1,6 +1,6 @@
 """The Bayesian fit of one grouping factor: NUTS over the collapsed posterior, then exact group-specific effects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +21,11 @@ from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
 from poolwise.spec.joint import joint_sets
 from poolwise.spec.sufficient import Sufficient
+
+# Acceptance rate that steps aim for. With few groups, or fewer rows in them than it takes to tell effects from noise,
+# the posterior of the sds has a bend that long steps miss (a divergence in some thousand draws); elsewhere it is nearly
+# normal, and longer steps cost nothing.
+FEW_GROUPS, CAREFUL, NEARLY_NORMAL = 10, 0.9, 0.8
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Sampling:
     progress: bool = True
     target_accept: float | None = None
 
-    def nuts(self, target_accept: float = 0.9) -> dict:
+    def nuts(self, target_accept: float = CAREFUL) -> dict:
         """As keyword arguments of :func:`poolwise.fit.nuts.run`, with the form's own acceptance rate."""
         return self.__dict__ | {"target_accept": self.target_accept or target_accept}
 
@@ -67,7 +72,8 @@ def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str,
     for factor in design.factors:
         # Without correlated effects there is no such parameter, and eta is never read.
         correlation = priors.get(names.correlation(factor.name))
-        eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes)
+        copies = 1 if factor.kinds is None else len(factor.kinds.labels)
+        eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes) * copies
     reference = make_reference(sufficient, mean, precision)
     joint = joint_sets(design, priors)
     return Collapsed(sufficient.stats, sufficient.basis, sufficient.structure, tuple(eta), reference, joint)
@@ -97,10 +103,19 @@ class CollapsedSampler:
         Resolved, by parameter.
     door : {"auto", "direct", "general"}
         Which way into nutpie; direct where every prior is of the closed set.
+    to_effects : callable, optional
+        From the effects of the collapsed groups to those of the design's, where these are not exchangeable.
     """
 
-    def __init__(self, design: Design, sufficient: Sufficient, priors: Mapping[str, Prior], door: str = "auto"):
-        self.sufficient = sufficient
+    def __init__(
+        self,
+        design: Design,
+        sufficient: Sufficient,
+        priors: Mapping[str, Prior],
+        door: str = "auto",
+        to_effects: Callable[[Array], Array] | None = None,
+    ):
+        self.sufficient, self._to_effects = sufficient, to_effects
         self.model = collapsed_model(design, sufficient, priors)
         self._priors = scalar_priors(design, priors)
         if door == "auto":
@@ -135,12 +150,15 @@ class CollapsedSampler:
             Statistics of some of the rows, in the same coordinates; the design's own by default.
         """
         model = self.model if stats is None else replace(self.model, stats=stats)
+        rows = model.stats
+        informed = rows.J >= FEW_GROUPS and rows.n >= (rows.q + 1) * rows.J and not model.joint
+        nuts = settings.nuts(NEARLY_NORMAL if informed else CAREFUL)
         if self.door == "direct":
-            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **settings.nuts())
+            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **nuts)
         else:
             from poolwise.compile.general import unconstrained, with_statistics
 
-            trace = run(with_statistics(self._general, model.stats), **settings.nuts())
+            trace = run(with_statistics(self._general, model.stats), **nuts)
             x, sample_stats = unconstrained(trace["posterior"].to_dataset()), trace["sample_stats"].to_dataset()
         # The common effects are whitened by the statistics they were sampled under.
         return model.constrain(x.reshape(-1, model.size)), sample_stats
@@ -161,7 +179,7 @@ class CollapsedSampler:
 
         with ThreadPoolExecutor(settings.cores) as pool:
             list(pool.map(one, range(settings.chains)))
-        return effects
+        return effects if self._to_effects is None else self._to_effects(effects)
 
 
 def prior_codes(priors: Sequence[Prior]) -> Array:

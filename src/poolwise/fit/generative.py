@@ -4,7 +4,6 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from poolwise import names
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.nuts import run
 from poolwise.spec.design import Design
@@ -20,11 +19,7 @@ def informative_factors(design: Design) -> list[str]:
     ----------
     Betancourt & Girolami (2015), Hamiltonian Monte Carlo for hierarchical models, on when to centre.
     """
-    return [
-        factor.name
-        for factor in design.factors
-        if np.median(factor.sizes) >= MANY_ROWS and factor.sd_regression is None
-    ]
+    return [factor.name for factor in design.factors if np.median(factor.sizes) >= MANY_ROWS and factor.exchangeable]
 
 
 def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tuple[xr.Dataset, xr.Dataset]:
@@ -47,11 +42,12 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
 
     trace = run(nutpie.compile_pymc_model(model), **settings.nuts())
     posterior = trace["posterior"].to_dataset()
-    wanted = {own.name for own in design.family.auxiliaries}
-    wanted |= {design.variable(term, where) for term, where, _ in design.common.terms}
-    for factor in design.factors:
-        wanted.add(names.correlation(factor.name))
-        wanted |= {name for own in factor.log_sd_names for name in own}
-        for term in factor.terms:
-            wanted |= {names.effect(term.name, factor.name), names.group_sd(term.name, factor.name)}
+    wanted = {own.name for own in design.constant_auxiliaries}
+    for one in (design, *design.predicted):
+        wanted |= {one.variable(term, where) for term, where, _ in one.common.terms}
+        for factor in one.factors:
+            wanted.add(factor.correlation_name)
+            wanted |= {name for own in factor.log_sd_names for name in own}
+            for term in factor.terms:
+                wanted |= {factor.effect_name(term.name), factor.group_sd_name(term.name)}
     return posterior[[name for name in posterior.data_vars if name in wanted]], trace["sample_stats"].to_dataset()

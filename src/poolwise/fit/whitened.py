@@ -20,6 +20,7 @@ from poolwise.priors.density import prior_logpdf
 from poolwise.priors.joint import JointSet
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
+from poolwise.spec.grouping import why_not_exchangeable
 from poolwise.spec.joint import joint_sets
 
 # The factor is made anew at every point unless that takes more multiplications than this, and than this a row.
@@ -32,8 +33,8 @@ def serves(design: Design, priors: Mapping[str, Prior]) -> str:
     """Why the whitened form cannot sample this model; empty if it can."""
     if density_code(design.family.name, design.family.link) is None:
         return f"family {design.family} is not of its kernel"
-    if not design.one_covariance:
-        return "the group sds follow covariates, gr(..., sd=~ ...)"
+    if not design.exchangeable:
+        return why_not_exchangeable(design)
     if not design.outcome.plain:
         return "the response is censored or truncated"
     if design.weights is not None and not design.frequency:

@@ -60,7 +60,7 @@ def prior_predictive_frame(model: Model, drawn: "xr.DataTree", level: float = 0.
     bounds = np.quantile(shares, [0.5, tail, 1 - tail], axis=0)
     rows = [("response", response, *numbers, 0.0) for numbers in zip(grid, *bounds, ours, strict=True)]
     for factor in model.design.factors:
-        if factor.J < 2:
+        if factor.J < 2 or factor.members is not None:
             continue
         sds = _spread(simulated, factor.codes, factor.sizes)
         (own,) = _spread(observed[None], factor.codes, factor.sizes)

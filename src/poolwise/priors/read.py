@@ -149,7 +149,7 @@ def read_preset(path: Path) -> dict[str, Any]:
 
 def support_of(parameter: str) -> str:
     """Support of a parameter by its name: ``..._sigma`` and ``sigma`` are positive, ``corr|g`` are correlations."""
-    if parameter.startswith("corr|"):
+    if parameter.startswith("corr|") or "_corr|" in parameter:
         return CORRELATION
     if parameter == "sigma" or ("|" in parameter and parameter.endswith("_sigma")):
         return POSITIVE

@@ -13,6 +13,14 @@ from poolwise.priors.prior import Prior, Scaled
 from poolwise.priors.read import ROLES
 from poolwise.priors.scale import RULES, DataFacts
 
+# Where a prior comes from that no preset and no family has, by role.
+DEFAULTS = {
+    "group_log_sd": "default of gr(sd=)",
+    "predicted_intercept": "default of further formulas",
+    "predicted_slope": "default of further formulas",
+    "predicted_group_sd": "default of further formulas",
+}
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -93,10 +101,7 @@ def resolve(
         else:
             prior, source = preset.roles.get(parameter.role), f"preset {preset.name!r}"
             if prior is None:
-                prior, source = (
-                    parameter.default,
-                    "default of the family" if parameter.role != "group_log_sd" else "default of gr(sd=)",
-                )
+                prior, source = parameter.default, DEFAULTS.get(parameter.role, "default of the family")
         assert prior is not None
         support = parameter.support or ROLES[parameter.role]
         if prior.support == JOINT:
@@ -110,7 +115,7 @@ def resolve(
                 f"the prior of {parameter.name!r} is {prior}, with {prior.support} support; "
                 f"this parameter is {_said(support)}"
             )
-        if prior.distribution in NO_GROUP_SD and parameter.role in GROUP_SDS:
+        if prior.distribution in NO_GROUP_SD and parameter.role in (*GROUP_SDS, "predicted_group_sd"):
             raise PriorError(f"the prior of {parameter.name!r} ({source}): {prior.distribution} {NO_GROUP_SD_SAID}")
         numbers, rule = _numbers(prior, facts, parameter)
         at = _stands_at(parameter.role, preset, facts)

@@ -83,7 +83,7 @@ class BayesFit(BayesPrediction, Checked):
     @property
     def sigma(self) -> float:
         """Posterior mean of the residual standard deviation."""
-        return float(self.data["posterior"][names.SIGMA].mean())
+        return float(self.sigma_draws.mean())
 
     @property
     def fixef(self) -> pd.Series:
@@ -127,8 +127,10 @@ class BayesFit(BayesPrediction, Checked):
             warnings.simplefilter("ignore", RuntimeWarning)
             table = az.summary(self.data, var_names=chosen, **options)
         diagonal = [
-            f"{names.correlation(factor.name)}[{effect}, {effect}]"
-            for factor in self.design.factors
+            f"{factor.correlation_name}[{kind}{effect}, {effect}]"
+            for design in (self.design, *self.design.predicted)
+            for factor in design.factors
+            for kind in ([""] if factor.kinds is None else [f"{label}, " for label in factor.kinds.labels])
             for effect in factor.effects
         ]
         return table.drop(index=[label for label in diagonal if label in table.index])
@@ -178,8 +180,7 @@ class BayesFit(BayesPrediction, Checked):
             return np.concatenate(blocks)
         mean = self.design.offset + self.design.X @ self.fixef.to_numpy()
         for factor in self.design.factors:
-            effects = self.effects(factor).mean(axis=0)
-            mean = mean + np.einsum("nk,nk->n", factor.Z, effects[factor.codes])
+            mean = mean + factor.contribution(self.effects(factor).mean(axis=0))
         return mean
 
     @property
@@ -235,7 +236,7 @@ class BayesFit(BayesPrediction, Checked):
 
         if (
             len(self.design.factors) > 1
-            or not self.design.one_covariance
+            or not self.design.exchangeable
             or self.design.frequency
             or not self.design.collapses
         ):
@@ -315,12 +316,13 @@ class BayesFit(BayesPrediction, Checked):
 
     def __repr__(self) -> str:
         rows = f"{self.design.n} rows"
+        formulas = "; ".join(own.formula.text for own in (self.design, *self.design.predicted))
         groups = ", ".join(f"{factor.J} groups of {factor.name}" for factor in self.design.factors)
         draws = f"{self.settings.chains} chains of {self.settings.draws} draws, seed {self.settings.seed}"
         columns = ["mean", "sd", "eti95_lb", "eti95_ub"]
         table = self.summary(kind="stats")
         return (
-            f"Bayesian fit of {self.design.formula.text}\n"
+            f"Bayesian fit of {formulas}\n"
             f"{rows}{', ' + groups if groups else ''}; {draws}; {self.form}\n{self.convergence}\n\n"
             f"{table[[c for c in columns if c in table]].to_string(float_format='%.4g')}"
         )

@@ -22,9 +22,13 @@ class BayesDraws:
     @cached_property
     def coefficients(self) -> Array:
         """Draws of the common effects (chains * draws, p), original scale, in the order of ``fixef``."""
+        return self.coefficients_of(self.design)
+
+    def coefficients_of(self, design: Design) -> Array:
+        """The same of one formula, which may be that of a further parameter."""
         parts = []
-        for term, where, levels in self.design.common.terms:
-            value = self._draws(self.design.variable(term, where))
+        for term, where, levels in design.common.terms:
+            value = self._draws(design.variable(term, where))
             parts.append(value[:, None] if levels is None else value)
         return np.concatenate(parts, axis=1) if parts else np.zeros((self.settings.chains * self.settings.draws, 0))
 
@@ -37,18 +41,38 @@ class BayesDraws:
         """Draws of the group-specific effects (chains * draws, J, q)."""
         parts = []
         for term in factor.terms:
-            value = self._draws(names.effect(term.name, factor.name))
+            value = self._draws(factor.effect_name(term.name))
             parts.append(value[:, :, None] if term.levels is None else value)
         return np.concatenate(parts, axis=2)
 
     @property
     def family_draws(self) -> dict[str, Array]:
-        """Draws of the family's own parameters, (chains * draws, 1), or (chains * draws, 1, K - 1) for thresholds."""
-        return {own.name: self._draws(own.name)[:, None] for own in self.design.family.auxiliaries}
+        """Draws of the family's own parameters, (chains * draws, 1), or (chains * draws, 1, K - 1) for thresholds.
+
+        Raises
+        ------
+        FitError
+            If one of them has a formula of its own, so that each row has another.
+        """
+        if self.design.predicted:
+            refuse_grouping(self.design, "this")
+        return self._constant_draws
+
+    @property
+    def _constant_draws(self) -> dict[str, Array]:
+        return {own.name: self._draws(own.name)[:, None] for own in self.design.constant_auxiliaries}
 
     @property
     def sigma_draws(self) -> Array:
-        """Draws of the residual standard deviation (chains * draws,)."""
+        """Draws of the residual standard deviation (chains * draws,).
+
+        Raises
+        ------
+        FitError
+            If it has a formula of its own.
+        """
+        if names.SIGMA in {own.family.name for own in self.design.predicted}:
+            refuse_grouping(self.design, "this")
         return self._draws(names.SIGMA)
 
     def factor_draws(self, factor: GroupingFactor) -> Array:
@@ -57,29 +81,35 @@ class BayesDraws:
         Raises
         ------
         FitError
-            With ``gr(g, sd=~ z)``, where each group has a covariance of its own.
+            With ``gr(g, ...)``, where the groups do not share one covariance, or are related to one another.
         """
         refuse_grouping(self.design, "this")
-        return self._factor_at_mean(factor)
+        return self._factors_by_kind(factor)[:, 0]
 
-    def _factor_at_mean(self, factor: GroupingFactor) -> Array:
-        """The same of a group whose covariates stand at their means; shared: not to be written into."""
-        if factor.name not in self._factors:
-            self._factors[factor.name] = self._factor_of(factor)
-        return self._factors[factor.name]
+    def _factors_by_kind(self, factor: GroupingFactor) -> Array:
+        """T (D, K, q, q) by kind of group, K = 1 without ``gr(g, by=z)``; shared, not to be written into.
+
+        With ``gr(g, sd=~ z)`` that of a group whose covariates stand at their means.
+        """
+        key = factor.correlation_name
+        if key not in self._factors:
+            self._factors[key] = self._factor_of(factor)
+        return self._factors[key]
 
     @cached_property
     def _factors(self) -> dict[str, Array]:
         return {}
 
     def _factor_of(self, factor: GroupingFactor) -> Array:
+        kinds = 1 if factor.kinds is None else len(factor.kinds.labels)
         sds = []
         for term in factor.terms:
-            value = self._draws(names.group_sd(term.name, factor.name))
-            sds.append(value[:, None] if term.levels is None else value)
-        sd = np.concatenate(sds, axis=1)
+            value = self._draws(factor.group_sd_name(term.name))
+            sds.append(value.reshape(len(value), kinds, -1))
+        sd = np.concatenate(sds, axis=2)
+        q = sd.shape[2]
         if not factor.structure.n_correlations:
-            return np.einsum("dk,kl->dkl", sd, np.eye(sd.shape[1]))
-        correlation = self._draws(names.correlation(factor.name))
+            return np.einsum("djk,kl->djkl", sd, np.eye(q))
+        correlation = self._draws(factor.correlation_name).reshape(len(sd), kinds, q, q)
         # A correlation of exactly +-1 in floating point has no Cholesky factor; the jitter is below its rounding.
-        return sd[:, :, None] * np.linalg.cholesky(correlation + 1e-12 * np.eye(sd.shape[1]))
+        return sd[..., None] * np.linalg.cholesky(correlation + 1e-12 * np.eye(q))

@@ -3,8 +3,11 @@
 import numpy as np
 import pandas as pd
 
+from poolwise import names
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.links import INVERSE
 from poolwise.data.intake import as_frame
+from poolwise.errors import DataError
 from poolwise.result import tables
 from poolwise.result.bayes_draws import BayesDraws
 from poolwise.result.expectation import mean_of
@@ -20,7 +23,8 @@ from poolwise.result.group_modes import (
     record,
     row_labels,
 )
-from poolwise.spec.design import GroupingFactor
+from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.members import weights_of
 from poolwise.spec.response import trials_of
 
 # Rows predicted at a time: the draws of one block stay below about 100 MB.
@@ -51,9 +55,10 @@ class BayesPrediction(BayesDraws):
             the groups of the population (with an identity link that of the typical group), their spread in the
             interval; rows of one label have effects of their own. By default a group that was seen is observed and a
             new one a population draw.
-        kind : {"mean", "response"}
+        kind : {"mean", "response"} or str
             The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1), or
-            the response itself with its residual noise (of a binomial one, successes in the trials of the row).
+            the response itself with its residual noise (of a binomial one, successes in the trials of the row), or the
+            name of a further parameter with a formula of its own, such as ``"sigma"``.
         level : float, default 0.95
             Probability of the equal-tailed interval.
         seed : int, default 0
@@ -83,8 +88,8 @@ class BayesPrediction(BayesDraws):
             blocks.append(np.vstack([mean.mean(axis=0), np.quantile(draws, [tail, 1 - tail], axis=0)]))
         mean, lower, upper = np.concatenate(blocks, axis=1)
         known, records = np.ones(len(frame), dtype=bool), []
-        for factor in self.design.factors:
-            codes = factor.codes_of(frame)
+        for factor in self.design.all_factors:
+            codes = np.stack([view.codes_of(frame) for view in factor.views]).min(axis=0)
             known &= codes >= 0
             records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
         return tables.prediction_frame(mean, lower, upper, known, records)
@@ -115,11 +120,13 @@ class BayesPrediction(BayesDraws):
         -------
         ndarray
         """
-        check_kind(kind)
+        check_kind(kind, [one.family.name for one in self.design.predicted])
+        own = self.own_by_row(data, groups=groups, seed=seed, block=block)
+        if kind not in ("mean", "response"):
+            return own[kind]
         mean = self.linear_predictor(data, groups=groups, seed=seed, block=block)
         start = 0 if block is None else block.start
         if not self.design.family.gaussian:
-            own = self.family_draws
             if kind == "mean":
                 return mean_of(self.design.family, mean, own)
             from poolwise.compile.likelihood import draw_response
@@ -132,42 +139,82 @@ class BayesPrediction(BayesDraws):
             return draw_response(self.design, mean, own, trials, _mixed(seed, start))
         if kind == "response":
             rng = np.random.default_rng([seed, 1, start])
-            mean += self.sigma_draws[:, None] * rng.standard_normal(mean.shape)
+            mean += own[names.SIGMA] * rng.standard_normal(mean.shape)
         return mean
 
     def linear_predictor(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None) -> Array:
         """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`."""
+        return self._linear_predictor_of(self.design, data, groups, seed, block)
+
+    def own_by_row(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None):
+        """Draws of the family's further parameters: (chains * draws, n) of those with a formula, else one a draw."""
+        predicted = {
+            one.family.name: INVERSE[one.family.link](self._linear_predictor_of(one, data, groups, seed, block))
+            for one in self.design.predicted
+        }
+        return self._constant_draws | predicted
+
+    def _linear_predictor_of(self, design: Design, data, groups: Groups, seed: int, block: slice | None) -> Array:
         modes, start = group_modes(self.design, groups), 0 if block is None else block.start
         frame = self.design.frame if data is None else as_frame(data)
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)
-        eta = self.coefficients @ self.design.common.apply(part).T + self.design.offset_of(part)
-        for place, factor in enumerate(self.design.factors):
-            rng = np.random.default_rng([seed, 2, place, start])
-            eta += self._group_part(factor, part, modes[factor.name], seed, rng)
+        eta = self.coefficients_of(design) @ design.common.apply(part).T + design.offset_of(part)
+        for place, factor in enumerate(design.factors):
+            rng = np.random.default_rng([seed, 2, place, start, *design.prefix.encode()])
+            Z = factor.Z_of(part)
+            for k, view in enumerate(factor.views):
+                own = Z
+                if factor.members is not None:
+                    own = Z * weights_of(factor.columns, factor.members.weights_columns, part)[:, k, None]
+                eta += self._group_part(view, part, own, modes[factor.name], seed, rng)
         return eta
 
     def _group_part(
-        self, factor: GroupingFactor, part: pd.DataFrame, mode: str | None, seed: int, rng: np.random.Generator
+        self,
+        factor: GroupingFactor,
+        part: pd.DataFrame,
+        Z: Array,
+        mode: str | None,
+        seed: int,
+        rng: np.random.Generator,
     ) -> Array:
         """Contribution of one factor (D, rows); drawn effects come from N(0, T T'), once a label, or by row."""
-        effects, codes, Z = self.effects(factor), codes_for(factor, part, mode), factor.Z_of(part)
+        effects, codes = self.effects(factor), codes_for(factor, part, mode)
         total = np.zeros((len(effects), len(part)))
         if mode == POPULATION_MEAN:
             return total
-        if mode == INTEGRATED:
-            root = np.einsum("dkl,dnk->dnl", self._factor_at_mean(factor), Z * self.sd_ratios(factor, part))
-            sd = np.sqrt((root**2).sum(axis=2))
-            return sd * rng.standard_normal(total.shape)
-        own = (codes >= 0) & (mode != POPULATION_DRAW)
+        own = (codes >= 0) & (mode not in (POPULATION_DRAW, INTEGRATED))
         total[:, own] = np.einsum("dnk,nk->dn", effects[:, codes[own]], Z[own])
-        if not own.all():
-            labels, T = row_labels(factor, part), self._factor_at_mean(factor)
-            for label in labels[~own].unique():
-                rows = np.flatnonzero((labels == label) & ~own)
-                z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
-                u = np.einsum("dkl,dl->dk", T, z)
-                new = part.iloc[rows].reset_index(drop=True)
-                total[:, rows] = np.einsum("dnk,dk->dn", Z[rows] * self.sd_ratios(factor, new), u)
+        if own.all():
+            return total
+        if factor.relation is not None:
+            raise DataError(
+                f"how a group of {factor.name!r} outside the data is related to the others, gr({factor.name}, "
+                f"cov={factor.relation.name}) does not say; predict groups of the data with groups='observed', or the "
+                "typical group with groups='population_mean'"
+            )
+        drawn = np.flatnonzero(~own)
+        new = part.iloc[drawn].reset_index(drop=True)
+        Z = Z[drawn] * self.sd_ratios(factor, new)  # (D or 1, rows, q)
+        T = self._factors_by_kind(factor)
+        kind = np.zeros(len(new), dtype=np.int64) if factor.kinds is None else factor.kinds.of_rows(new)
+        if mode == INTEGRATED:
+            for k in np.unique(kind):
+                root = np.einsum(
+                    "dkl,dnk->dnl", T[:, k], np.broadcast_to(Z[:, kind == k], (len(T), (kind == k).sum(), Z.shape[2]))
+                )
+                total[:, drawn[kind == k]] = np.sqrt((root**2).sum(axis=2)) * rng.standard_normal(root.shape[:2])
+            return total
+        labels = row_labels(factor, new)
+        for label in labels.unique():
+            rows = np.flatnonzero(labels == label)
+            if (kind[rows] != kind[rows[0]]).any():
+                raise DataError(f"rows of the new group {':'.join(label)!r} of {factor.name!r} are of different kinds")
+            z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
+            u = np.einsum("dkl,dl->dk", T[:, kind[rows[0]]], z)
+            total[:, drawn[rows]] = np.einsum(
+                "dnk,dk->dn", np.broadcast_to(Z[:, rows], (len(u), len(rows), u.shape[1])), u
+            )
         return total
 
     def sd_ratios(self, factor: GroupingFactor, part: pd.DataFrame) -> Array:

@@ -15,7 +15,6 @@ import pandas as pd
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import sds_and_correlations
 from poolwise.errors import ArgumentError
-from poolwise.names import correlation
 from poolwise.result.tables import check_level, choose_factor
 
 if TYPE_CHECKING:
@@ -110,15 +109,20 @@ def highest_density(draws: Array, level: float) -> tuple[Array, Array]:
 def _parameters(fit: "BayesFit") -> dict[str, Array]:
     """Draws (D,) of every scalar parameter, by the names of a summary."""
     found = dict(zip(fit.design.coefficient_names, fit.coefficients.T, strict=True))
-    for factor in fit.design.factors:
-        sds, correlations = sds_and_correlations(fit._factor_at_mean(factor))
-        found |= dict(zip(factor.sd_names, sds.T, strict=True))
+    factors = list(fit.design.factors)
+    for design in fit.design.predicted:
+        found |= dict(zip(design.coefficient_names, fit.coefficients_of(design).T, strict=True))
+        factors += design.factors
+    for factor in factors:
+        sds, correlations = sds_and_correlations(fit._factors_by_kind(factor))
+        found |= dict(zip(factor.sd_names, sds.reshape(len(sds), -1).T, strict=True))
         found |= {name: fit._draws(name) for own in factor.log_sd_names for name in own}
-        for row, column in factor.structure.positions:
-            if row != column:
-                label = f"{correlation(factor.name)}[{factor.effects[column]}, {factor.effects[row]}]"
-                found[label] = correlations[:, row, column]
-    for name, values in fit.family_draws.items():
+        for kind, label in enumerate([""] if factor.kinds is None else [f"{one}, " for one in factor.kinds.labels]):
+            for row, column in factor.structure.positions:
+                if row != column:
+                    inside = f"{label}{factor.effects[column]}, {factor.effects[row]}"
+                    found[f"{factor.correlation_name}[{inside}]"] = correlations[:, kind, row, column]
+    for name, values in fit._constant_draws.items():
         flat = values.reshape(len(values), -1)
         found |= {name if flat.shape[1] == 1 else f"{name}[{k}]": flat[:, k] for k in range(flat.shape[1])}
     return found

@@ -10,7 +10,7 @@ For rows of a grouping factor with the effects u ~ N(0, Sigma), z'u being a row'
 Without a mode a group that was seen is ``observed``; what a new one is depends on the fit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ def group_modes(design: Design, groups: Groups) -> dict[str, str | None]:
     ArgumentError, UnknownNameError
         For a mode or a factor that there is not.
     """
-    names = [factor.name for factor in design.factors]
+    names = [factor.name for factor in design.all_factors]
     if isinstance(groups, Mapping):
         for name in groups:
             if name not in names:
@@ -67,10 +67,11 @@ def group_modes(design: Design, groups: Groups) -> dict[str, str | None]:
     return found
 
 
-def check_kind(kind: str) -> str:
-    """The kind of prediction, if there is such a one."""
-    if kind not in ("mean", "response"):
-        raise ArgumentError(f"kind must be 'mean' or 'response'; got {kind!r}")
+def check_kind(kind: str, further: Sequence[str] = ()) -> str:
+    """The kind of prediction, if there is such a one; ``further`` are parameters with formulas of their own."""
+    if kind not in ("mean", "response", *further):
+        listed = "".join(f", {name!r}" for name in further)
+        raise ArgumentError(f"kind must be 'mean' or 'response'{listed}; got {kind!r}")
     return kind
 
 
@@ -81,7 +82,7 @@ def row_labels(factor: GroupingFactor, frame: pd.DataFrame) -> pd.MultiIndex:
 
 def label_rng(seed: int, factor: GroupingFactor, label: tuple[str, ...]) -> np.random.Generator:
     """Generator of one group: neither other rows nor another factor's label of the same text change its draws."""
-    return np.random.default_rng([seed, *"\x1f".join([factor.name, *label]).encode()])
+    return np.random.default_rng([seed, *"\x1f".join([factor.prefix + factor.name, *label]).encode()])
 
 
 def codes_for(factor: GroupingFactor, frame: pd.DataFrame, mode: str | None) -> NDArray[np.int64]:

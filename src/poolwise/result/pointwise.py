@@ -46,7 +46,7 @@ def log_likelihood(fit: "BayesFit") -> Array:
     if not design.collapses:
         from poolwise.compile.likelihood import log_density
 
-        own = fit.family_draws
+        own = fit.own_by_row()
         if design.weights is not None and not design.frequency:
             own = {**own, names.SIGMA: own[names.SIGMA] / np.sqrt(design.weights)}
         value = log_density(design, fit.linear_predictor(), own)

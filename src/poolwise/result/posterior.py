@@ -12,7 +12,7 @@ from poolwise.compile.collapsed import Draws
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.crossed import CrossedDraws
 from poolwise.fit.whitened import WhitenedDraws
-from poolwise.spec.design import Design
+from poolwise.spec.design import Design, GroupingFactor
 
 # nutpie's names of sample statistics, and those that PyMC and ArviZ use.
 STATISTICS = {
@@ -45,7 +45,7 @@ def posterior_dataset(
     coefficients : ndarray (chain, draw, p)
         On the original, uncentred scale.
     sds, correlations, effects : mapping of factor name to ndarray (chain, draw, q), (..., q, q), (..., J, q)
-        In the units of the data.
+        In the units of the data; sds (chain, draw, K, q) and correlations (..., K, q, q) with kinds of groups.
     own : mapping of str to ndarray (chain, draw) or (chain, draw, K - 1)
         The family's further parameters: sigma, alpha, threshold.
 
@@ -75,21 +75,25 @@ def posterior_dataset(
     for factor in design.factors:
         groups = names.group_dim(factor.name)
         coords[groups] = factor.labels
+        by_kind: tuple[str, ...] = ()
+        if factor.kinds is not None:
+            by_kind = (factor.kind_dim,)
+            coords[by_kind[0]] = list(factor.kinds.labels)
         for part in factor.terms:
             sd, value = sds[factor.name][..., part.columns], effects[factor.name][..., part.columns]
             sd_name, name = names.group_sd(part.name, factor.name), names.effect(part.name, factor.name)
             if part.levels is None:
-                variables[sd_name] = (sample, sd[..., 0])
+                variables[sd_name] = ((*sample, *by_kind), sd[..., 0])
                 variables[name] = ((*sample, groups), value[..., 0])
             else:
                 dim = names.expression_dim(part.name)
                 coords[dim] = list(part.levels)
-                variables[sd_name] = ((*sample, dim), sd)
+                variables[sd_name] = ((*sample, *by_kind, dim), sd)
                 variables[name] = ((*sample, groups, dim), value)
         if factor.structure.n_correlations:
-            first, second = names.correlation_dims(factor.name)
+            first, second = factor.correlation_dims
             coords[first] = coords[second] = list(factor.effects)
-            variables[names.correlation(factor.name)] = ((*sample, first, second), correlations[factor.name])
+            variables[names.correlation(factor.name)] = ((*sample, *by_kind, first, second), correlations[factor.name])
     return xr.Dataset(variables, coords=coords)
 
 
@@ -114,7 +118,8 @@ def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | 
     if design.weights is not None:
         constant["weights"] = (names.OBSERVATION, design.weights)
     for factor in design.factors:
-        constant[names.variable(f"{factor.name}__factor_index")] = (names.OBSERVATION, factor.codes)
+        several = (names.dimension(f"{factor.name}__member"),) * (factor.members is not None)
+        constant[names.variable(f"{factor.name}__factor_index")] = ((names.OBSERVATION, *several), factor.codes)
     coords = {**rows, "common_column": list(design.coefficient_names)}
     groups["constant_data"] = xr.Dataset(constant, coords=coords)
     return xr.DataTree.from_dict(groups)
@@ -147,12 +152,21 @@ def collapsed_tree(design: Design, draws: Draws, effects: Array, stats: xr.Datas
 
     sds, correlations, by_factor = {}, {}, {}
     for factor in design.factors:
-        sd, correlation = sds_and_correlations(draws.group_factor)
+        sd, correlation = sds_and_correlations(_by_kind(draws.group_factor, factor))
         sds[factor.name], by_factor[factor.name] = by_chain(sd), by_chain(effects)
         correlations[factor.name] = by_chain(correlation)
     own = {names.SIGMA: by_chain(draws.sigma)}
     posterior = posterior_dataset(design, by_chain(draws.coefficients), sds, correlations, own, by_factor)
     return data_tree(design, posterior, sample_stats_dataset(stats))
+
+
+def _by_kind(group_factor: Array, factor: GroupingFactor) -> Array:
+    """Diagonal blocks (D, K, q, q) of the factor of all kinds, itself where there is one kind."""
+    if factor.kinds is None:
+        return group_factor
+    q = len(factor.effects)
+    starts = range(0, group_factor.shape[1], q)
+    return np.stack([group_factor[:, at : at + q, at : at + q] for at in starts], axis=1)
 
 
 def crossed_tree(design: Design, drawn: CrossedDraws, settings: Sampling) -> xr.DataTree:

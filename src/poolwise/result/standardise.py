@@ -27,6 +27,7 @@ from poolwise.result import tables
 from poolwise.result.expectation import mean_of
 from poolwise.result.group_modes import POPULATION_MEAN
 from poolwise.spec.design import GroupingFactor
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.response import trials_of
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ def standardised_rates(
         )
     design = fit.design
     chosen = tables.choose_factor(design, factor)
+    if chosen is not None and chosen.members is not None:
+        refuse_grouping(design, "the rate of a group")
     if chosen is None:
         raise FitError("this fit has no grouping factor, so there are no groups to standardise")
     if method == INDIRECT and design.family.holds in ("real", "circle"):

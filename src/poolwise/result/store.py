@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from poolwise.data.validate import check_table
 from poolwise.errors import PoolwiseError, StoreError
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.prior import Prior
@@ -21,6 +20,7 @@ from poolwise.result.bayes import BayesFit
 from poolwise.spec.design import build_design
 from poolwise.spec.families import family_of
 from poolwise.spec.formula import parse_formula
+from poolwise.spec.specification import checked_rows
 
 FORMAT = 3
 RECIPE = "poolwise_recipe"
@@ -50,13 +50,18 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
     path = Path(path)
     tree = fit.data.copy()
     rows, columns = _encode_rows(fit.design.frame)
+    covariances = fit.design.covariances
+    for position, table in enumerate(covariances.values()):
+        rows[f"covariance_{position}"] = ((f"group_{position}", f"group_{position}_bis"), table.to_numpy())
     tree[ROWS] = xr.DataTree(rows)
     recipe = {
         "format": FORMAT,
         "poolwise": version("poolwise"),
         "formula": fit.design.formula.text,
         "canonical": fit.design.formula.canonical,
+        "further": [own.formula.canonical for own in fit.design.predicted],
         "columns": columns,
+        "covariances": [[name, list(table.index)] for name, table in covariances.items()],
         "family": fit.design.family.name,
         "link": fit.design.family.link,
         "weights": None if fit.design.frequency else fit.design.weights_column,
@@ -115,17 +120,13 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
         frame = _decode_rows(tree[ROWS].to_dataset(), recipe["columns"])
         formula = replace(parse_formula(recipe["canonical"], trusted=trusted), text=recipe["formula"])
         weights, family = recipe["weights"], family_of(recipe["family"], recipe["link"])
-        table = check_table(
-            frame,
-            response=formula.response_columns,
-            predictors=formula.predictors,
-            factors=tuple(dict.fromkeys(block.columns for block in formula.blocks)),
-            weights=weights or formula.weights,
-            constant_ok=formula.offset_columns,
-            singletons_ok=not family.has_sigma,
-            levels_ok=family.holds == "levels",
-        )
-        design = build_design(formula, table, weights, family)
+        further = tuple(parse_formula(text, trusted=trusted) for text in recipe.get("further", ()))
+        table = checked_rows(frame, formula, further, family, weights)
+        covariances = {
+            name: pd.DataFrame(tree[ROWS][f"covariance_{k}"].to_numpy(), labels, labels)
+            for k, (name, labels) in enumerate(recipe.get("covariances", ()))
+        }
+        design = build_design(formula, table, weights, family, covariances, further)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
             for parameter, role, distribution, params, rule, source, at in recipe["priors"]

@@ -18,6 +18,7 @@ from poolwise.errors import FitError
 from poolwise.result.pooling_factor import pooling_factor_draws
 from poolwise.result.tables import check_level
 from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.prior_draws import improper_of, prior_draws
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def variance(fit: "BayesFit", level: float = 0.95, seed: int = 1) -> Variance:
     >>> found.levels["level"].tolist()
     ['rows', 'Intercept | Subject', 'Days | Subject']
     """
+    refuse_grouping(fit.design, "a pooling factor")
     if not fit.design.factors:
         raise FitError("this fit has no group-specific effects, so its variance has one level only")
     tails = [(1 - check_level(level)) / 2, (1 + level) / 2]

@@ -5,6 +5,7 @@ from typing import Any
 from poolwise import names
 from poolwise.priors.distributions import OWN
 from poolwise.priors.prior import Prior
+from poolwise.spec.design import Design
 from poolwise.spec.evaluate import NAMESPACE
 from poolwise.spec.specification import Specification
 from poolwise.spec.syntax import quote
@@ -32,7 +33,7 @@ def bambi_specification(specification: Specification) -> Any:
         row = [specification.priors[name] for name in design.coefficient_names[where]]
         if levels is None and row[0].distribution not in OWN:
             priors[names.INTERCEPT if term == names.INTERCEPT else term] = _as_bambi(row[0])
-    for own in design.family.auxiliaries:
+    for own in design.constant_auxiliaries:
         prior = specification.priors[own.name]
         if prior.distribution not in OWN and not own.vector:
             priors[own.name] = _as_bambi(prior)
@@ -41,14 +42,29 @@ def bambi_specification(specification: Specification) -> Any:
         formula.response if formula.weights is None else f"weighted({formula.response}, {quote(formula.weights)})"
     )
     offsets = "".join(f" + offset({expression})" for expression in formula.offsets)
+    main: Any = f"{response} ~ {formula.common}{offsets}"
+    if design.predicted:
+        main = bambi.Formula(main, *(_further(one, specification, priors) for one in design.predicted))
     return bambi.Model(
-        f"{response} ~ {formula.common}{offsets}",
+        main,
         design.frame,
         family=design.family.name,
         link=design.family.link,
         priors=priors,
         extra_namespace=dict(NAMESPACE),
     )
+
+
+def _further(design: Design, specification: Specification, priors: dict[str, Any]) -> str:
+    """Formula of a further parameter; its priors go among the others under its name."""
+    name = design.family.name
+    own = priors[name] = {}
+    for term, where, levels in design.common.terms:
+        prior = specification.priors[design.coefficient_names[where.start]]
+        if levels is None and prior.distribution not in OWN:
+            own[term] = _as_bambi(prior)
+    offsets = "".join(f" + offset({expression})" for expression in design.formula.offsets)
+    return f"{name} ~ {design.formula.common}{offsets}"
 
 
 def _as_bambi(prior: Prior) -> Any:

@@ -6,7 +6,7 @@ from poolwise.spec.cursor import COMPUTE_FIRST, Cursor
 from poolwise.spec.syntax import Arithmetic, Call, Literal, Minus, Name, Node
 from poolwise.spec.tokens import Token
 
-_NOT_YET = ("mm", "s", "te", "ti", "t2", "mo", "me", "cs", "ar", "arma", "gp")
+_NOT_YET = ("s", "te", "ti", "t2", "mo", "me", "cs", "ar", "arma", "gp")
 
 
 class CallParser(Cursor):
@@ -59,9 +59,10 @@ class CallParser(Cursor):
             return None
         if function in _NOT_YET:
             raise self.error(f"{function}(...) is not available yet", name, f"available: {', '.join(syntax.FUNCTIONS)}")
-        if function == "gr":
-            advice = "gr(...) stands alone right of a block's bar: `(1 | gr(g, sd=~ z))`"
-            raise self.error("gr(...) cannot stand here", name, advice)
+        if function in ("gr", "mm"):
+            example = "(1 | gr(g, sd=~ z))" if function == "gr" else "(1 | mm(g1, g2))"
+            advice = f"{function}(...) stands alone right of a block's bar: `{example}`"
+            raise self.error(f"{function}(...) cannot stand here", name, advice)
         if place == "factor":
             advice = "make a column with the groups in the table first, and name it here"
             raise self.error("a grouping factor is a column, not a call", name, advice)

@@ -1,5 +1,6 @@
 """From a checked table and a formula to numbers: X, one small Z a grouping factor, index vectors, never a dense Z."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +13,13 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.data.validate import CheckedTable
 from poolwise.errors import DataError
 from poolwise.spec.evaluate import Columns, evaluate
-from poolwise.spec.families import GAUSSIAN, Family
+from poolwise.spec.families import GAUSSIAN, Auxiliary, Family
 from poolwise.spec.formula import Block, Formula
-from poolwise.spec.grouping import SdRegression, sd_regression
+from poolwise.spec.group_sds import SdRegression, sd_regression
+from poolwise.spec.kinds import Kinds, kinds_of
+from poolwise.spec.members import Members, union_of, weights_of
+from poolwise.spec.predicted import predicted_family
+from poolwise.spec.relation import Relation, relation_of
 from poolwise.spec.response import Response, read_response
 
 Array = NDArray[np.float64]
@@ -41,8 +46,8 @@ class GroupingFactor:
         The data columns it is made of.
     levels : tuple
         The groups, in order; tuples for cells of an interaction.
-    codes : ndarray of int (n,)
-        Group of each row.
+    codes : ndarray of int (n,), or (n, M) with ``mm()``
+        Group, or groups, of each row.
     Z : ndarray (n, q)
         The columns of one group's block.
     effects : tuple of str (q,)
@@ -55,6 +60,14 @@ class GroupingFactor:
         The blocks of the formula and how each is evaluated on new rows.
     sd_regression : SdRegression, optional
         Of ``gr(g, sd=~ z)``: what the log of the group sds follows.
+    kinds : Kinds, optional
+        Of ``gr(g, by=z)``: the kind of each group, each with a covariance of its own.
+    relation : Relation, optional
+        Of ``gr(g, cov=A)``: known covariance between the groups.
+    members : Members, optional
+        Of ``mm(g1, g2)``: the memberships of the rows.
+    prefix : str
+        Before the names of all variables, ``sigma_`` in the formula of sigma; empty in that of the response.
     """
 
     name: str
@@ -67,6 +80,30 @@ class GroupingFactor:
     structure: BlockStructure
     parts: tuple[tuple[Block, Columns], ...]
     sd_regression: SdRegression | None = None
+    kinds: Kinds | None = None
+    relation: Relation | None = None
+    members: Members | None = None
+    prefix: str = ""
+
+    @property
+    def exchangeable(self) -> bool:
+        """Whether each row is of one group, and the groups are independent draws from one normal distribution."""
+        return self.sd_regression is self.kinds is self.relation is self.members is None
+
+    @property
+    def views(self) -> tuple["GroupingFactor", ...]:
+        """The factor membership by membership, weights in Z; itself where a row has one group."""
+        if self.members is None:
+            return (self,)
+        weights = self.members.weights
+        return tuple(
+            replace(self, columns=(column,), codes=self.codes[:, m], Z=self.Z * weights[:, m, None], members=None)
+            for m, column in enumerate(self.columns)
+        )
+
+    def contribution(self, effects: Array) -> Array:
+        """Group-specific part (n,) of the linear predictor of effects (J, q)."""
+        return sum(np.einsum("nk,nk->n", view.Z, effects[view.codes]) for view in self.views)
 
     @property
     def J(self) -> int:
@@ -80,23 +117,57 @@ class GroupingFactor:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Rows in each group."""
-        return np.bincount(self.codes, minlength=self.J)
+        """Rows in each group; of several memberships, those with a weight."""
+        if self.members is None:
+            return np.bincount(self.codes, minlength=self.J)
+        return np.bincount(self.codes[self.members.weights > 0], minlength=self.J)
+
+    def effect_name(self, term: str) -> str:
+        """Variable of the effects of a term, ``x|g``."""
+        return names.variable(self.prefix) + names.effect(term, self.name)
+
+    def group_sd_name(self, term: str) -> str:
+        """Variable of the group sds of a term, ``x|g_sigma``."""
+        return names.variable(self.prefix) + names.group_sd(term, self.name)
+
+    @property
+    def correlation_name(self) -> str:
+        """Variable of the correlations, ``corr|g``."""
+        return names.variable(self.prefix) + names.correlation(self.name)
+
+    @property
+    def correlation_dims(self) -> tuple[str, str]:
+        """Dimensions of the correlations."""
+        return names.correlation_dims(self.prefix + self.name)
+
+    @property
+    def kind_dim(self) -> str:
+        """Dimension of the kinds of groups."""
+        return names.kind_dim(self.prefix + self.name)
 
     @property
     def sd_names(self) -> list[str]:
-        """Name of each effect's standard deviation as a parameter, ``f|g_sigma[b]`` for one column of a term."""
+        """Name of each group sd as a parameter, ``f|g_sigma[b]`` for one column of a term; kind after kind."""
         found = []
-        for term in self.terms:
-            base = names.group_sd(term.name, self.name)
-            found += [base] if term.levels is None else [f"{base}[{level}]" for level in term.levels]
+        for kind in ((),) if self.kinds is None else ((label,) for label in self.kinds.labels):
+            for term in self.terms:
+                base = self.group_sd_name(term.name)
+                for level in (None,) if term.levels is None else term.levels:
+                    inside = ", ".join([*kind, *(() if level is None else (str(level),))])
+                    found.append(f"{base}[{inside}]" if inside else base)
         return found
+
+    @property
+    def sd_columns(self) -> list[int]:
+        """Column of Z of each group sd, one after the other as :attr:`sd_names`."""
+        return list(range(len(self.effects))) * (1 if self.kinds is None else len(self.kinds.labels))
 
     @property
     def log_sd_names(self) -> list[list[str]]:
         """Names of the coefficients of each effect's log sd, ``1|g_logsd_z``; empty lists without a regression."""
         covariates = () if self.sd_regression is None else self.sd_regression.names
-        return [[names.log_sd(effect, self.name, column) for column in covariates] for effect in self.effects]
+        own = names.variable(self.prefix)
+        return [[own + names.log_sd(effect, self.name, column) for column in covariates] for effect in self.effects]
 
     def codes_of(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """Group of each row of a new table; -1 for a group that was not seen.
@@ -151,6 +222,10 @@ class Design:
         Common part, its matrix X and its names.
     factors : tuple of GroupingFactor
         In order of appearance.
+    predicted : tuple of Design
+        Designs of further parameters with formulas of their own, ``sigma ~ x``.
+    prefix : str
+        Before the names of all variables; ``sigma_`` in the design of sigma.
     """
 
     formula: Formula
@@ -163,6 +238,23 @@ class Design:
     weights_column: str | None
     common: Columns
     factors: tuple[GroupingFactor, ...]
+    predicted: tuple["Design", ...] = ()
+    prefix: str = ""
+
+    @property
+    def constant_auxiliaries(self) -> tuple[Auxiliary, ...]:
+        """Further parameters of the family that are the same in all rows."""
+        given = {design.family.name for design in self.predicted}
+        return tuple(own for own in self.family.auxiliaries if own.name not in given)
+
+    @property
+    def all_factors(self) -> tuple[GroupingFactor, ...]:
+        """Grouping factors of all formulas, the first of each name."""
+        found: dict[str, GroupingFactor] = {}
+        for design in (self, *self.predicted):
+            for factor in design.factors:
+                found.setdefault(factor.name, factor)
+        return tuple(found.values())
 
     @property
     def y(self) -> Array:
@@ -171,13 +263,20 @@ class Design:
 
     @property
     def collapses(self) -> bool:
-        """Whether effects integrate out in closed form: Gaussian rows, neither censored nor truncated."""
-        return self.family.gaussian and self.outcome.plain
+        """Whether effects integrate out in closed form: Gaussian rows of one sigma, neither censored nor truncated."""
+        return self.family.gaussian and self.outcome.plain and not self.predicted
 
     @property
-    def one_covariance(self) -> bool:
-        """Whether all groups of each factor share one covariance."""
-        return all(factor.sd_regression is None for factor in self.factors)
+    def exchangeable(self) -> bool:
+        """Whether the groups of each factor are independent draws from one normal distribution, as are all rows."""
+        return all(factor.exchangeable for factor in self.factors) and not self.predicted
+
+    @property
+    def covariances(self) -> dict[str, pd.DataFrame]:
+        """Known covariances between groups, by the names of the formula."""
+        every = [factor for design in (self, *self.predicted) for factor in design.factors]
+        related = [(factor, factor.relation) for factor in every if factor.relation is not None]
+        return {one.name: pd.DataFrame(one.matrix, factor.labels, factor.labels) for factor, one in related}
 
     @property
     def n(self) -> int:
@@ -203,11 +302,12 @@ class Design:
     def aliases(self) -> dict[str, str]:
         """Stated names of common terms that would collide with parameters."""
         reserved = [names.INTERCEPT, names.CHAIN, names.DRAW, *(own.name for own in self.family.auxiliaries)]
-        for factor in self.factors:
-            reserved += [names.correlation(factor.name)]
+        for factor in [factor for design in (self, *self.predicted) for factor in design.factors]:
+            reserved += [factor.correlation_name]
             reserved += [name for own in factor.log_sd_names for name in own]
             for term in factor.terms:
-                reserved += [names.effect(term.name, factor.name), names.group_sd(term.name, factor.name)]
+                reserved += [factor.effect_name(term.name), factor.group_sd_name(term.name)]
+        reserved += [name for design in self.predicted for name in design.coefficient_names]
         terms = [term for term, where, _ in self.common.terms if not self._is_intercept(term, where)]
         return names.aliases(terms, reserved)
 
@@ -219,11 +319,11 @@ class Design:
             alias = self.aliases.get(term)
             if alias is not None and not self._is_intercept(term, where):
                 found[where] = [alias + name.removeprefix(term) for name in found[where]]
-        return tuple(found)
+        return tuple(self.prefix + name for name in found)
 
     def variable(self, term: str, where: slice) -> str:
         """Variable of a common term in the posterior."""
-        return term if self._is_intercept(term, where) else names.variable(self.aliases.get(term, term))
+        return self.prefix + (term if self._is_intercept(term, where) else names.variable(self.aliases.get(term, term)))
 
     def _is_intercept(self, term: str, where: slice) -> bool:
         return term == names.INTERCEPT and where.start == self.intercept
@@ -234,7 +334,12 @@ class Design:
 
 
 def build_design(
-    formula: Formula, table: CheckedTable, weights: str | None = None, family: Family = GAUSSIAN
+    formula: Formula,
+    table: CheckedTable,
+    weights: str | None = None,
+    family: Family = GAUSSIAN,
+    covariances: Mapping[str, pd.DataFrame] | None = None,
+    further: Sequence[Formula] = (),
 ) -> Design:
     """Evaluate a formula on a checked table.
 
@@ -249,6 +354,10 @@ def build_design(
         ``weighted(y, w)`` are frequency weights.
     family : Family, optional
         Gaussian by default.
+    covariances : mapping of str to DataFrame, optional
+        Matrices that ``gr(g, cov=A)`` names.
+    further : sequence of Formula, optional
+        Of further parameters of the family; left of ``~`` stands which.
 
     Returns
     -------
@@ -289,10 +398,31 @@ def build_design(
         frequency=formula.weights is not None,
         weights_column=column,
         common=common,
-        factors=tuple(_factors(formula, frame)),
+        factors=tuple(_factors(formula, frame, covariances)),
     )
     _check_rank(design)
-    return design
+    return replace(design, predicted=tuple(_predicted(design, own, covariances) for own in further))
+
+
+def _predicted(design: Design, formula: Formula, covariances: Mapping[str, pd.DataFrame] | None) -> Design:
+    """The design of a further parameter, of the same rows."""
+    own = predicted_family(design.family, formula.response)
+    prefix = f"{own.name}_"
+    factors = tuple(replace(factor, prefix=prefix) for factor in _factors(formula, design.frame, covariances))
+    made = replace(
+        design,
+        formula=formula,
+        family=own,
+        offset=_offset(formula, design.frame),
+        weights=None,
+        frequency=False,
+        weights_column=None,
+        common=evaluate(formula.common, design.frame, trusted=formula.trusted),
+        factors=factors,
+        prefix=prefix,
+    )
+    _check_rank(made)
+    return made
 
 
 def row_subset(design: Design, rows: NDArray) -> Design:
@@ -312,8 +442,16 @@ def row_subset(design: Design, rows: NDArray) -> Design:
         offset=design.offset[rows],
         weights=None if design.weights is None else design.weights[rows],
         common=replace(design.common, matrix=design.X[rows]),
-        factors=tuple(replace(own, codes=own.codes[rows], Z=own.Z[rows]) for own in design.factors),
+        predicted=tuple(row_subset(own, rows) for own in design.predicted),
+        factors=tuple(_rows_of(own, rows) for own in design.factors),
     )
+
+
+def _rows_of(factor: GroupingFactor, rows: NDArray) -> GroupingFactor:
+    members = factor.members
+    if members is not None:
+        members = replace(members, weights=members.weights[rows])
+    return replace(factor, codes=factor.codes[rows], Z=factor.Z[rows], members=members)
 
 
 def _offset(formula: Formula, frame: pd.DataFrame) -> Array:
@@ -324,15 +462,17 @@ def _offset(formula: Formula, frame: pd.DataFrame) -> Array:
     return total
 
 
-def _factors(formula: Formula, frame: pd.DataFrame):
+def _factors(formula: Formula, frame: pd.DataFrame, covariances: Mapping[str, pd.DataFrame] | None):
     by_name: dict[str, list[Block]] = {}
     for block in formula.blocks:
         by_name.setdefault(block.factor, []).append(block)
-    plain = {factor: ":".join(blocks[0].columns) for factor, blocks in by_name.items()}
+    plain = {
+        factor: factor if blocks[0].multiple else ":".join(blocks[0].columns) for factor, blocks in by_name.items()
+    }
     for written, blocks in by_name.items():
         # A column called `a:b` beside the interaction a:b keeps its back-quotes.
         name = plain[written] if list(plain.values()).count(plain[written]) == 1 else written
-        codes, levels = _codes(frame, blocks[0].columns)
+        codes, levels = (union_of if blocks[0].multiple else _codes)(frame, blocks[0].columns)
         parts, terms, width = [], [], 0
         sizes: list[int] = []
         effects: list[str] = []
@@ -351,10 +491,25 @@ def _factors(formula: Formula, frame: pd.DataFrame):
         factor = GroupingFactor(
             name, blocks[0].columns, levels, codes, Z, tuple(effects), tuple(terms), structure, tuple(parts)
         )
-        if sd := blocks[0].sd:
-            columns = evaluate(sd, frame, trusted=formula.trusted)
-            factor = replace(factor, sd_regression=sd_regression(sd, columns, codes, factor.labels, name))
-        yield factor
+        yield _grouped(factor, formula, frame, covariances)
+
+
+def _grouped(
+    factor: GroupingFactor, formula: Formula, frame: pd.DataFrame, covariances: Mapping[str, pd.DataFrame] | None
+) -> GroupingFactor:
+    """The factor with what gr(...) or mm(...) says of its groups."""
+    block, codes, labels, name = factor.parts[0][0], factor.codes, factor.labels, factor.name
+    if block.multiple:
+        weights = weights_of(block.columns, block.member_weights, frame)
+        return replace(factor, members=Members(block.columns, block.member_weights, weights))
+    if sd := block.sd:
+        columns = evaluate(sd, frame, trusted=formula.trusted)
+        factor = replace(factor, sd_regression=sd_regression(sd, columns, codes, labels, name))
+    if block.by:
+        factor = replace(factor, kinds=kinds_of(frame[block.by], codes, labels, name))
+    if block.cov:
+        factor = replace(factor, relation=relation_of(block.cov, covariances, labels, name))
+    return factor
 
 
 def _refuse_intercept_column(block: Block, columns: Columns) -> None:

@@ -8,12 +8,13 @@ explicit, and each ``(expr | factor)`` is a :class:`Block`.
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from poolwise.errors import FormulaError
 from poolwise.spec import syntax
 from poolwise.spec.expansion import Term, Terms, expand, expand_factor, flat, term_text
 from poolwise.spec.parser import Parser
-from poolwise.spec.syntax import FUNCTIONS, Bar, Call, Grouping, Name, Node, Sum, names_in, quote, render
+from poolwise.spec.syntax import FUNCTIONS, Bar, Call, Grouping, Membership, Name, Node, Sum, names_in, quote, render
 from poolwise.spec.tokens import MAX_CHARACTERS, formula_error
 
 __all__ = ["FUNCTIONS", "Block", "Formula", "parse_expression", "parse_formula"]
@@ -37,6 +38,14 @@ class Block:
         False for ``||``.
     sd : str
         Canonical regression of the log group sds, ``1 + z`` of ``gr(g, sd=~z)``; empty without.
+    by : str
+        Column of ``gr(g, by=z)``, the kind of each group; empty without.
+    cov : str
+        Name of the matrix of ``gr(g, cov=A)``, the covariance between groups; empty without.
+    multiple : bool
+        Whether rows belong to a group of each column, ``mm(g1, g2)``, whose factor is called so.
+    member_weights : tuple of str
+        Columns of the weights of the memberships; empty for equal ones.
     """
 
     expression: str
@@ -45,9 +54,17 @@ class Block:
     columns: tuple[str, ...]
     correlated: bool
     sd: str = ""
+    by: str = ""
+    cov: str = ""
+    multiple: bool = False
+    member_weights: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        factor = f"gr({self.factor}, sd=~{self.sd})" if self.sd else self.factor
+        given = {"by=": quote(self.by) if self.by else "", "cov=": quote(self.cov) if self.cov else "", "sd=~": self.sd}
+        arguments = [key + value for key, value in given.items() if value]
+        factor = f"gr({', '.join([self.factor, *arguments])})" if arguments else self.factor
+        if self.member_weights:
+            factor = f"{self.factor[:-1]}, weights=c({', '.join(map(quote, self.member_weights))}))"
         return f"({self.expression} {'|' if self.correlated else '||'} {factor})"
 
 
@@ -78,13 +95,13 @@ class Formula:
     columns : tuple of str
         Every column of the formula as understood, in its order, without back-quotes.
     predictors : tuple of str
-        Columns of common terms, block expressions, regressions of group sds and offsets.
+        Columns of common terms, block expressions, offsets and of what describes groups in ``gr(...)``.
     factors : tuple of str
         Columns of grouping factors.
     trusted : bool
         Whether dotted calls were let pass.
     offset_columns : tuple of str
-        Columns that stand only in offsets, where a constant is right.
+        Columns that stand only in offsets or among the weights of memberships, where a constant is right.
     """
 
     text: str = field(compare=False)
@@ -101,6 +118,16 @@ class Formula:
     factors: tuple[str, ...]
     trusted: bool
     offset_columns: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[tuple[str, ...], ...]:
+        """Columns whose cells are the groups of a factor."""
+        return tuple(dict.fromkeys(block.columns for block in self.blocks if not block.multiple))
+
+    @property
+    def member_columns(self) -> tuple[str, ...]:
+        """Columns of memberships, ``mm(g1, g2)``."""
+        return _unique(name for block in self.blocks if block.multiple for name in block.columns)
 
     @property
     def canonical(self) -> str:
@@ -153,13 +180,12 @@ def parse_formula(text: str, *, trusted: bool = False) -> Formula:
     _refuse_response_on_the_right(outcome, right, text)
     in_common = _columns(common.terms)
     in_offsets = [name for offset in offsets for name in names_in(offset)]
-    in_blocks = [
-        [*_columns(terms.terms), *in_sd] for (_, terms), in_sd in zip(blocks, _sd_columns(blocks), strict=True)
-    ]
+    in_blocks = [[*_columns(terms.terms), *_grouping_columns(block)] for block, terms in blocks]
     in_factors = [block.columns for block, _ in blocks]
     by_block = [name for pair in zip(in_blocks, in_factors, strict=True) for names in pair for name in names]
     predictors = _unique([*in_common, *in_offsets, *(name for names in in_blocks for name in names)])
-    in_terms = {*in_common, *(name for names in in_blocks for name in names)}
+    in_weights = [name for block, _ in blocks for name in block.member_weights]
+    in_terms = {*in_common, *(name for names in in_blocks for name in names)} - set(in_weights)
     formula = Formula(
         text=text,
         response=render(target),
@@ -174,7 +200,7 @@ def parse_formula(text: str, *, trusted: bool = False) -> Formula:
         predictors=predictors,
         factors=_unique(name for names in in_factors for name in names),
         trusted=trusted,
-        offset_columns=tuple(name for name in _unique(in_offsets) if name not in in_terms),
+        offset_columns=tuple(name for name in _unique([*in_offsets, *in_weights]) if name not in in_terms),
     )
     _refuse_too_large(formula)
     return formula
@@ -246,42 +272,56 @@ def _blocks(bars: list[Bar], text: str) -> list[tuple[Block, Terms]]:
         if not (terms.terms or terms.intercept):
             raise formula_error("the block has no effects", text, bar.start, "write `(1 | g)` or `(0 + x | g)`")
         labels = ("1",) * terms.intercept + tuple(map(term_text, terms.terms))
-        factor, sd = _grouping(bar.factor, text)
-        for columns in expand_factor(factor, text):
-            known = (block.columns for block, _ in found if set(block.columns) == set(columns))
-            columns = next(known, columns)
-            block = Block(terms.text, labels, ":".join(map(quote, columns)), columns, bar.correlated, sd)
+        factor, arguments = _grouping(bar.factor, text)
+        for columns in factor if isinstance(factor, list) else expand_factor(factor, text):
+            called = ":".join(map(quote, columns))
+            if "multiple" in arguments:
+                called = f"mm({', '.join(map(quote, columns))})"
+            else:
+                same = (block for block, _ in found if set(block.columns) == set(columns) and not block.multiple)
+                known = next(same, None)
+                called, columns = (called, columns) if known is None else (known.factor, known.columns)
+            block = Block(terms.text, labels, called, columns, bar.correlated, **arguments)
             _refuse_two_groupings(block, [earlier for earlier, _ in found], bar, text)
             _refuse_duplicate_effects(block, [earlier for earlier, _ in found], bar, text)
             found.append((block, terms))
     return found
 
 
-def _grouping(factor: Sum | Grouping, text: str) -> tuple[Node, str]:
-    """The factor itself and the canonical regression of its sds."""
+def _grouping(factor: Sum | Grouping | Membership, text: str) -> tuple[Node | list[tuple[str, ...]], dict[str, Any]]:
+    """The factor itself and what gr(...) or mm(...) says of it, by field of :class:`Block`."""
+    if isinstance(factor, Membership):
+        weights = tuple(names_in(Sum(tuple(("+", node) for node in factor.weights))))
+        members = tuple(name for node in factor.members for name in names_in(node))
+        return [members], {"multiple": True, "member_weights": weights}
     if not isinstance(factor, Grouping):
-        return factor, ""
-    if factor.sd is None:
-        return factor.factor, ""
-    terms = expand(factor.sd, text)
-    if not (terms.terms and terms.intercept):
-        advice = "write the covariates alone, `gr(g, sd=~ z)`: the group sd itself is the constant"
-        raise formula_error("sd=~ needs covariates beside its constant", text, factor.sd.start, advice)
-    return factor.factor, terms.text
+        return factor, {}
+    found = {"by": factor.by.name if isinstance(factor.by, Name) else "", "cov": factor.cov}
+    if factor.sd is not None:
+        terms = expand(factor.sd, text)
+        if not (terms.terms and terms.intercept):
+            advice = "write the covariates alone, `gr(g, sd=~ z)`: the group sd itself is the constant"
+            raise formula_error("sd=~ needs covariates beside its constant", text, factor.sd.start, advice)
+        found["sd"] = terms.text
+    return factor.factor, found
 
 
 def _refuse_two_groupings(block: Block, earlier: list[Block], bar: Bar, text: str) -> None:
-    if any(other.columns == block.columns and other.sd != block.sd for other in earlier):
-        advice = f"write the same gr({block.factor}, ...) in each block on it"
+    own = (block.sd, block.by, block.cov, block.member_weights)
+    same = [other for other in earlier if other.factor == block.factor]
+    if any((other.sd, other.by, other.cov, other.member_weights) != own for other in same):
+        advice = f"write the same gr({block.factor}, ...), or the same weights of mm(...), in each block on it"
         raise formula_error(f"two blocks on {block.factor!r} have different groupings", text, bar.start, advice)
 
 
-def _sd_columns(blocks: list[tuple[Block, Terms]]) -> list[list[str]]:
-    return [_columns(parse_expression(block.sd, trusted=True).terms) if block.sd else [] for block, _ in blocks]
+def _grouping_columns(block: Block) -> list[str]:
+    """Columns that describe the groups, inside gr(...)."""
+    covariates = _columns(parse_expression(block.sd, trusted=True).terms) if block.sd else []
+    return [*([block.by] if block.by else []), *covariates, *block.member_weights]
 
 
 def _refuse_duplicate_effects(block: Block, earlier: list[Block], bar: Bar, text: str) -> None:
-    held = {term for other in earlier if other.columns == block.columns for term in other.terms}
+    held = {term for other in earlier if other.factor == block.factor for term in other.terms}
     twice = [term for term in block.terms if term in held]
     if not twice:
         return

@@ -1,50 +1,32 @@
-"""What stands right of a block's bar beside a plain factor: ``gr(g, sd=~z)``, the log of the group sds as a regression.
+"""What stands right of a block's bar beside a plain factor: ``gr(g, by=z, cov=A, sd=~w)`` and ``mm(g1, g2)``.
 
-The effects of group j are
-
-    u_j = D_j T e_j,   e_j ~ N(0, I),   D_j = diag(exp(gamma_k' (z_j - mean z))),
-
-T T' being the covariance in a group whose covariates stand at their means over the groups: the group sds and
-correlations of the block are those of that group, and each effect k has coefficients gamma_k of its own.
-
-References
-----------
-George, Rockova, Rosenbaum, Satopaa & Silber (2017), Journal of the American Statistical Association 112(519), 933-947.
+``by=`` gives each kind of group a covariance of its own (:mod:`.kinds`), ``cov=`` relates the groups to one another
+(:mod:`.relation`), ``sd=~`` lets the group sds follow covariates (:mod:`.group_sds`), ``mm()`` lets a row belong to
+several groups (:mod:`.members`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from poolwise.errors import DataError, FitError
-from poolwise.spec.syntax import Grouping
+from poolwise.errors import FitError
+from poolwise.spec.syntax import Grouping, Membership, Name
 from poolwise.spec.tokens import Token
 
 if TYPE_CHECKING:
     from poolwise.spec.design import Design
-    from poolwise.spec.evaluate import Columns
     from poolwise.spec.parser import Parser
 
-Array = NDArray[np.float64]
-GR = "gr"
-# Groups that a message lists.
-MOST_LISTED = 5
-# Relative to the column: what is left of a constant after arithmetic.
-ROUNDING = 1e-9
+GR, MM = "gr", "mm"
+ARGUMENTS = ("by", "cov", "sd")
 
 
 def stands_next(parser: "Parser") -> bool:
-    """Whether the parser is at ``gr(``."""
+    """Whether the parser is at ``gr(`` or ``mm(``."""
     token = parser.peek
-    return token.kind == "name" and token.value == GR and parser.tokens[parser.position + 1].kind == "("
+    return token.kind == "name" and token.value in (GR, MM) and parser.tokens[parser.position + 1].kind == "("
 
 
-def read_grouping(parser: "Parser") -> Grouping:
-    """Read ``gr(factor, sd=~terms)``; the parser is at its name.
+def read_grouping(parser: "Parser") -> Grouping | Membership:
+    """Read ``gr(factor, by=column, cov=name, sd=~terms)`` or ``mm(...)``; the parser is at its name.
 
     Raises
     ------
@@ -53,117 +35,135 @@ def read_grouping(parser: "Parser") -> Grouping:
     """
     name = parser.take()
     parser.take()
+    if name.value == MM:
+        return _membership(parser, name)
+    given: dict[str, Any] = {}
     with parser.nested():
         parser.place = "factor"
-        factor, sd = parser.sum(), None
+        factor = parser.sum()
         while parser.peek.kind == ",":
             parser.take()
             key = _keyword(parser)
-            if sd is not None:
-                raise parser.error("sd= is given twice", key, "write its terms with +: `gr(g, sd=~ a + b)`")
-            parser.expect("~", "the sd is a regression: `gr(g, sd=~ z)`")
-            parser.place = "term"
-            sd = parser.sum()
+            if key.value in given:
+                advice = "write its terms with +: `gr(g, sd=~ a + b)`" if key.value == "sd" else "give it once"
+                raise parser.error(f"{key.value}= is given twice", key, advice)
+            given[key.value] = _argument(parser, name, key.value)
         parser.expect(")", "close the bracket of gr(...): `(1 | gr(g, sd=~ z))`")
-    return Grouping(factor, sd, start=name.start, stop=parser.last_stop)
+    return Grouping(factor, **given, start=name.start, stop=parser.last_stop)
 
 
 def _keyword(parser: "Parser") -> Token:
     key = parser.take()
-    advice = "gr(...) takes a grouping factor and sd=~ terms: `(1 | gr(g, sd=~ z))`"
+    advice = "gr(...) takes a grouping factor, by= a column, cov= the name of a matrix, and sd=~ terms"
     if key.kind != "name" or parser.peek.kind != "=":
         raise parser.error(f"unexpected {parser.shown(key)} in gr(...)", key, advice)
-    if key.value != "sd":
+    if key.value not in ARGUMENTS:
         raise parser.error(f"gr(...) has no argument {key.value!r}", key, advice)
     parser.take()
     return key
 
 
-@dataclass(frozen=True, eq=False)
-class SdRegression:
-    """The regression of the log of a factor's group sds on what describes the groups.
-
-    Parameters
-    ----------
-    expression : str
-        As understood: ``1 + z``; the constant is the group sd itself.
-    columns : Columns
-        How it is evaluated on new rows, constant included.
-    names : tuple of str (r,)
-        The columns without the constant.
-    mean : ndarray (r,)
-        Over the groups.
-    W : ndarray (J, r)
-        Each group's, minus the mean.
-    """
-
-    expression: str
-    columns: "Columns"
-    names: tuple[str, ...]
-    mean: Array
-    W: Array
-
-    def rows_of(self, frame: pd.DataFrame) -> Array:
-        """Deviations (n, r) of the rows of a table from the mean over the groups of the fit.
-
-        Raises
-        ------
-        DataError
-            For a column that is not there.
-        """
-        for column in self.columns.columns_used:
-            if column not in frame.columns:
-                raise DataError(
-                    f"the table has no column {column!r}, which the sd of a new group follows; add it, or predict "
-                    "with groups='population_mean'"
-                )
-        return self.columns.apply(frame)[:, 1:] - self.mean
+def _argument(parser: "Parser", name: Token, key: str):
+    """Value of one argument: a column, the name of a matrix, or terms."""
+    if key == "by":
+        return parser.column(name)
+    if key == "cov":
+        token = parser.take()
+        if token.kind != "name":
+            advice = "name an entry of Model(..., covariances={...}): `gr(g, cov=A)`"
+            raise parser.error(f"unexpected {parser.shown(token)} as the name of a matrix", token, advice)
+        return token.value
+    parser.expect("~", "the sd is a regression: `gr(g, sd=~ z)`")
+    parser.place = "term"
+    return parser.sum()
 
 
-def sd_regression(
-    expression: str, columns: "Columns", codes: NDArray[np.int64], labels: Sequence[str], factor: str
-) -> SdRegression:
-    """Regression of a factor's log sds from the covariates of its rows.
+def _membership(parser: "Parser", name: Token) -> Membership:
+    """Rest of ``mm(g1, g2, weights=c(w1, w2))`` after its bracket."""
+    members: list[Name] = []
+    weights: list[Name] = []
+    with parser.nested():
+        while not weights:
+            if parser.peek.value == "weights" and parser.tokens[parser.position + 1].kind == "=":
+                parser.take()
+                parser.take()
+                weights = _weights(parser, name)
+            else:
+                members.append(_column(parser, name))
+            if parser.peek.kind != ",":
+                break
+            parser.take()
+        parser.expect(")", "close the bracket of mm(...): `(1 | mm(g1, g2))`")
+    if len({member.name for member in members}) < max(2, len(members)):
+        raise parser.error("mm(...) takes two or more different columns", name, "write `(1 | mm(g1, g2))`")
+    if weights and len(weights) != len(members):
+        advice = "give a column of weights a membership: `mm(g1, g2, weights=c(w1, w2))`"
+        raise parser.error(f"mm(...) has {len(members)} memberships and {len(weights)} weights", name, advice)
+    return Membership(tuple(members), tuple(weights), start=name.start, stop=parser.last_stop)
 
-    Raises
-    ------
-    DataError
-        For a covariate that differs within a group, which are named, is the same in all, or follows from the others.
-    """
-    values, names = columns.matrix[:, 1:], columns.names[1:]
-    start = np.unique(codes, return_index=True)[1]
-    by_group = values[start]
-    size = np.abs(values).max(axis=0)
-    differs = np.abs(values - by_group[codes]) > ROUNDING * size
-    if differs.any():
-        k = int(np.flatnonzero(differs.any(axis=0))[0])
-        groups = [labels[j] for j in np.unique(codes[differs[:, k]])]
-        more = f" and {len(groups) - MOST_LISTED} more" if groups[MOST_LISTED:] else ""
-        raise DataError(
-            f"sd=~ takes what describes a group, and {names[k]!r} differs within {len(groups)} of the {len(labels)} "
-            f"groups of {factor!r}: {', '.join(map(repr, groups[:MOST_LISTED]))}{more}; use its mean by group"
-        )
-    mean = by_group.mean(axis=0)
-    W = by_group - mean
-    if np.linalg.matrix_rank(W / np.where(size > 0, size, 1.0), tol=ROUNDING * len(W)) < W.shape[1]:
-        raise DataError(
-            f"the columns {', '.join(map(repr, names))} of sd=~ in gr({factor}, ...) do not tell their coefficients "
-            f"apart: over the {len(labels)} groups one is constant or follows from the others; leave it out"
-        )
-    return SdRegression(expression, columns, names, mean, W)
+
+def _column(parser: "Parser", name: Token) -> Name:
+    node = parser.column(name)
+    assert isinstance(node, Name)
+    return node
+
+
+def _weights(parser: "Parser", name: Token) -> list[Name]:
+    """Columns of ``c(w1, w2)``."""
+    token, advice = parser.take(), "write weights=c(w1, w2), columns of the table"
+    if token.kind != "name" or token.value not in ("c", "cbind"):
+        raise parser.error(f"unexpected {parser.shown(token)} as weights", token, advice)
+    parser.expect("(", advice)
+    found = [_column(parser, name)]
+    while parser.peek.kind == ",":
+        parser.take()
+        found.append(_column(parser, name))
+    parser.expect(")", advice)
+    return found
+
+
+def why_not_exchangeable(design: "Design") -> str:
+    """What makes groups, or rows, differ before the data, in a few words; empty where nothing does."""
+    if design.predicted:
+        return f"{', '.join(own.family.name for own in design.predicted)} has a formula of its own"
+    for factor in design.factors:
+        if factor.sd_regression is not None:
+            return "the group sds follow covariates, gr(..., sd=~ ...)"
+        if factor.kinds is not None:
+            return "each kind of group has a covariance of its own, gr(..., by=...)"
+        if factor.relation is not None:
+            return "the groups are related to one another, gr(..., cov=...)"
+        if factor.members is not None:
+            return "rows belong to several groups, mm(...)"
+    return ""
 
 
 def refuse_grouping(design: "Design", what: str) -> None:
-    """Refuse a design whose group sds follow covariates.
+    """Refuse a design whose groups or rows are not independent draws from one distribution.
 
     Raises
     ------
     FitError
-        Names the block.
+        Names the block, or the parameter.
     """
+    if design.predicted:
+        own = ", ".join(repr(one.formula.canonical) for one in design.predicted)
+        raise FitError(
+            f"{what} takes one {design.predicted[0].family.name} for all rows, and {own} gives each row its own; "
+            "Model.fit() samples it, with predictions, loo and summaries"
+        )
     for factor in design.factors:
+        if factor.exchangeable:
+            continue
         if factor.sd_regression is not None:
-            raise FitError(
-                f"{what} takes one covariance for all groups of {factor.name!r}, and gr({factor.name}, sd=~ ...) has "
-                "one a group; Model.fit() samples it in generative form, with predictions, loo and summaries"
-            )
+            reason = f"gr({factor.name}, sd=~ ...) has one a group"
+        elif factor.kinds is not None:
+            reason = f"gr({factor.name}, by={factor.kinds.column}) has one a kind of group"
+        elif factor.relation is not None:
+            reason = f"gr({factor.name}, cov={factor.relation.name}) relates the groups to one another"
+        else:
+            reason = "mm() puts a row into several of them"
+        raise FitError(
+            f"{what} takes one covariance for all groups of {factor.name!r} and each row in one of them, and {reason}; "
+            "Model.fit() samples it, with predictions, loo and summaries"
+        )

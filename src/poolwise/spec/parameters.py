@@ -13,6 +13,7 @@ from poolwise.priors.resolve import Parameter
 from poolwise.priors.scale import Array, DataFacts, EffectFacts, column_facts, within_group_sd
 from poolwise.spec.design import Design, GroupingFactor
 from poolwise.spec.families import UNITLESS
+from poolwise.spec.predicted import predicted_parameters
 
 # Prior sd of the log of a group sd, by sd of the covariate over the groups: a factor within 0.38 and 2.7 for 95 in 100.
 LOG_SD = 0.5
@@ -25,8 +26,8 @@ def parameters_of(design: Design) -> list[Parameter]:
         role = "intercept" if k == design.intercept else "slope"
         found.append(Parameter(name, role, name))
     for factor in design.factors:
-        for effect, sd_name in zip(factor.effects, factor.sd_names, strict=True):
-            role = "group_sd_intercept" if effect == names.INTERCEPT else "group_sd_slope"
+        for k, sd_name in zip(factor.sd_columns, factor.sd_names, strict=True):
+            role = "group_sd_intercept" if factor.effects[k] == names.INTERCEPT else "group_sd_slope"
             found.append(Parameter(sd_name, role, sd_name))
         found += [
             Parameter(name, "group_log_sd", name, REAL, Prior("Normal", mu=0.0, sigma=Scaled("one_over_sd_z", LOG_SD)))
@@ -34,8 +35,10 @@ def parameters_of(design: Design) -> list[Parameter]:
             for name in own
         ]
         if factor.structure.n_correlations:
-            found.append(Parameter(names.correlation(factor.name), "group_correlation", names.correlation(factor.name)))
-    found += [Parameter(own.name, own.role, own.name, own.support, own.prior) for own in design.family.auxiliaries]
+            found.append(Parameter(factor.correlation_name, "group_correlation", factor.correlation_name))
+    found += [Parameter(own.name, own.role, own.name, own.support, own.prior) for own in design.constant_auxiliaries]
+    for own in design.predicted:
+        found += predicted_parameters(own, _response_facts(_linear_response(design))["sd_y"])
     return found
 
 
@@ -58,12 +61,14 @@ def facts_of(design: Design) -> DataFacts:
         },
         effects={
             sd_name: EffectFacts(
-                sd_within=0.0 if effect == names.INTERCEPT else within_group_sd(factor.Z[:, k], factor.codes),
+                sd_within=0.0
+                if factor.effects[k] == names.INTERCEPT
+                else within_group_sd(factor.Z[:, k], factor.views[0].codes),
                 sd=float(factor.Z[:, k].std(ddof=1)) if design.n > 1 else 0.0,
-                intercept=effect == names.INTERCEPT,
+                intercept=factor.effects[k] == names.INTERCEPT,
             )
             for factor in design.factors
-            for k, (effect, sd_name) in enumerate(zip(factor.effects, factor.sd_names, strict=True))
+            for k, sd_name in zip(factor.sd_columns, factor.sd_names, strict=True)
         },
         covariates={
             own[k]: float(factor.sd_regression.W[:, k].std(ddof=1))

@@ -1,19 +1,23 @@
 """What was asked: formula, table, family and priors, resolved and checked, before anything is compiled."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import pandas as pd
 
 from poolwise.data.intake import as_frame
 from poolwise.data.validate import CheckedTable, check_table
 from poolwise.errors import DataError, PriorError
-from poolwise.priors.distributions import JOINT
+from poolwise.priors.distributions import GROUP_SDS, JOINT
 from poolwise.priors.presets import PriorPreset, as_preset
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior, resolve
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import Family, family_of
-from poolwise.spec.formula import Formula, parse_formula
+from poolwise.spec.formula import Formula
+from poolwise.spec.grouping import why_not_exchangeable
 from poolwise.spec.parameters import facts_of, parameters_of
+from poolwise.spec.predicted import check_predicted, read_formulas
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Specification:
 
 
 def specify(
-    formula: str,
+    formula,
     data,
     family: str = "gaussian",
     priors=None,
@@ -71,31 +75,59 @@ def specify(
     group_correlation: bool = True,
     weights: str | None = None,
     missing: str = "error",
+    covariances: Mapping[str, pd.DataFrame] | None = None,
     trusted: bool = False,
 ) -> Specification:
     """Parse, check, evaluate and resolve; see :class:`poolwise.Model` for the parameters."""
     chosen = family_of(family, link)
-    parsed = parse_formula(formula, trusted=trusted)
+    parsed, further = read_formulas(formula, trusted=trusted)
+    check_predicted(further, chosen)
     if not group_correlation:
-        parsed = _uncorrelated(parsed)
+        parsed, further = _uncorrelated(parsed), tuple(map(_uncorrelated, further))
     if parsed.weights is not None and weights is not None:
         raise DataError(
             f"weights are given twice: weighted(..., {parsed.weights}) in the formula and weights={weights!r}; keep one"
         )
-    table = check_table(
-        as_frame(data),
-        response=parsed.response_columns,
-        predictors=parsed.predictors,
-        factors=tuple(dict.fromkeys(block.columns for block in parsed.blocks)),
-        weights=weights or parsed.weights,
-        missing=missing,
-        constant_ok=parsed.offset_columns,
-        singletons_ok=not chosen.has_sigma,
-        levels_ok=chosen.holds == "levels",
-    )
-    design = build_design(parsed, table, weights, chosen)
+    table = checked_rows(as_frame(data), parsed, further, chosen, weights, missing)
+    design = build_design(parsed, table, weights, chosen, covariances, further)
+    _refuse_unused(covariances, [parsed, *further])
     preset, resolved = _resolve(design, priors)
     return Specification(parsed, table, design, preset, resolved)
+
+
+def checked_rows(
+    frame: pd.DataFrame,
+    formula: Formula,
+    further: Sequence[Formula],
+    family: Family,
+    weights: str | None,
+    missing: str = "error",
+) -> CheckedTable:
+    """The rows that all formulas of a model need, checked."""
+    every = [formula, *further]
+
+    def joined(of: Callable[[Formula], tuple]) -> tuple:
+        return tuple(dict.fromkeys(item for one in every for item in of(one)))
+
+    return check_table(
+        frame,
+        response=formula.response_columns,
+        predictors=joined(lambda one: one.predictors),
+        factors=joined(lambda one: one.cells),
+        members=joined(lambda one: one.member_columns),
+        weights=weights or formula.weights,
+        missing=missing,
+        constant_ok=joined(lambda one: one.offset_columns),
+        singletons_ok=not family.has_sigma,
+        levels_ok=family.holds == "levels",
+    )
+
+
+def _refuse_unused(covariances: Mapping[str, pd.DataFrame] | None, formulas: Sequence[Formula]) -> None:
+    named = {block.cov for formula in formulas for block in formula.blocks if block.cov}
+    for name in covariances or {}:
+        if name not in named:
+            raise DataError(f"covariances= has {name!r}, which no block names; write `(1 | gr(g, cov={name}))`")
 
 
 def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, ...]]:
@@ -103,6 +135,13 @@ def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, 
     preset, overrides = as_preset(priors)
     preset = preset.for_family(design.family.name, design.family.link)
     resolved = resolve(preset, facts_of(design), parameters_of(design), overrides)
+    joint = [row for row in resolved if row.prior.support == JOINT and (row.role in GROUP_SDS or design.predicted)]
+    if joint and not design.exchangeable:
+        raise PriorError(
+            f"preset {preset.name!r} has a joint prior, of group sds or in units of sigma, which takes groups and rows "
+            f"that are independent draws from one distribution; here {why_not_exchangeable(design)}. Choose another "
+            "preset, for instance 'weakly_informative'"
+        )
     shared = {row.prior.distribution for row in resolved if row.prior.support == JOINT} & {"ICCBeta", "R2D2M2"}
     if shared and not design.family.has_sigma:
         raise PriorError(

@@ -130,16 +130,26 @@ class Bar(Node):
     """`(expression | factor)`, `||` when not correlated."""
 
     expression: Sum
-    factor: "Sum | Grouping"
+    factor: "Sum | Grouping | Membership"
     correlated: bool
 
 
 @dataclass(frozen=True)
 class Grouping(Node):
-    """`gr(factor, sd=~terms)` right of a bar."""
+    """`gr(factor, by=column, cov=name, sd=~terms)` right of a bar; `cov` names a matrix, not a column."""
 
     factor: Node
-    sd: Sum | None
+    by: Node | None = None
+    cov: str = ""
+    sd: Sum | None = None
+
+
+@dataclass(frozen=True)
+class Membership(Node):
+    """`mm(g1, g2, weights=c(w1, w2))` right of a bar."""
+
+    members: tuple[Node, ...]
+    weights: tuple[Node, ...] = ()
 
 
 def quote(name: str) -> str:
@@ -236,7 +246,9 @@ def _children(node: Node) -> Iterable[Node]:
     if isinstance(node, Bar):
         return (node.expression, node.factor)
     if isinstance(node, Grouping):
-        return (node.factor,) if node.sd is None else (node.factor, node.sd)
+        return (child for child in (node.factor, node.by, node.sd) if child is not None)
+    if isinstance(node, Membership):
+        return (*node.members, *node.weights)
     if isinstance(node, Sum):
         return (item for _, item in node.items)
     if isinstance(node, Call):
