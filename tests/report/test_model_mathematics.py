@@ -28,6 +28,7 @@ def data():
         {"x": rng.normal(size=n), "z<&>": rng.normal(size=n), "g": np.arange(n) % 8, "h": np.arange(n) % 5}
     )
     frame["y"], frame["w"], frame["k"] = rng.normal(size=n), 2.0, rng.poisson(2, n)
+    frame["half"] = np.where(frame["g"] > 3, "upper", "lower")
     return frame.assign(level=pd.Categorical(rng.choice(list("abc"), n), ordered=True))
 
 
@@ -42,6 +43,10 @@ CASES = [
     ("level ~ x + (1 | g)", "cumulative", {}),
     ("y ~ poly(x, 3) + C(h) + (1 | g)", "t", {}),
     ("y ~ 1 + (1 | g)", "gaussian", {"priors": "icc_beta"}),
+    ("y ~ x + (x | gr(g, by=half))", "gaussian", {}),
+    ("y ~ x + (1 | gr(g, sd=~ half))", "gaussian", {}),
+    ("y ~ x + (1 | mm(g, h))", "gaussian", {}),
+    (["y ~ x + (x | g)", "sigma ~ x + (1 | h)"], "gaussian", {}),
 ]
 
 
@@ -73,6 +78,22 @@ def test_the_model_of_the_demo(bounce):
     meanings = " ".join(meaning for _, meaning in found.symbols)
     assert all(name in meanings for name in ("1|county_sigma", "std_age|county_sigma", "sigma", "Intercept"))
     assert len(model.priors) == sum("∼" in line for line in lines) - 2
+
+
+def test_further_parameters_have_letters_of_their_own(data):
+    model, found = equations(["y ~ x + (x | g)", "sigma ~ x + (1 | h)"], data)
+    lines = [words(line) for line in found.lines]
+    assert lines[0] == "yi∼Normal(μi,σi)" and "σi=log−1(η(σ)i)" in lines
+    assert "η(σ)i=α(σ)+β(σ)1xi+u(σ)0,j[i]" in lines and "u(σ)0,j∼Normal(0,τ(σ)0)" in lines
+    # A line for every prior.
+    assert sum("∼" in line for line in lines) == len(model.priors) + 3
+
+
+def test_kinds_of_groups_have_sds_of_their_own(data):
+    model, found = equations("y ~ x + (x | gr(g, by=half))", data)
+    meanings = [meaning for _, meaning in found.symbols]
+    assert any("slopes of x between groups of kind upper" in meaning for meaning in meanings)
+    assert sum(words(line).startswith("τ") for line in found.lines) == 4 and "Each kind of group" in found.note
 
 
 def test_links_factors_and_weights_are_said(data):

@@ -509,7 +509,7 @@ def can_be_compared(model: Model) -> bool:
     """
     design = model.design
     served = design.collapses or (has_laplace(design.family) and design.outcome.plain)
-    return len(design.factors) == 1 and design.one_covariance and served
+    return len(design.factors) == 1 and design.exchangeable and served
 
 
 def _one_factor(model: Model, group: str | None) -> GroupingFactor:

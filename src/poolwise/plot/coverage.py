@@ -56,6 +56,10 @@ def coverage_frame(fit: "BayesFit", factor: str | None = None, seed: int = 1) ->
     chosen = choose_factor(fit.design, factor)
     if chosen is None:
         raise ArgumentError("calibration by group size needs groups; the model has none")
+    if chosen.members is not None:
+        raise ArgumentError(
+            f"calibration by group size takes each row in one group; those of {chosen.name} are in several"
+        )
     rows, pit = left_out_probabilities(fit, seed)
     found = []
     for members in _classes(chosen.sizes):

@@ -1,20 +1,17 @@
-"""The model in mathematics, as MathML that browsers set without help and as LaTeX."""
+"""The model in mathematics: likelihood, linear predictors, populations of groups, priors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from typing import NamedTuple
-
-from markupsafe import Markup
 
 from poolwise import names
 from poolwise.priors.distributions import JOINT
 from poolwise.priors.resolve import ResolvedPrior
-from poolwise.report.text import latex, shown
+from poolwise.report.mathml import SPACE, Math, call, ident, join, number, sign, sub, sup, word
+from poolwise.report.text import shown
 from poolwise.spec.design import Design, GroupingFactor
 
-# More common coefficients than this are written as a vector, and names longer than this are cut.
-TERMS_WRITTEN, LONGEST_NAME = 6, 40
+# More common coefficients than this are written as a vector.
+TERMS_WRITTEN = 6
 GREEK = {
     "mu": "μ",
     "sigma": "σ",
@@ -33,26 +30,6 @@ DISTRIBUTIONS = {
     "cumulative": "OrderedCategorical",
     "sratio": "SequentialCategorical",
 }
-
-
-class Math(NamedTuple):
-    """A piece of mathematics in both languages."""
-
-    mathml: str
-    tex: str
-
-    def __add__(self, other: "Math") -> "Math":  # type: ignore[override]
-        return Math(self.mathml + other.mathml, f"{self.tex} {other.tex}")
-
-    @property
-    def block(self) -> Markup:
-        """MathML for a line of its own."""
-        return Markup(f'<math displaystyle="true"><mrow>{self.mathml}</mrow></math>')
-
-    @property
-    def inline(self) -> Markup:
-        """MathML for a line of text."""
-        return Markup(f"<math><mrow>{self.mathml}</mrow></math>")
 
 
 @dataclass(frozen=True)
@@ -85,66 +62,6 @@ class Equations:
         return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
 
-SPACE = Math('<mspace width="0.2em"/>', r"\,")
-
-
-def ident(letter: str, tex: str | None = None) -> Math:
-    """A letter in italics."""
-    return Math(f"<mi>{escape(letter)}</mi>", tex or _TEX.get(letter, letter))
-
-
-def word(text: str) -> Math:
-    """Upright text."""
-    cut = shown(text, LONGEST_NAME)
-    return Math(f"<mtext>{escape(cut)}</mtext>", rf"\text{{{latex(cut)}}}")
-
-
-def number(value: float) -> Math:
-    """A number."""
-    return Math(f"<mn>{value:.4g}</mn>".replace("-", "\N{MINUS SIGN}"), f"{value:.4g}")
-
-
-def sign(mark: str) -> Math:
-    """An operator or a bracket."""
-    return Math(f"<mo>{escape(mark)}</mo>", _TEX.get(mark, mark))
-
-
-def sub(base: Math, index: Math) -> Math:
-    """A letter with an index."""
-    return Math(f"<msub>{_row(base)}{_row(index)}</msub>", f"{{{base.tex}}}_{{{index.tex}}}")
-
-
-def sup(base: Math, index: Math) -> Math:
-    """A letter with a mark above."""
-    return Math(f"<msup>{_row(base)}{_row(index)}</msup>", f"{{{base.tex}}}^{{{index.tex}}}")
-
-
-def call(name: str, arguments: Sequence[Math]) -> Math:
-    """A distribution or function of arguments."""
-    inside = join(arguments, sign(","))
-    return word(name) + sign("(") + inside + sign(")")
-
-
-def join(parts: Sequence[Math], between: Math) -> Math:
-    """The parts with a sign between neighbours."""
-    found = parts[0]
-    for part in parts[1:]:
-        found = found + between + part
-    return found
-
-
-def _row(part: Math) -> str:
-    return f"<mrow>{part.mathml}</mrow>"
-
-
-_TEX = {
-    "μ": r"\mu", "σ": r"\sigma", "ν": r"\nu", "η": r"\eta", "α": r"\alpha", "β": r"\beta", "λ": r"\lambda",
-    "κ": r"\kappa", "ψ": r"\psi", "τ": r"\tau", "Σ": r"\Sigma", "Ω": r"\Omega",
-    "∼": r"\sim", "⊤": r"\top", "…": r"\dots",
-    "−": "-",
-}  # fmt: skip
-
-
 def model_equations(design: Design, priors: Sequence[ResolvedPrior]) -> Equations:
     """The likelihood, the linear predictor, the population of groups and the priors.
 
@@ -158,49 +75,72 @@ def model_equations(design: Design, priors: Sequence[ResolvedPrior]) -> Equation
     Equations
         MathML and LaTeX; each symbol with the parameter of the posterior that it stands for.
     """
-    i, symbols = ident("i"), [(sub(ident("y"), ident("i")), f"{shown(design.formula.response)} of row i")]
-    lines, linear = [_likelihood(design)], sub(ident("η"), i)
-    if design.family.link == "identity":
-        linear = sub(_parent(design), i)
-    else:
-        lines.append(sub(_parent(design), i) + sign("=") + _inverse_link(design))
-    lines.append(linear + sign("=") + _predictor(design))
-    letters: dict[str, Math] = {}
-    for k, name in enumerate(design.coefficient_names):
-        letter = ident("α") if k == design.intercept else sub(ident("β"), number(_place(design, k)))
-        letters[name] = letter
-        symbols.append((letter, f"{shown(name)}, common effect"))
-    notes = [] if len(design.coefficient_names) <= TERMS_WRITTEN else ["x′ᵢβ sums all common effects."]
-    several = len(design.factors) > 1
-    for f, factor in enumerate(design.factors):
-        lines += _population(factor, f, several=several)
-        symbols.append(
-            (
-                _index(f, several=several),
-                f"group of row i among the {factor.J:,} of {shown(factor.name)}",
-            )
-        )
-        for k, (effect, sd) in enumerate(zip(factor.effects, factor.sd_names, strict=True)):
-            letters[sd] = sub(ident("τ"), _effect_index(factor, f, k, several=several))
-            what = "intercepts" if effect == names.INTERCEPT else f"slopes of {shown(effect)}"
-            symbols.append((letters[sd], f"{shown(sd)}: standard deviation of the {what} between groups"))
-        if factor.structure.n_correlations:
-            letters[names.correlation(factor.name)] = _omega(f, several=several)
-            symbols.append(
-                (letters[names.correlation(factor.name)], f"correlations of the effects of {shown(factor.name)}")
-            )
-    for own in design.family.auxiliaries:
+    i = ident("i")
+    lines, letters = [_likelihood(design)], dict[str, Math]()
+    symbols = [(sub(ident("y"), i), f"{shown(design.formula.response)} of row i")]
+    for one in (design, *design.predicted):
+        link, linear = one.family.link, sub(ident("η"), i) if not one.prefix else sub(_own(one, "η"), i)
+        if link == "identity":
+            linear = sub(_parent(one), i)
+        else:
+            inverse = sup(word(link), sign("−") + number(1)) + sign("(") + linear + sign(")")
+            lines.append(sub(_parent(one), i) + sign("=") + inverse)
+        lines.append(linear + sign("=") + _predictor(one))
+        for k, name in enumerate(one.coefficient_names):
+            letters[name] = _coefficient(one, k)
+            symbols.append((letters[name], f"{shown(name)}, common effect"))
+        several = len(one.factors) > 1
+        for f, factor in enumerate(one.factors):
+            lines += _population(one, factor, f, several=several)
+            group = f"group of row i among the {factor.J:,} of {shown(factor.name)}"
+            symbols.append((_index(f, several=several), group))
+            for (letter, meaning), name in zip(_sds(one, factor, f, several=several), factor.sd_names, strict=True):
+                letters[name] = letter
+                symbols.append((letter, f"{shown(name)}: {meaning}"))
+            if factor.structure.n_correlations:
+                letters[factor.correlation_name] = _omega(one, f, several=several)
+                said = f"correlations of the effects of {shown(factor.name)}"
+                symbols.append((letters[factor.correlation_name], said))
+    for own in design.constant_auxiliaries:
         letters[own.name] = ident(GREEK.get(own.name, own.name))
         symbols.append((letters[own.name], f"{own.name}, parameter of the family"))
-    for row in priors:
-        if row.parameter in letters and row.prior.support != JOINT:
-            arguments = [
-                ident(GREEK.get(name, name)) + sign("=") + number(value) for name, value in row.prior.params.items()
-            ]
-            prior = call(row.prior.distribution, arguments) if arguments else word(row.prior.distribution)
-            lines.append(letters[row.parameter] + sign("∼") + prior)
-    notes += _notes(design, priors)
-    return Equations(tuple(lines), tuple(symbols), " ".join(notes))
+    lines += [_prior(letters[row.parameter], row) for row in priors if row.parameter in letters and _alone(row)]
+    return Equations(tuple(lines), tuple(symbols), " ".join(_notes(design, priors)))
+
+
+def _alone(row: ResolvedPrior) -> bool:
+    return row.prior.support != JOINT
+
+
+def _prior(letter: Math, row: ResolvedPrior) -> Math:
+    params = row.prior.params.items()
+    arguments = [ident(GREEK.get(name, name)) + sign("=") + number(value) for name, value in params]
+    return letter + sign("∼") + (call(row.prior.distribution, arguments) if arguments else word(row.prior.distribution))
+
+
+def _own(design: Design, letter: str) -> Math:
+    """A letter of the regression of a further parameter carries that parameter's sign."""
+    return sup(ident(letter), sign("(") + _parent(design) + sign(")")) if design.prefix else ident(letter)
+
+
+def _coefficient(design: Design, k: int) -> Math:
+    if k == design.intercept:
+        return _own(design, "α")
+    return sub(_own(design, "β"), number(_place(design, k)))
+
+
+def _sds(design: Design, factor: GroupingFactor, f: int, *, several: bool) -> list[tuple[Math, str]]:
+    """Symbol and meaning of each group sd, kind after kind."""
+    found = []
+    for kind in ("",) if factor.kinds is None else factor.kinds.labels:
+        for k, effect in enumerate(factor.effects):
+            index = _effect_index(factor, f, k, several=several)
+            what = "intercepts" if effect == names.INTERCEPT else f"slopes of {shown(effect)}"
+            meaning = f"standard deviation of the {what} between groups"
+            if kind:
+                index, meaning = index + sign(",") + word(str(kind)), f"{meaning} of kind {shown(kind)}"
+            found.append((sub(_own(design, "τ"), index), meaning))
+    return found
 
 
 def _place(design: Design, k: int) -> int:
@@ -208,7 +148,9 @@ def _place(design: Design, k: int) -> int:
 
 
 def _parent(design: Design) -> Math:
-    return ident(GREEK.get(design.family.parent, design.family.parent))
+    """What the formula predicts."""
+    name = design.family.name if design.prefix else design.family.parent
+    return ident(GREEK.get(name, name))
 
 
 def _likelihood(design: Design) -> Math:
@@ -216,8 +158,10 @@ def _likelihood(design: Design) -> Math:
     arguments = [sub(_parent(design), i)]
     if family.holds == "trials":
         arguments.insert(0, sub(ident("m"), i))
+    constant = {own.name for own in design.constant_auxiliaries}
     for own in family.auxiliaries:
         letter = ident(GREEK.get(own.name, own.name))
+        letter = letter if own.name in constant else sub(letter, i)
         if own.name == "sigma" and design.weights is not None and not design.frequency:
             weight = sub(ident("w"), i)
             root = Math(f"<msqrt>{weight.mathml}</msqrt>", rf"\sqrt{{{weight.tex}}}")
@@ -227,28 +171,23 @@ def _likelihood(design: Design) -> Math:
     return sub(ident("y"), i) + sign("∼") + call(name, arguments)
 
 
-def _inverse_link(design: Design) -> Math:
-    eta = sub(ident("η"), ident("i"))
-    return sup(word(design.family.link), sign("−") + number(1)) + sign("(") + eta + sign(")")
-
-
 def _predictor(design: Design) -> Math:
     i, parts = ident("i"), []
     columns = design.coefficient_names
     if len(columns) > TERMS_WRITTEN:
-        parts.append(sub(sup(ident("x"), sign("⊤")), i) + ident("β"))
+        parts.append(sub(sup(ident("x"), sign("⊤")), i) + _own(design, "β"))
     else:
         for k, name in enumerate(columns):
-            letter = ident("α") if k == design.intercept else sub(ident("β"), number(_place(design, k)))
-            parts.append(letter if k == design.intercept else letter + sub(word(name), i))
+            letter = _coefficient(design, k)
+            parts.append(letter if k == design.intercept else letter + sub(word(name.removeprefix(design.prefix)), i))
     several = len(design.factors) > 1
     for f, factor in enumerate(design.factors):
         group = _index(f, several=several)
         if len(factor.effects) > TERMS_WRITTEN:
-            parts.append(sub(sup(ident("z"), sign("⊤")), i) + sub(ident("u"), group))
+            parts.append(sub(sup(ident("z"), sign("⊤")), i) + sub(_own(design, "u"), group))
             continue
         for k, effect in enumerate(factor.effects):
-            letter = sub(ident("u"), _effect_index(factor, f, k, several=several) + sign(",") + group)
+            letter = sub(_own(design, "u"), _effect_index(factor, f, k, several=several) + sign(",") + group)
             parts.append(letter if effect == names.INTERCEPT else letter + sub(word(effect), i))
     if design.formula.offsets:
         parts.append(sub(word("offset"), i))
@@ -265,36 +204,44 @@ def _effect_index(factor: GroupingFactor, f: int, k: int, *, several: bool) -> M
     return number(f + 1) + sign(",") + place if several else place
 
 
-def _omega(f: int, *, several: bool) -> Math:
-    return sub(ident("Ω"), number(f + 1)) if several else ident("Ω")
+def _omega(design: Design, f: int, *, several: bool) -> Math:
+    return sub(_own(design, "Ω"), number(f + 1)) if several else _own(design, "Ω")
 
 
-def _population(factor: GroupingFactor, f: int, *, several: bool) -> list[Math]:
+def _population(design: Design, factor: GroupingFactor, f: int, *, several: bool) -> list[Math]:
     """Distribution of the effects, a line a block."""
     found = []
     j = ident("j")
     for start, size in zip(factor.structure.starts, factor.structure.sizes, strict=True):
         indices = [_effect_index(factor, f, k, several=several) for k in range(start, start + size)]
-        taus = [sub(ident("τ"), index) for index in indices]
-        effects = [sub(ident("u"), index + sign(",") + j) for index in indices]
+        taus = [sub(_own(design, "τ"), index) for index in indices]
+        effects = [sub(_own(design, "u"), index + sign(",") + j) for index in indices]
         if size == 1:
             found.append(effects[0] + sign("∼") + call("Normal", [number(0), taus[0]]))
             continue
         if size > TERMS_WRITTEN:
             effects, taus = [effects[0], sign("…"), effects[-1]], [taus[0], sign("…"), taus[-1]]
         scale = call("diag", taus)
-        spread = scale + SPACE + _omega(f, several=several) + SPACE + scale
+        spread = scale + SPACE + _omega(design, f, several=several) + SPACE + scale
         vector = sign("(") + join(effects, sign(",")) + sign(")")
         found.append(vector + sign("∼") + call("MultivariateNormal", [number(0), spread]))
     return found
 
 
 def _notes(design: Design, priors: Sequence[ResolvedPrior]) -> list[str]:
-    notes = []
-    if any(row.prior.support == JOINT for row in priors):
+    notes, factors = [], [factor for one in (design, *design.predicted) for factor in one.factors]
+    if len(design.coefficient_names) > TERMS_WRITTEN:
+        notes.append("The product of x and β sums all common effects.")
+    if not all(map(_alone, priors)):
         notes.append("Parameters without a line of their own have a joint prior; the table of priors names it.")
-    if any(factor.sd_regression is not None for factor in design.factors):
+    if any(factor.sd_regression is not None for factor in factors):
         notes.append("The log standard deviations between groups are linear in what describes the group.")
+    if any(factor.kinds is not None for factor in factors):
+        notes.append("Each kind of group has standard deviations and correlations of its own.")
+    if any(factor.relation is not None for factor in factors):
+        notes.append("The effects of related groups are correlated as the given matrix says.")
+    if any(factor.members is not None for factor in factors):
+        notes.append("A row of several groups has the weighted sum of their effects.")
     if any(row.role == "intercept" and row.at == "mean" for row in priors):
         notes.append("The prior of α is that of the intercept at the means of the predictors.")
     if design.family.holds == "levels":

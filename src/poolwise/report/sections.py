@@ -57,8 +57,8 @@ def question(fit: BayesFit, model=None) -> Section:
     pairs += [("alias", f"the term {term!r} is called {alias!r}") for term, alias in design.aliases.items()]
     pairs = [(name, shown(value, 400)) for name, value in pairs]
     blocks = [
-        Text(shown(design.formula.text, 2000), formula=True),
-        Text(f"As understood: {shown(design.formula.canonical, 2000)}"),
+        *[Text(shown(one.formula.text, 2000), formula=True) for one in (design, *design.predicted)],
+        *[Text(f"As understood: {shown(one.formula.canonical, 2000)}") for one in (design, *design.predicted)],
         Facts(tuple(pairs)),
     ]
     return Section("question", "Question and formula", blocks)
@@ -81,7 +81,10 @@ def data_by_group(fit: BayesFit, places: dict[str, int]) -> Section:
 
 def group_table(design: Design, factor: GroupingFactor) -> pd.DataFrame:
     """A row a group: rows, mean, sd, smallest and largest response, shares of the trials where there are trials."""
-    y = pd.Series(design.outcome.scaled).groupby(factor.codes)
+    # A row of several groups counts in each.
+    member = np.ones((design.n, 1), dtype=bool) if factor.members is None else factor.members.weights > 0
+    row, place = np.nonzero(member)
+    y = pd.Series(design.outcome.scaled[row]).groupby(factor.codes.reshape(design.n, -1)[row, place])
     found = y.agg(["size", "mean", "std", "min", "max"]).reindex(range(factor.J))
     found.columns = ["n", "mean", "sd", "smallest", "largest"]
     found.insert(0, "group", factor.labels)
