@@ -90,7 +90,7 @@ def test_further_parameters_have_letters_of_their_own(data):
 
 
 def test_kinds_of_groups_have_sds_of_their_own(data):
-    model, found = equations("y ~ x + (x | gr(g, by=half))", data)
+    _, found = equations("y ~ x + (x | gr(g, by=half))", data)
     meanings = [meaning for _, meaning in found.symbols]
     assert any("slopes of x between groups of kind upper" in meaning for meaning in meanings)
     assert sum(words(line).startswith("τ") for line in found.lines) == 4 and "Each kind of group" in found.note

@@ -13,6 +13,7 @@ import pytest
 
 import poolwise as pw
 from poolwise.errors import ArgumentError, StoreError
+from poolwise.report.sections import group_table
 
 SECTIONS = [
     "question",
@@ -251,3 +252,13 @@ def test_a_report_is_written_whole_or_not_at_all(bounce_study, tmp_path, monkeyp
     assert path.read_text() == "earlier" and [one.name for one in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(ArgumentError, match="a pooling study or a Bayesian fit"):
         pw.write_report(bounce_study.reml, path)
+
+
+def test_rows_of_several_groups_count_in_each():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"y": rng.normal(size=30), "g": list("abc") * 10, "h": list("bca") * 10})
+    model = pw.Model("y ~ 1 + (1 | mm(g, h))", data)
+    table = group_table(model.design, model.design.factors[0]).set_index("group")
+    assert table["n"].tolist() == [20, 20, 20]
+    of_a = data.loc[(data["g"] == "a") | (data["h"] == "a"), "y"]
+    assert table.loc["a", "mean"] == pytest.approx(of_a.mean()) and table.loc["a", "sd"] == pytest.approx(of_a.std())

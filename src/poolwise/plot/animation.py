@@ -40,7 +40,7 @@ def animation_frame(study: "PoolingStudy", predictor: str | None = None, steps: 
     -------
     DataFrame
         Columns time (0 complete, 1 no, 2 partial pooling), stage (the nearest, in words), group, n, x, y. Lines in
-        between are weighted means; a group without a regression of its own has none around time 1.
+        between are weighted means; an infinite line stands as NaN.
 
     Raises
     ------
