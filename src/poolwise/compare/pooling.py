@@ -320,14 +320,15 @@ class PoolingStudy:
         )
 
     def _shown(self) -> pd.DataFrame:
-        table = self.table.rename(index=self._labels).rename_axis(None)
+        table = self.table.rename(index=self.labels).rename_axis(None)
         for old, new in (("rmse", "RMSE"), ("brier", "Brier"), ("log_loss", "log loss")):
             added = {"": "", "_kfold": " k-fold", "_new_groups": " new groups"}
             table = table.rename(columns={old + key: new + said for key, said in added.items()})
         return table
 
     @property
-    def _labels(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str]:
+        """The fits in words, by name."""
         return LABELS if REML in self.fits else LIKELIHOOD_LABELS
 
     def __repr__(self) -> str:

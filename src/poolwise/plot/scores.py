@@ -36,7 +36,7 @@ def scores_frame(study: "PoolingStudy") -> pd.DataFrame:
     table = study.table
     rows = []
     for name in table.index:
-        label = study._labels[name]
+        label = study.labels[name]
         for measure, said in MEASURES.items():
             for key, (where, *_) in WHERE.items():
                 if measure + key in table:
@@ -78,7 +78,7 @@ def plot_scores(study: "PoolingStudy") -> "Figure":
         bare(axis)
         if measure == "elpd":
             _elpd(axis, own)
-    labels = [study._labels[name] for name in fits]
+    labels = [study.labels[name] for name in fits]
     axes[0].set_yticks([place[name] for name in fits], labels)
     figure.suptitle(f"How well each fit predicts {plain(study.model.design.formula.response)}", fontsize=12)
     handles, said = axes[0].get_legend_handles_labels()

@@ -42,6 +42,8 @@ REFERENCES = {
     "Bayesian models in Python. Journal of Open Source Software 4(33), 1143.",
     "loo": "Vehtari A, Gelman A, Gabry J (2017). Practical Bayesian model evaluation using leave-one-out "
     "cross-validation and WAIC. Statistics and Computing 27, 1413-1432.",
+    "psis": "Vehtari A, Simpson D, Gelman A, Yao Y, Gabry J (2024). Pareto smoothed importance sampling. Journal of "
+    "Machine Learning Research 25(72), 1-58.",
     "rhat": "Vehtari A, Gelman A, Simpson D, Carpenter B, Bürkner PC (2021). Rank-normalization, folding, and "
     "localization: an improved R-hat for assessing convergence of MCMC. Bayesian Analysis 16(2), 667-718.",
 }
@@ -86,7 +88,11 @@ def paragraph(fit: BayesFit, study=None) -> tuple[str, list[str]]:
             f"sizes at least {found.ess:,.0f}, and {found.divergences} transitions diverged (Vehtari et al. 2021)."
         )
     else:
-        said.append(f"The posterior was drawn by importance sampling ({fit.form}) in {draws}, seed {settings.seed}.")
+        cited += ["psis"]
+        said.append(
+            "The posterior was drawn by Pareto-smoothed importance sampling (Vehtari et al. 2024; "
+            f"{fit.form}) in {draws}, seed {settings.seed}."
+        )
     said.append("Intervals are equal-tailed 95 % credible intervals unless said otherwise.")
     if study is not None:
         cited += ["lme4", "loo", "total"]

@@ -85,7 +85,7 @@ def _data(study: PoolingStudy, places: dict[str, int]) -> Section:
 
 
 def _fits(study: PoolingStudy) -> Section:
-    labels = study._labels
+    labels = study.labels
     table = study.table.reset_index()
     table["fit"] = [labels[name] for name in table["fit"]]
     widths = {
@@ -155,7 +155,7 @@ def _intervals(study: PoolingStudy, places: dict[str, int]) -> Section:
     blocks.append(chart(lambda: plot_sizes(study), alt, caption))
     widths = coef[coef["term"].isin(study.factor.effects)].assign(width=coef["upper"] - coef["lower"])
     table = widths.groupby(["term", "fit", "interval"], sort=False)["width"].agg(["mean", "min", "max"]).reset_index()
-    table["fit"] = [study._labels[name] for name in table["fit"]]
+    table["fit"] = [study.labels[name] for name in table["fit"]]
     heads = {"mean": "mean width", "min": "narrowest", "max": "widest"}
     blocks.append(Table("interval_widths", "Width of the 95 % intervals of the groups' coefficients.", table, heads))
     everything = Table("coef", "All coefficients.", coef.drop(columns="factor"), HEADS)
