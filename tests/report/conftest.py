@@ -38,3 +38,14 @@ def hostile_page(hostile_study, tmp_path_factory):
 @pytest.fixture(scope="session")
 def bounce_page(bounce_study, tmp_path_factory):
     return bounce_study.report(tmp_path_factory.mktemp("report") / "bounce.html")
+
+
+@pytest.fixture(scope="session")
+def many_page(tmp_path_factory):
+    rng = np.random.default_rng(1)
+    J = 1200
+    g = np.repeat(np.arange(J), 3)
+    data = pd.DataFrame({"g": [f"school number {k}" for k in g], "y": rng.normal(size=J)[g] + rng.normal(size=3 * J)})
+    options = dict(seed=1, draws=250, chains=2, folds=2, new_group_folds=2, progress=False)
+    study = pw.compare_pooling("y ~ 1 + (1 | g)", data, **options)
+    return study.report(tmp_path_factory.mktemp("report") / "many.html")

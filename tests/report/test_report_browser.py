@@ -1,5 +1,7 @@
 """The page in a headless Chromium, where there is one: no request, no error, sorting, switching, light."""
 
+import time
+
 import pytest
 from chromium import EXECUTABLE, Page
 
@@ -155,3 +157,15 @@ def test_the_slider_moves_the_lines(browser, bounce_page):
     assert browser.evaluate("document.querySelector('#motion button').textContent") == "Stop"
     browser.evaluate("document.querySelector('#motion button').click()")
     assert browser.evaluate("document.querySelector('#motion button').textContent") == "Play"
+
+
+def test_many_groups_stay_quick(browser, many_page):
+    """Each step takes milliseconds; one style rule that looks into all marks from each mark took minutes."""
+    opened(browser, many_page)
+    started = time.monotonic()
+    browser.width(400)
+    browser.evaluate("document.querySelector('#intervals-1 .pick-total').click(); document.body.offsetHeight")
+    browser.evaluate("document.querySelectorAll('#shrinkage thead button')[2].click(); document.body.offsetHeight")
+    browser.width(1000)
+    browser.evaluate("document.body.offsetHeight")
+    assert time.monotonic() - started < 15
