@@ -144,11 +144,11 @@ def test_the_slider_moves_the_lines(browser, bounce_page):
         "(() => { const one = document.querySelector('#motion input'); one.value = %s;"
         " one.dispatchEvent(new Event('input')); })()"
     )
-    for time, said in ((0, "complete pooling"), (1, "no pooling"), (0.5, "towards no pooling")):
-        browser.evaluate(slide % time)
+    for at_time, said in ((0, "complete pooling"), (1, "no pooling"), (0.5, "towards no pooling")):
+        browser.evaluate(slide % at_time)
         assert browser.evaluate("document.querySelector('#motion output').textContent") == said
-        if time != 0.5:
-            first = float(stages[time].split("L")[0].split(" ")[1])
+        if at_time != 0.5:
+            first = float(stages[at_time].split("L")[0].split(" ")[1])
             assert browser.evaluate(heights)[0] == pytest.approx(first, abs=0.06)
     browser.evaluate(slide % 2)
     assert browser.evaluate(heights) == last
