@@ -65,7 +65,9 @@ def test_the_posterior_agrees_and_the_repaired_model_is_clean():
     audit = audit_shrinkage(hospitals(1), draws=300)
     likelihood, posterior = audit.coefficient.to_dict("records")
     assert posterior["estimate"] == pytest.approx(likelihood["estimate"], abs=0.02) and posterior["p"] < 0.05
-    assert audit.comparison["elpd_difference"].iloc[1] > 0 and audit.comparison["se"].iloc[1] > 0
+    assert audit.comparison["elpd_difference"].iloc[1] > 0 and audit.comparison["elpd_se"].iloc[1] > 0
+    # The covariate predicts whole groups better too.
+    assert audit.comparison["elpd_groups_difference"].iloc[1] > audit.comparison["elpd_groups_se"].iloc[1]
     assert audit.mixed["p"].iloc[-1] < 0.1
     data = pw.hospital_mortality(100, seed=1)
     repaired = pw.Model(HC.replace("risk", "risk + log_n"), data, "binomial")

@@ -4,6 +4,8 @@ For group j with S = Z'WZ, r = Z'W(y - X b), M = s I + T'S T and n_j rows,
 
     log p(y_j | b, T, s) = -1/2 [ n_j log 2pi + (n_j - q) log s - sum log w + log|M| + (e'We - r'T M^-1 T'r) / s ]
 
+for a Gaussian response; for others adaptive quadrature over the effects (algebra/group_integral.py).
+
 Draws of the posterior are reweighted by its inverse (Pareto-smoothed); where the weights are too unequal the model is
 fitted again without the group.
 """
@@ -18,6 +20,8 @@ from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.group_integral import NODES, group_log_densities
+from poolwise.algebra.likelihoods import GAMMA, WEIBULL, constants, density_code, names_of
 from poolwise.algebra.theta import lower_factor
 from poolwise.check.again import carried_priors, rebuilt
 from poolwise.errors import ArgumentError, ConvergenceWarning
@@ -25,6 +29,7 @@ from poolwise.result.bayes import BayesFit
 from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
 from poolwise.spec.design import Design
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.sufficient import sufficient
 
 # Vehtari et al. (2024): above it importance sampling cannot be trusted.
@@ -70,12 +75,13 @@ class LeaveGroupOut:
 
 
 def leave_group_out(fit: BayesFit, *, refit: bool = True) -> LeaveGroupOut:
-    """Predict each group of a Gaussian model from all others.
+    """Predict each group of a model with one grouping factor from all others.
 
     Parameters
     ----------
     fit : BayesFit
-        Of a Gaussian response with one grouping factor.
+        Of one grouping factor: Gaussian with any effects, or up to three effects of a Bernoulli, binomial, Poisson,
+        negative binomial, gamma (log link), exponential, Weibull, beta, t or cumulative response.
     refit : bool, default True
         Fit again without a group where Pareto k exceeds 0.7; otherwise its importance estimate stands, with its k.
 
@@ -101,10 +107,11 @@ def leave_group_out(fit: BayesFit, *, refit: bool = True) -> LeaveGroupOut:
     6
     """
     design = fit.design
-    if not design.collapses or len(design.factors) != 1:
+    refuse_grouping(design, "leaving groups out")
+    if why := _unserved(design):
         raise ArgumentError(
-            "logo() is for Gaussian models with one grouping factor; pw.compare_pooling(...) leaves groups out by "
-            "refitting for other families (rmse_new_groups)"
+            f"logo() cannot integrate the effects of a group out: {why}; pw.compare_pooling(...) leaves groups out by "
+            "refitting (rmse_new_groups)"
         )
     if not fits_memory(fit):
         raise ArgumentError("draws times rows exceed what fits in memory; fit with fewer draws")
@@ -127,6 +134,48 @@ def log_density_of_groups(fit: BayesFit, of: Design) -> Array:
 
     ``of`` is the fit's own design, or that of the same formula with more rows.
     """
+    return _gaussian(fit, of) if fit.design.collapses else _by_quadrature(fit, of)
+
+
+def _unserved(design: Design) -> str:
+    """Why the effects of a group are not integrated out; empty where they are."""
+    if len(design.factors) != 1:
+        return f"the model has {len(design.factors)} grouping factors, and one is needed"
+    if design.collapses:
+        return ""
+    if density_code(design.family.name, design.family.link) is None:
+        return f"family {design.family} is not of the quadrature's"
+    if not design.outcome.plain or (design.weights is not None and not design.frequency):
+        return "rows are censored, truncated, or have precisions of their own"
+    q = len(design.factors[0].effects)
+    return f"a group has {q} effects, and at most {max(NODES)} are served" if q not in NODES else ""
+
+
+def _by_quadrature(fit: BayesFit, of: Design) -> Array:
+    factor, family = fit.design.factors[0], fit.design.family
+    found = density_code(family.name, family.link)
+    assert found is not None
+    code, link = found
+    trials = np.ones(of.n) if of.outcome.trials is None else of.outcome.trials
+    base = fit.coefficients @ fit.design.common.apply(of.frame).T + of.offset
+    draws = [fit.family_draws[name].reshape(len(base), -1) for name in names_of(family.name)]
+    return group_log_densities(
+        code,
+        link,
+        of.y,
+        np.log(of.y) if code in (GAMMA, WEIBULL) else trials,
+        np.ones(of.n) if of.weights is None else of.weights,
+        constants(code, of.y, trials),
+        base,
+        np.column_stack([*draws, np.zeros(len(base))]),
+        factor.Z_of(of.frame),
+        fit.factor_draws(factor),
+        of.factors[0].codes,
+        of.factors[0].J,
+    )
+
+
+def _gaussian(fit: BayesFit, of: Design) -> Array:
     here = sufficient(fit.design)
     basis, factor = here.basis, fit.design.factors[0]
     offset, matrix = basis.to_coefficients

@@ -19,6 +19,7 @@ from poolwise.algebra.basis import dependent_columns
 from poolwise.algebra.crossproducts import Array
 from poolwise.check.again import Source, free_name, model_of, quiet_draws, quiet_fit, row_weights, with_columns
 from poolwise.check.finding import Finding
+from poolwise.check.leave_group_out import leave_group_out
 from poolwise.check.mixed import mixed_predictive
 from poolwise.errors import ArgumentError, DataError, FitError
 from poolwise.model import Model
@@ -50,7 +51,8 @@ class ShrinkageAudit:
         Coefficient of the covariate by the likelihood ratio and by the posterior: estimate, lower, upper, p (two-sided;
         of the posterior twice the smaller probability of a sign).
     comparison : DataFrame
-        The model as it is and with the covariate: AIC, sd of the group intercepts, elpd, its difference and error.
+        The model as it is and with the covariate: AIC, sd of the group intercepts, elpd of left-out rows and of groups
+        left out whole, their differences and the errors of these.
     calibration : DataFrame
         A row a fifth of the groups in the order of the covariate: groups, median covariate, observed mean, predicted
         by the model as it is and with the covariate, share of groups flagged low and high.
@@ -313,30 +315,41 @@ def _posterior_row(sampled: dict[str, BayesFit], column: str) -> list[dict]:
 
 
 def _comparison(fits, sampled: dict[str, BayesFit], factor: GroupingFactor) -> pd.DataFrame:
-    found = {label: _elpd(fit) for label, fit in sampled.items()}
-    pointwise = {label: values for label, values in found.items() if values is not None}
     rows = []
     for label, fit in fits.items():
         own = fit.varcorr
         sd = own[(own["factor"] == factor.name) & own["var2"].isna()]["sdcor"].iloc[0]
-        row = {"model": label, "aic": fit.aic, f"sd({factor.effects[0]} | {factor.name})": sd}
-        if label in pointwise:
-            row["elpd"] = pointwise[label].sum()
-            if label != "as it is" and "as it is" in pointwise:
-                difference = pointwise[label] - pointwise["as it is"]
-                row["elpd_difference"] = difference.sum()
-                row["se"] = np.sqrt(len(difference) * difference.var())
-        rows.append(row)
+        rows.append({"model": label, "aic": fit.aic, f"sd({factor.effects[0]} | {factor.name})": sd})
+    for name, measure in (("elpd", _elpd), ("elpd_groups", _elpd_of_groups)):
+        pointwise = {row["model"]: measure(sampled[row["model"]]) for row in rows if row["model"] in sampled}
+        for row in rows:
+            values, before = pointwise.get(row["model"]), pointwise.get("as it is")
+            if values is None:
+                continue
+            row[name] = values.sum()
+            if row["model"] != "as it is" and before is not None:
+                difference = values - before
+                row[f"{name}_difference"] = difference.sum()
+                row[f"{name}_se"] = np.sqrt(len(difference) * difference.var())
     return pd.DataFrame(rows)
 
 
 def _elpd(fit: BayesFit) -> Array | None:
+    """Log predictive density of each row, left out."""
     if not fits_memory(fit):
         return None
     with warnings.catch_warnings():
         # Rows with a high Pareto k are the finding unreliable_elpd.
         warnings.simplefilter("ignore", UserWarning)
         return np.asarray(fit.loo(pointwise=True).elpd_i)
+
+
+def _elpd_of_groups(fit: BayesFit) -> Array | None:
+    """Log predictive density of each group, left out whole; importance estimates, which a comparison can stand on."""
+    try:
+        return leave_group_out(fit, refit=False).table["elpd"].to_numpy()
+    except ArgumentError:
+        return None
 
 
 def _calibration(design: Design, factor: GroupingFactor, values: Array, base, other, shown) -> pd.DataFrame:

@@ -1,0 +1,158 @@
+"""Density of the rows of a group with its effects integrated out, for many draws: adaptive quadrature.
+
+With effects u = T e, e ~ N(0, I), mode e* and curvature H = C^-T C^-1 of the group's log density times that of e, and
+nodes z_k and weights w_k of the product Gauss-Hermite rule,
+
+    integral f(y_j | T e) phi(e) de  =  pi^(-q/2) |C| sum_k w_k exp(z_k'z_k) f(y_j | T e_k) exp(-e_k'e_k / 2),
+    e_k = e* + sqrt(2) C z_k
+
+References
+----------
+Pinheiro & Bates (1995), Journal of Computational and Graphical Statistics 4, 12-35.
+"""
+
+import math
+from itertools import product
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from poolwise.algebra.likelihoods import own_density, prepare, row_density
+
+Array = NDArray[np.float64]
+# Nodes a dimension: adaptive rules converge fast, and cost their power.
+NODES = {1: 15, 2: 9, 3: 7}
+STEPS, SMALL = 50, 1e-10
+
+
+def group_log_densities(
+    code: int,
+    link: int,
+    y: Array,
+    trials: Array,
+    weight: Array,
+    constant: Array,
+    base: Array,
+    own: Array,
+    Z: Array,
+    T: Array,
+    codes: NDArray[np.int64],
+    J: int,
+) -> Array:
+    """Log density (D, J) of the rows of each group under D draws of the parameters.
+
+    Parameters
+    ----------
+    code, link : int
+        From :func:`.density_code`.
+    y, trials, weight, constant : ndarray (n,)
+        As :func:`.row_density` takes them, how often a row counts, and :func:`.constants`.
+    base : ndarray (D, n)
+        Linear predictor without the group's effects.
+    own : ndarray (D, k + 1)
+        The family's further parameters, a spare place behind them.
+    Z : ndarray (n, q)
+        Columns of the effects, at most three.
+    T : ndarray (D, q, q)
+        Root of the group covariance.
+    codes : ndarray of int (n,)
+        Group of each row.
+    J : int
+        Number of groups.
+
+    Returns
+    -------
+    ndarray
+        0 for a group without rows.
+    """
+    q = Z.shape[1]
+    z, w = np.polynomial.hermite.hermgauss(NODES[q])
+    nodes = np.array(list(product(z, repeat=q)))
+    logs = np.array([math.log(math.prod(one)) for one in product(w, repeat=q)]) + (nodes**2).sum(axis=1)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(J + 1))
+    rows = [np.ascontiguousarray(part[order], dtype=np.float64) for part in (y, trials, weight, constant, Z)]
+    out = np.zeros((len(base), J))
+    base = np.ascontiguousarray(base[:, order])
+    _integrate(code, link, *rows, base, np.array(own, dtype=np.float64), T, starts, nodes, logs, out)
+    return out
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _integrate(code, link, y, trials, weight, constant, Z, base, own, T, starts, nodes, logs, out):
+    q, J = Z.shape[1], out.shape[1]
+    spare, one = np.zeros(own.shape[1]), np.ones(1)
+    A = np.empty_like(Z)
+    e, trial, slope = np.empty(q), np.empty(q), np.empty(q)
+    H = np.empty((q, q))
+    terms = np.empty(len(logs))
+    for d in range(out.shape[0]):
+        prepare(code, own[d])
+        A[:, :] = Z @ T[d]
+        at = base[d]
+        for j in range(J):
+            low, high = starts[j], starts[j + 1]
+            if low == high:
+                continue
+            fixed = 0.0
+            for i in range(low, high):
+                fixed += weight[i] * (constant[i] + own_density(code, own[d], spare, y[i : i + 1], one))
+            e[:] = 0.0
+            value = _density(code, link, y, trials, weight, at, A, own[d], spare, low, high, e, slope, H)
+            for _ in range(STEPS):
+                step = np.linalg.solve(H, slope)
+                gain, length = step @ slope, 1.0
+                found = value
+                while length > 1e-6:
+                    trial[:] = e + length * step
+                    found = _density(
+                        code, link, y, trials, weight, base[d], A, own[d], spare, low, high, trial, slope, H
+                    )
+                    if found >= value:
+                        break
+                    length *= 0.5
+                e[:] = trial
+                value = found
+                if gain < SMALL:
+                    break
+            L = np.linalg.cholesky(H)
+            # C C' = H^-1 with C = L^-T.
+            C = np.linalg.inv(L).T
+            top = -math.inf
+            for k in range(len(logs)):
+                trial[:] = e + math.sqrt(2.0) * (C @ nodes[k])
+                total = logs[k] - 0.5 * (trial @ trial)
+                for i in range(low, high):
+                    eta = at[i]
+                    for m in range(q):
+                        eta += A[i, m] * trial[m]
+                    total += weight[i] * row_density(code, link, y[i], trials[i], eta, own[d], spare, 0.0, False)[0]
+                terms[k] = total
+                top = max(top, total)
+            area = 0.0
+            for k in range(len(logs)):
+                area += math.exp(terms[k] - top)
+            for m in range(q):
+                fixed -= math.log(L[m, m])
+            out[d, j] = fixed + top + math.log(area) - 0.5 * q * math.log(math.pi)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _density(code, link, y, trials, weight, base, A, own, spare, low, high, e, slope, H):
+    """Log density of a group's rows and of e, up to a constant; fills its slope and (expected) curvature."""
+    q = len(e)
+    H[:, :] = np.eye(q)
+    slope[:] = -e
+    total = -0.5 * (e @ e)
+    for i in range(low, high):
+        eta = base[i]
+        for m in range(q):
+            eta += A[i, m] * e[m]
+        value, by_eta, information = row_density(code, link, y[i], trials[i], eta, own, spare, 0.0, True)
+        total += weight[i] * value
+        for m in range(q):
+            slope[m] += weight[i] * by_eta * A[i, m]
+            for k in range(q):
+                H[m, k] += weight[i] * information * A[i, m] * A[i, k]
+    return total
