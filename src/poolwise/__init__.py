@@ -38,6 +38,11 @@ _HOME = {
     "DesignCoverage": "validate.coverage",
     "design_coverage": "validate.coverage",
     "load_fit": "result.store",
+    "CollapsedData": "spec.collapsed",
+    "collapse": "spec.collapsed",
+    "combine": "spec.collapsed",
+    "load_collapsed": "spec.collapsed_file",
+    "RowsNeededError": "errors",
     "StandardisedRates": "result.standardise",
     "standardised_rates": "result.standardise",
     "rank_groups": "result.standardise",
@@ -55,6 +60,7 @@ _MODULES = {"checks": "check.public", "plots": "plot.public", "validate": "valid
 __all__ = [
     "BayesFit",
     "CheckSettings",
+    "CollapsedData",
     "ConvergenceWarning",
     "DesignCoverage",
     "Finding",
@@ -73,6 +79,7 @@ __all__ = [
     "PriorComparison",
     "PriorImplications",
     "PriorPreset",
+    "RowsNeededError",
     "ShrinkageAudit",
     "Singularity",
     "StandardisedRates",
@@ -81,12 +88,15 @@ __all__ = [
     "audit_shrinkage",
     "between_within",
     "checks",
+    "collapse",
+    "combine",
     "compare_pooling",
     "compare_priors",
     "datasets",
     "design_coverage",
     "explain_singularity",
     "hospital_mortality",
+    "load_collapsed",
     "load_dataset",
     "load_fit",
     "load_preset",
@@ -117,6 +127,7 @@ if TYPE_CHECKING:
         PartialRunWarning,
         PoolwiseError,
         PoolwiseWarning,
+        RowsNeededError,
         UncentredSlopeWarning,
     )
     from poolwise.model import Model
@@ -132,6 +143,8 @@ if TYPE_CHECKING:
     from poolwise.result.no_pooling_glm import NoPoolingGLM
     from poolwise.result.standardise import StandardisedRates, rank_groups, standardised_rates
     from poolwise.result.store import load_fit
+    from poolwise.spec.collapsed import CollapsedData, collapse, combine
+    from poolwise.spec.collapsed_file import load_collapsed
     from poolwise.validate.coverage import DesignCoverage, design_coverage
 
 

@@ -41,6 +41,10 @@ class FitError(PoolwiseError, RuntimeError):
     """A fit that could not be made, and what to do instead."""
 
 
+class RowsNeededError(PoolwiseError, RuntimeError):
+    """What was asked needs the rows of the data, and the model has only their sums."""
+
+
 class StoreError(PoolwiseError, ValueError):
     """A saved fit that cannot be read or written."""
 

@@ -5,6 +5,7 @@ the columns of Z are centred where a correlated block has an intercept, and scal
 rounding changes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,6 +107,84 @@ def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | N
     R *= np.where(np.diag(R) < 0, -1.0, 1.0)[:, None]
     z_centre = np.eye(Z.shape[1]) if z_centre is None else z_centre
     return Basis(y_shift, y_scale, centre, R, z_centre, _column_scale(Z @ z_centre), intercept)
+
+
+def basis_of_moments(
+    n: float,
+    mean: Array,
+    scatter: Array,
+    x: Sequence[int],
+    z: Sequence[int],
+    intercept: int,
+    structure: BlockStructure | None,
+) -> Basis:
+    """The basis of :func:`make_basis` from the moments of all rows.
+
+    Parameters
+    ----------
+    n : float
+        Number of rows.
+    mean, scatter : ndarray (d,), ndarray (d, d)
+        Means of the columns, the response last, and their sums of squares and products about the means.
+    x, z : sequence of int
+        Place of each column of X and Z among them; -1 for a column of ones.
+    intercept : int
+        Position of the column of ones in X, or -1.
+    structure : BlockStructure, optional
+        Blocks of Z that are centred where they have a column of ones.
+
+    Returns
+    -------
+    Basis
+        Its R is a Cholesky factor, so the columns of X may be less nearly collinear than where rows are at hand.
+    """
+    y = len(mean) - 1
+    # A column of ones stands last: place -1.
+    mean = np.append(mean, 1.0)
+    second = np.pad(scatter, (0, 1)) / n
+    X, Z = np.asarray(x, dtype=np.int64), np.asarray(z, dtype=np.int64)
+    centre = np.zeros(len(X))
+    if intercept >= 0:
+        centre = mean[X]
+        centre[intercept] = 0.0
+    apart = mean[X] - centre
+    gram = second[np.ix_(X, X)] + np.outer(apart, apart)
+    scale = np.sqrt(np.diag(gram))
+    scale = np.where(scale > 0, scale, 1.0)
+    R = np.linalg.cholesky(gram / np.outer(scale, scale)).T * scale
+    y_shift = float(mean[y]) if intercept >= 0 else 0.0
+    y_scale = float(np.sqrt(second[y, y] + (mean[y] - y_shift) ** 2)) or 1.0
+    C = np.eye(len(Z))
+    for start, size in zip(structure.starts, structure.sizes, strict=True) if structure is not None else ():
+        block = np.arange(start, start + size)
+        ones = block[Z[block] < 0]
+        if len(ones) and size > 1:
+            C[ones[0], block] -= mean[Z[block]]
+            C[ones[0], ones[0]] = 1.0
+    z_scale = np.sqrt(np.diag(second)[Z] + (mean[Z] @ C) ** 2)
+    return Basis(y_shift, y_scale, centre, R, C, np.where(z_scale > 0, z_scale, 1.0), intercept)
+
+
+def dependent_of_moments(scatter: Array, mean: Array, n: float, x: Sequence[int], intercept: int) -> list[int]:
+    """As :func:`dependent_columns`, from moments: columns that agree with a combination of others to six digits."""
+    X = np.asarray(x, dtype=np.int64)
+    mean, second = np.append(mean, 1.0), np.pad(scatter, (0, 1)) / n
+    gram = second[np.ix_(X, X)]
+    if intercept < 0:
+        gram = gram + np.outer(mean[X], mean[X])
+    size = np.sqrt(np.diag(gram))
+    gram = gram / np.outer(np.where(size > 0, size, 1.0), np.where(size > 0, size, 1.0))
+    dependent: list[int] = []
+    accepted: list[int] = []
+    for k in range(len(X)):
+        if k == intercept:
+            continue
+        left = 0.0
+        if size[k] > 1e-13 * abs(mean[X[k]]):
+            own = gram[k, accepted]
+            left = 1.0 - float(own @ np.linalg.solve(gram[np.ix_(accepted, accepted)], own)) if accepted else 1.0
+        (accepted if left > 1e-12 else dependent).append(k)
+    return dependent
 
 
 def centring(Z: Array, structure: BlockStructure) -> Array:

@@ -20,8 +20,8 @@ from poolwise.algebra.groups import group_terms
 
 
 @numba.njit(cache=True, nogil=True)
-def log_leave_one_out(b, T, s, ZtZ, ZtX, Zty, X, Z, y, group, w, out):
-    """Write the log densities (D, n) for D draws of b (D, p), T (D, q, q) and s (D,)."""
+def log_leave_one_out(b, T, s, ZtZ, ZtX, Zty, X, Z, y, group, w, out, standardised):
+    """Write the log densities and standardised rows (D, n) for D draws of b (D, p), T (D, q, q) and s (D,)."""
     draws, n = out.shape
     J, q, p = ZtX.shape
     r, a = np.empty(q), np.empty(q)
@@ -43,11 +43,14 @@ def log_leave_one_out(b, T, s, ZtZ, ZtX, Zty, X, Z, y, group, w, out):
                         h += Z[i, k] * D[j, k, m] * Z[i, m]
             left = 1.0 - w[i] * h
             variance = s[d] / w[i] / left
-            out[d, i] = -0.5 * (math.log(2 * math.pi * variance) + (e / left) ** 2 / variance)
+            standardised[d, i] = e / left / math.sqrt(variance)
+            out[d, i] = -0.5 * (math.log(2 * math.pi * variance) + standardised[d, i] ** 2)
 
 
-def leave_one_out(stats, b: Array, T: Array, s: Array, X: Array, Z: Array, y: Array, group, weights=None) -> Array:
-    """Log density of each row given the others, (D, n), in the coordinates of the algebra.
+def leave_one_out(
+    stats, b: Array, T: Array, s: Array, X: Array, Z: Array, y: Array, group, weights=None
+) -> tuple[Array, Array]:
+    """Log density of each row given the others, (D, n), in the coordinates of the algebra, and the row standardised.
 
     Parameters
     ----------
@@ -62,11 +65,12 @@ def leave_one_out(stats, b: Array, T: Array, s: Array, X: Array, Z: Array, y: Ar
 
     Returns
     -------
-    ndarray
+    log_density, standardised : ndarray (D, n)
+        The second is (y_i - mean) / sd of the distribution that the others give row i.
     """
-    out = np.empty((len(s), len(y)))
+    out, standardised = np.empty((len(s), len(y))), np.empty((len(s), len(y)))
     w = np.ones(len(y)) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
     arrays = [np.ascontiguousarray(array) for array in (b, T, s)]
     rows = [np.ascontiguousarray(array) for array in (X, Z, y)]
-    log_leave_one_out(*arrays, stats.ZtZ, stats.ZtX, stats.Zty, *rows, group, w, out)
-    return out
+    log_leave_one_out(*arrays, stats.ZtZ, stats.ZtX, stats.Zty, *rows, group, w, out, standardised)
+    return out, standardised

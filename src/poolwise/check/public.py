@@ -5,9 +5,11 @@ from poolwise.check.coding import CodingInvariance, coding_invariance
 from poolwise.check.few_rows import too_few_rows
 from poolwise.check.finding import Finding, Findings
 from poolwise.check.geometry import few_effective_draws, low_energy, tree_depth
+from poolwise.check.held_out import KFold, kfold
 from poolwise.check.leave_group_out import LeaveGroupOut, leave_group_out
 from poolwise.check.likelihood import not_maximised, separation
 from poolwise.check.loo import unreliable_elpd
+from poolwise.check.loo_pit import loo_pit, loo_pit_values
 from poolwise.check.mixed import mixed_predictive
 from poolwise.check.predictive import posterior_predictive, predictive_statistics
 from poolwise.check.prior_decides import prior_decides
@@ -24,6 +26,7 @@ __all__ = [
     "CodingInvariance",
     "Finding",
     "Findings",
+    "KFold",
     "LeaveGroupOut",
     "ShrinkageAudit",
     "Singularity",
@@ -35,7 +38,10 @@ __all__ = [
     "few_effective_draws",
     "interval_widths",
     "intervals_by_kind",
+    "kfold",
     "leave_group_out",
+    "loo_pit",
+    "loo_pit_values",
     "low_energy",
     "mixed_predictive",
     "not_converged",

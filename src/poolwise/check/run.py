@@ -8,6 +8,7 @@ from poolwise.check.between_within import between_within
 from poolwise.check.finding import Finding, Findings
 from poolwise.check.geometry import few_effective_draws, low_energy, tree_depth
 from poolwise.check.loo import unreliable_elpd
+from poolwise.check.loo_pit import loo_pit
 from poolwise.check.predictive import posterior_predictive
 from poolwise.check.prior_decides import prior_decides
 from poolwise.check.priors import prior_findings
@@ -86,6 +87,7 @@ def _checks(fit: Fit, settings: CheckSettings) -> dict[str, Callable[[], list[Fi
         "posterior_predictive": lambda: posterior_predictive(fit, alpha=settings.predictive_alpha),
     }
     if fits_memory(fit):
+        checks["loo_pit"] = lambda: loo_pit(fit, alpha=settings.pit_alpha)
         checks["unreliable_elpd"] = lambda: unreliable_elpd(fit.loo(pointwise=True))
     return checks | pooling
 

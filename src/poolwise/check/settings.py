@@ -17,6 +17,7 @@ CODES = (
     "heavy_tail_few_groups",
     "intercept_prior_without_intercept",
     "lkj_one",
+    "loo_pit",
     "low_energy",
     "not_converged",
     "posterior_predictive",
@@ -44,6 +45,8 @@ class CheckSettings:
     predictive_alpha : float, default 0.01
         Two-sided posterior predictive probability below which a statistic of the data counts, divided by the number
         of statistics. These probabilities are conservative (Meng 1994).
+    pit_alpha : float, default 0.01
+        Probability of the test of ``loo_pit`` below which it counts.
     contraction : float, default 0.5
         Below it the prior of a group sd decides, 1 - (posterior sd / prior sd)^2.
     bfmi : float, default 0.3
@@ -73,6 +76,7 @@ class CheckSettings:
 
     alpha: float = 0.05
     predictive_alpha: float = 0.01
+    pit_alpha: float = 0.01
     contraction: float = 0.5
     bfmi: float = 0.3
     depth_share: float = 0.01

@@ -52,12 +52,12 @@ def refuse_unidentified(design: Design, factors: Sequence[CrossProducts]) -> Non
 
 def _shared(first: GroupingFactor, second: GroupingFactor) -> list[str]:
     """Effects that two factors with the same groups have in common."""
-    if first.J != second.J or len(np.unique(first.codes * second.J + second.codes)) != first.J:
+    if not first.same_groups(second):
         return []
     return [
         name
         for k, name in enumerate(first.effects)
-        if any(np.array_equal(first.Z[:, k], second.Z[:, m]) for m in range(second.Z.shape[1]))
+        if any(first.same_column(k, second, m) for m in range(len(second.effects)))
     ]
 
 

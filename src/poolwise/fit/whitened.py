@@ -35,6 +35,8 @@ def serves(design: Design, priors: Mapping[str, Prior]) -> str:
         return f"family {design.family} is not of its kernel"
     if not design.exchangeable:
         return why_not_exchangeable(design)
+    if design.collapsed is not None:
+        return "it works on rows, of which only sums are left"
     if not design.outcome.plain:
         return "the response is censored or truncated"
     if design.weights is not None and not design.frequency:

@@ -37,7 +37,8 @@ class DataFacts:
     """What the rules may ask of the data; sds with n - 1, mad as in R (1.4826 times the median absolute deviation).
 
     ``covariates`` has the sds over the groups of what group sds follow. The response's are on the scale of the linear
-    predictor; ``response`` has them in its own units where that differs.
+    predictor; ``response`` has them in its own units where that differs. Median and mad are NaN where only sums are
+    known.
     """
 
     n: int
@@ -186,12 +187,21 @@ def _positive(sd: float, column: str) -> float:
 
 def median_y_rounded(facts: DataFacts, column: str) -> float:
     """Median of the response rounded to one decimal, as brms has it; not equivariant to units."""
-    return round(facts.median_y, 1)
+    return round(_known(facts.median_y), 1)
 
 
 def mad_y_floored(facts: DataFacts, column: str) -> float:
     """Median absolute deviation of the response rounded to one decimal, at least 2.5, as brms; not equivariant."""
-    return max(2.5, round(facts.mad_y, 1))
+    return max(2.5, round(_known(facts.mad_y), 1))
+
+
+def _known(median: float) -> float:
+    if np.isnan(median):
+        raise PriorError(
+            "the rule asks for the median of the response, which collapsed data do not have; choose a preset whose "
+            "scales follow the mean and the sd, for instance 'weakly_informative', or give these priors as numbers"
+        )
+    return median
 
 
 RULES: dict[str, Callable[[DataFacts, str], float]] = {

@@ -16,12 +16,12 @@ from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
 from poolwise.result import pointwise, tables
 from poolwise.result.bayes_predict import BayesPrediction
-from poolwise.result.checked import Checked
+from poolwise.result.checked import Checked, CrossValidated
 from poolwise.result.convergence import Convergence, convergence
 from poolwise.spec.design import Design, GroupingFactor
 
 
-class BayesFit(BayesPrediction, Checked):
+class BayesFit(BayesPrediction, Checked, CrossValidated):
     """Posterior of a hierarchical model.
 
     Parameters
@@ -210,7 +210,7 @@ class BayesFit(BayesPrediction, Checked):
         self.data["posterior_predictive"] = xr.DataTree(pointwise.rowwise(self, drawn))
         return self
 
-    def loo(self, **options):
+    def loo(self, *, reloo: bool = False, **options):
         """PSIS-LOO by ArviZ: the expected log predictive density of a left-out row of a known group.
 
         With one grouping factor the group-specific effects are integrated out of the left-out row's density, which is
@@ -220,6 +220,8 @@ class BayesFit(BayesPrediction, Checked):
 
         Parameters
         ----------
+        reloo : bool, default False
+            Fit again without each row whose Pareto k exceeds 0.7, so that the estimate can be trusted.
         **options
             Handed to :func:`arviz.loo`.
 
@@ -234,14 +236,16 @@ class BayesFit(BayesPrediction, Checked):
         """
         import arviz as az
 
-        if (
-            len(self.design.factors) > 1
-            or not self.design.exchangeable
-            or self.design.frequency
-            or not self.design.collapses
-        ):
+        if reloo:
+            from poolwise.check.held_out import reloo as refit_bad_rows
+
+            with warnings.catch_warnings():
+                # What ArviZ would warn of is mended.
+                warnings.simplefilter("ignore", UserWarning)
+                return refit_bad_rows(self, self.loo(**{**options, "pointwise": True}))
+        if not pointwise.integrates_out(self.design):
             return az.loo(self.add_log_likelihood().data, **options)
-        value = pointwise.rowwise(self, pointwise.log_density_of_left_out_rows(self))
+        value = pointwise.rowwise(self, pointwise.left_out_rows(self)[0])
         return az.loo(xr.DataTree.from_dict({"posterior": self.posterior, "log_likelihood": value}), **options)
 
     def sensitivity(self) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from poolwise.algebra.leave_one_out import leave_one_out
 from poolwise.algebra.theta import lower_factor
 from poolwise.errors import FitError
 from poolwise.result import tables
+from poolwise.spec.design import Design
 from poolwise.spec.sufficient import sufficient
 
 if TYPE_CHECKING:
@@ -58,8 +59,17 @@ def log_likelihood(fit: "BayesFit") -> Array:
     return value * design.weights if design.frequency else value
 
 
-def log_density_of_left_out_rows(fit: "BayesFit") -> Array:
-    """Log density of each row given all other rows and the parameters, effects integrated out (chains * draws, n).
+def integrates_out(design: Design) -> bool:
+    """Whether a left-out row has a density with the effects of its group integrated out."""
+    return len(design.factors) <= 1 and design.exchangeable and not design.frequency and design.collapses
+
+
+def left_out_rows(fit: "BayesFit") -> tuple[Array, Array]:
+    """Log density of each row given all others and the parameters, effects integrated out, and the row standardised.
+
+    Returns
+    -------
+    log_density, standardised : ndarray (chains * draws, n)
 
     Raises
     ------
@@ -78,7 +88,8 @@ def log_density_of_left_out_rows(fit: "BayesFit") -> Array:
         T = lower_factor(np.linalg.solve(basis.to_effects, fit.factor_draws(factor)))
     s = (fit.sigma_draws / basis.y_scale) ** 2
     X, Z, y = basis.rows(design.X, Z, design.y - design.offset)
-    return leave_one_out(rows.stats, b, T, s, X, Z, y, codes, design.weights) - np.log(basis.y_scale)
+    density, standardised = leave_one_out(rows.stats, b, T, s, X, Z, y, codes, design.weights)
+    return density - np.log(basis.y_scale), standardised
 
 
 def _check_memory(fit: "BayesFit") -> None:

@@ -108,6 +108,8 @@ def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | 
     groups: dict[str, xr.Dataset] = {"posterior": posterior}
     if sample_stats is not None:
         groups["sample_stats"] = sample_stats
+    if design.collapsed is not None:
+        return xr.DataTree.from_dict(groups)
     response = design.response
     rows = {names.OBSERVATION: np.arange(design.n)}
     groups["observed_data"] = xr.Dataset({response: (names.OBSERVATION, design.y)}, coords=rows)

@@ -1,7 +1,8 @@
 """The sufficient statistics of a design with several grouping factors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.errors import FitError
 from poolwise.spec.design import Design
 from poolwise.spec.grouping import refuse_grouping
+from poolwise.spec.sufficient import counted
+
+if TYPE_CHECKING:
+    from poolwise.spec.collapsed import CollapsedData
 
 # The Schur complement of the factors that are not eliminated is a dense matrix: 3.2 GB at this many columns.
 MOST_COLUMNS = 20_000
@@ -67,6 +72,8 @@ def crossed_sufficient(design: Design, *, centred: bool = True) -> CrossedSuffic
             "Use fewer or coarser factors, or lme4 or MixedModels.jl, whose factorisation is sparse"
         )
     structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
+    if design.collapsed is not None:
+        return _from_sums(design.collapsed, structure, centred=centred)
     Z = np.column_stack([factor.Z for factor in design.factors])
     y = design.y - design.offset
     basis = make_basis(design.X, Z, y, design.intercept, centring(Z, structure) if centred else None)
@@ -81,6 +88,15 @@ def crossed_sufficient(design: Design, *, centred: bool = True) -> CrossedSuffic
         frequency=design.frequency,
     )
     return CrossedSufficient(basis, stats, structure)
+
+
+def _from_sums(data: "CollapsedData", structure: BlockStructure, *, centred: bool) -> CrossedSufficient:
+    basis = data.basis(centred=centred)
+    X, Z, y, cell, w = data.equivalent(basis)
+    codes, Js = [own[cell] for own in data.cell_codes], [factor.J for factor in data.design.factors]
+    stats = crossed_products(X, split(Z, data.design), y, codes, Js, w)
+    factors = tuple(counted(one, data, f) for f, one in enumerate(stats.factors))
+    return CrossedSufficient(basis, replace(stats, factors=factors), structure)
 
 
 def split(columns: Array, design: Design) -> list[Array]:

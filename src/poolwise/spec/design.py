@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from poolwise.spec.members import Members, union_of, weights_of
 from poolwise.spec.predicted import predicted_family
 from poolwise.spec.relation import Relation, relation_of
 from poolwise.spec.response import Response, read_response
+
+if TYPE_CHECKING:
+    from poolwise.spec.collapsed import CollapsedData
 
 Array = NDArray[np.float64]
 
@@ -114,6 +118,18 @@ class GroupingFactor:
     def labels(self) -> list[str]:
         """The groups as text."""
         return [names.cell_label(level) if isinstance(level, tuple) else str(level) for level in self.levels]
+
+    def spread(self, k: int) -> tuple[float, float]:
+        """Mean and sd, over the rows, of column k of Z."""
+        return float(self.Z[:, k].mean()), float(self.Z[:, k].std())
+
+    def same_groups(self, other: "GroupingFactor") -> bool:
+        """Whether two factors divide the rows alike."""
+        return self.J == other.J and len(np.unique(self.codes * other.J + other.codes)) == self.J
+
+    def same_column(self, k: int, other: "GroupingFactor", m: int) -> bool:
+        """Whether column k of Z is column m of the other's."""
+        return np.array_equal(self.Z[:, k], other.Z[:, m])
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -257,6 +273,11 @@ class Design:
         return tuple(found.values())
 
     @property
+    def collapsed(self) -> "CollapsedData | None":
+        """The sums that stand in place of the rows; None where there are rows."""
+        return None
+
+    @property
     def y(self) -> Array:
         """Response (n,), offsets included; successes of a binomial one, 0, 1, ... for ordered levels."""
         return self.outcome.y
@@ -340,6 +361,8 @@ def build_design(
     family: Family = GAUSSIAN,
     covariances: Mapping[str, pd.DataFrame] | None = None,
     further: Sequence[Formula] = (),
+    *,
+    check_rank: bool = True,
 ) -> Design:
     """Evaluate a formula on a checked table.
 
@@ -358,6 +381,8 @@ def build_design(
         Matrices that ``gr(g, cov=A)`` names.
     further : sequence of Formula, optional
         Of further parameters of the family; left of ``~`` stands which.
+    check_rank : bool, default True
+        Whether collinear columns of X are refused; not where the table only stands for the rows.
 
     Returns
     -------
@@ -400,7 +425,8 @@ def build_design(
         common=common,
         factors=tuple(_factors(formula, frame, covariances)),
     )
-    _check_rank(design)
+    if check_rank:
+        _check_rank(design)
     return replace(design, predicted=tuple(_predicted(design, own, covariances) for own in further))
 
 
@@ -545,11 +571,16 @@ def _check_rank(design: Design) -> None:
         # The thresholds stand for the constant.
         with_constant = np.column_stack([np.ones(design.n), X])
         dependent = [k - 1 for k in dependent_columns(with_constant, 0) if k > 0]
+    refuse_dependent(design.coefficient_names, dependent, design.n)
+
+
+def refuse_dependent(columns: tuple[str, ...], dependent: Sequence[int], n: int) -> None:
+    """Raise if columns of X, named by position, are linear combinations of those before them."""
     if dependent:
-        listed = ", ".join(repr(design.coefficient_names[k]) for k in dependent)
-        before = ", ".join(repr(name) for k, name in enumerate(design.coefficient_names) if k not in dependent)
+        listed = ", ".join(repr(columns[k]) for k in dependent)
+        before = ", ".join(repr(name) for k, name in enumerate(columns) if k not in dependent)
         raise DataError(
             f"the common effects are not identified: {listed} {'is' if len(dependent) == 1 else 'are'} a linear "
-            f"combination of {before} (rank {X.shape[1] - len(dependent)} of {X.shape[1]} columns, {design.n} rows); "
+            f"combination of {before} (rank {len(columns) - len(dependent)} of {len(columns)} columns, {n} rows); "
             "leave out the terms named, or combine them"
         )

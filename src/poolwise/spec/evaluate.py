@@ -7,7 +7,7 @@ with the intercept, and ``I((x + 1) * 2)`` with ``I(x + 1 * 2)``.
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import formulae
@@ -49,6 +49,9 @@ class Columns:
         Name of each term, its columns, and their labels; None for one plain numeric column.
     columns_used : tuple of str
         Columns of the table.
+    stateful : tuple
+        The calls that learned from the data (scale, center, poly, bs), those inside another before it; each has its
+        memory in ``stateful_transform``.
     """
 
     matrix: Array
@@ -56,6 +59,7 @@ class Columns:
     terms: tuple[tuple[str, slice, tuple[str, ...] | None], ...]
     columns_used: tuple[str, ...]
     _again: Callable[[pd.DataFrame], Array]
+    stateful: tuple = ()
 
     def apply(self, frame: pd.DataFrame) -> Array:
         """Evaluate on a new table with what was learned: means and scales, knots, levels and their order.
@@ -83,7 +87,12 @@ class Columns:
         """The same columns without the constant, which stands first."""
         terms = tuple((name, slice(at.start - 1, at.stop - 1), levels) for name, at, levels in self.terms[1:])
         return Columns(
-            self.matrix[:, 1:], self.names[1:], terms, self.columns_used, lambda new: self._again(new)[:, 1:]
+            self.matrix[:, 1:],
+            self.names[1:],
+            terms,
+            self.columns_used,
+            lambda new: self._again(new)[:, 1:],
+            self.stateful,
         )
 
 
@@ -129,7 +138,8 @@ def evaluate(expression: str, frame: pd.DataFrame, *, trusted: bool = False) -> 
     used = tuple(dict.fromkeys(source.column for source in sources.values()))
     matrix = np.asarray(design.design_matrix, dtype=np.float64)
     _check_finite(matrix, described, frame, used)
-    return Columns(matrix, names, described, used, lambda new: _next_design(design, sources, new, expression))
+    stateful = tuple(_stateful(design))
+    return Columns(matrix, names, described, used, lambda new: _next_design(design, sources, new, expression), stateful)
 
 
 def _constant(intercept: bool, n: int) -> Columns:
@@ -216,6 +226,20 @@ def _next_design(design, sources: dict[str, Source], frame: pd.DataFrame, expres
     new = renew(sources, frame)
     found = _guarded(lambda: design.evaluate_new_data(new).design_matrix, expression)
     return np.asarray(found, dtype=np.float64)
+
+
+def _stateful(design) -> Iterator:
+    """Calls of formulae that keep what they learned, inner ones first."""
+
+    def walk(part) -> Iterator:
+        for inner in [*getattr(part, "args", ()), *getattr(part, "kwargs", {}).values()]:
+            yield from walk(inner)
+        if getattr(part, "stateful_transform", None) is not None:
+            yield part
+
+    for term in design.terms.values():
+        for component in getattr(term, "components", ()):
+            yield from walk(getattr(component, "call", None))
 
 
 def _guarded(work: Callable, expression: str):

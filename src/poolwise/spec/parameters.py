@@ -44,6 +44,8 @@ def parameters_of(design: Design) -> list[Parameter]:
 
 def facts_of(design: Design) -> DataFacts:
     """What the scaling rules may ask of the data."""
+    if design.collapsed is not None:
+        return design.collapsed.facts()
     family = design.family
     coded = {
         k

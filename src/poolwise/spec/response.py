@@ -116,6 +116,20 @@ def read_response(
     return response
 
 
+def response_expression(formula: Formula) -> str:
+    """The response as one numeric expression.
+
+    Raises
+    ------
+    DataError
+        If it is censored, truncated or counts trials.
+    """
+    node, _ = Parser(f"{formula.response} ~ 1", trusted=formula.trusted).two_sided()
+    if isinstance(node, Call) and node.function in (*TRIALS, "censored", "truncated"):
+        raise DataError(f"the response {formula.response} is not one number a row, which alone collapses to sums")
+    return render(node) if isinstance(node, Name | Call) else f"I({render(node)})"
+
+
 def trials_of(formula: Formula, frame: pd.DataFrame) -> Array:
     """Trials of the rows of a new table, for predictions of successes.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from poolwise.data.intake import as_frame
@@ -12,6 +13,7 @@ from poolwise.priors.distributions import GROUP_SDS, JOINT
 from poolwise.priors.presets import PriorPreset, as_preset
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior, resolve
+from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import Family, family_of
 from poolwise.spec.formula import Formula
@@ -80,6 +82,8 @@ def specify(
 ) -> Specification:
     """Parse, check, evaluate and resolve; see :class:`poolwise.Model` for the parameters."""
     chosen = family_of(family, link)
+    if isinstance(data, CollapsedData):
+        return _of_sums(formula, data, chosen, priors, group_correlation=group_correlation, weights=weights)
     parsed, further = read_formulas(formula, trusted=trusted)
     check_predicted(further, chosen)
     if not group_correlation:
@@ -93,6 +97,29 @@ def specify(
     _refuse_unused(covariances, [parsed, *further])
     preset, resolved = _resolve(design, priors)
     return Specification(parsed, table, design, preset, resolved)
+
+
+def _of_sums(
+    formula: str, data: CollapsedData, family: Family, priors, *, group_correlation: bool, weights: str | None
+) -> Specification:
+    if not family.gaussian:
+        raise DataError(f"collapsed data serve Gaussian models with the identity link, not family {family}")
+    there = data.recipe
+    parsed, further = read_formulas(formula, trusted=there.formula.trusted)
+    if further:
+        raise DataError("collapsed data serve one sigma for all rows; fit formulas of further parameters from the rows")
+    if not group_correlation:
+        parsed = _uncorrelated(parsed)
+    if parsed != there.formula or weights not in (None, there.weights):
+        raise DataError(
+            f"the rows were collapsed for {there.formula.canonical}"
+            f"{f' with weights={there.weights!r}' if there.weights else ''}; a model of {parsed.canonical}"
+            f"{f' with weights={weights!r}' if weights else ''} needs its own collapse()"
+        )
+    design = data.design
+    preset, resolved = _resolve(design, priors)
+    nothing = CheckedTable(pd.DataFrame(), np.zeros(0, dtype=np.int64), data.dropped, data.notes)
+    return Specification(there.formula, nothing, design, preset, resolved)
 
 
 def checked_rows(

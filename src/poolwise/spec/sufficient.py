@@ -1,6 +1,7 @@
 """The sufficient statistics of a design with at most one grouping factor, whole or for some of its rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.errors import FitError
 from poolwise.spec.design import Design
 from poolwise.spec.grouping import refuse_grouping
+
+if TYPE_CHECKING:
+    from poolwise.spec.collapsed import CollapsedData
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ def sufficient(
             f"the collapsed form serves one grouping factor, this model has {len(design.factors)} ({listed}); "
             "Model.fit(form='generative') samples it with explicit effects"
         )
+    if design.collapsed is not None:
+        return _from_sums(design.collapsed, centred=centred)
     factor = design.factors[0] if design.factors else None
     Z = factor.Z if factor else np.zeros((design.n, 0))
     codes = factor.codes if factor else np.zeros(design.n, dtype=np.int64)
@@ -76,3 +82,20 @@ def sufficient(
     J = factor.J if factor else 0
     stats = cross_products(X, Z, y, codes[chosen], J, weights, frequency=design.frequency)
     return Sufficient(basis, stats, structure)
+
+
+def _from_sums(data: "CollapsedData", *, centred: bool) -> Sufficient:
+    basis = data.basis(centred=centred)
+    X, Z, y, cell, w = data.equivalent(basis)
+    factors = data.design.factors
+    structure = factors[0].structure if factors else BlockStructure(())
+    codes = data.cell_codes[0] if factors else np.zeros(len(data.sums.keys), dtype=np.int64)
+    stats = cross_products(X, Z, y, codes[cell], factors[0].J if factors else 0, w)
+    return Sufficient(basis, counted(stats, data, 0), structure)
+
+
+def counted(stats: CrossProducts, data: "CollapsedData", f: int) -> CrossProducts:
+    """Sums of equivalent rows, with the numbers of rows there were; ``f`` is the position of the factor."""
+    n, log_weights = data.counted
+    sizes = data.design.factors[f].sizes if data.design.factors else np.zeros(0)
+    return replace(stats, n=n, log_weights=log_weights, counts=np.asarray(sizes, dtype=np.float64))

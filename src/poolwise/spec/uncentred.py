@@ -37,7 +37,7 @@ def uncentred_slopes(design: Design, *, centred: bool) -> pd.DataFrame:
         for k, effect in enumerate(factor.effects):
             if centred and factor.structure.block_of[k] == beside:
                 continue
-            mean, sd = float(factor.Z[:, k].mean()), float(factor.Z[:, k].std())
+            mean, sd = factor.spread(k)
             if effect != names.INTERCEPT and sd > 0 and abs(mean) > DISTANCE * sd:
                 rows.append((factor.name, effect, mean, sd, abs(mean) / sd))
     return pd.DataFrame(rows, columns=["factor", "term", "mean", "sd", "distance"]).astype({"distance": np.float64})

@@ -1,0 +1,145 @@
+"""A design without rows: names, groups and sums; what would need a row says so."""
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolwise.algebra.crossproducts import Array
+from poolwise.errors import RowsNeededError
+from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.evaluate import Columns
+
+if TYPE_CHECKING:
+    from poolwise.spec.collapsed import CollapsedData
+
+
+def _refuse(what: str) -> NoReturn:
+    raise RowsNeededError(
+        f"this needs {what}, and the model was made from collapsed data, which have only sums. From sums come fit(), "
+        "fit_frequentist(), coef(), summary(), ranef, varcorr and predict(new rows); what looks at single rows (fitted "
+        "values, residuals, rmse(), loo(), predictive checks and densities, saved fits, the generative and whitened "
+        "forms) takes pw.Model(formula, table) with the rows, or a sample of them"
+    )
+
+
+def _absent(what: str) -> Any:
+    def refuse(self) -> NoReturn:
+        _refuse(what)
+
+    return property(refuse, doc=f"Refused: {what} is gone.")
+
+
+class RowlessFactor(GroupingFactor):
+    """A grouping factor whose rows are gone.
+
+    Parameters
+    ----------
+    factor : GroupingFactor
+        Of the rows that stand for the data.
+    codes : ndarray of int (C,)
+        Group of each cell.
+    z : tuple of int (q,)
+        Column of the sums of each column of Z, -1 for the constant.
+    data : CollapsedData
+        The sums.
+    """
+
+    def __init__(self, factor: GroupingFactor, codes: NDArray[np.int64], z: tuple[int, ...], data: "CollapsedData"):
+        kept = {name: value for name, value in vars(factor).items() if name not in ("codes", "Z")}
+        parts = tuple((block, without_rows(columns)) for block, columns in factor.parts)
+        self.__dict__.update(kept | {"parts": parts, "cell_codes": codes, "z": z, "data": data})
+
+    codes = _absent("the group of each row")
+    Z = _absent("the rows of the group-specific part")
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows in each group."""
+        rows = np.bincount(vars(self)["cell_codes"], self.data.sums.rows, self.J)
+        return rows.round().astype(np.int64)
+
+    def spread(self, k: int) -> tuple[float, float]:
+        """Mean and sd, over the rows, of column k of Z."""
+        at, total = self.z[k], self.data.total
+        if at < 0:
+            return 1.0, 0.0
+        return float(total.mean[0, at]), float(np.sqrt(total.scatter[0, at, at] / total.weight[0]))
+
+    def sd_within(self, k: int) -> float:
+        """Pooled sd of column k within groups; its total sd where it does not vary within any."""
+        at = self.z[k]
+        groups = self.data.sums.plain.pooled(vars(self)["cell_codes"], self.J)
+        n, mean = float(self.data.n), self.spread(k)[0]
+        total = float(np.sqrt(self.data.total.scatter[0, at, at] / (n - 1)))
+        degrees = n - self.J
+        within = float(np.sqrt(groups.scatter[:, at, at].sum() / degrees)) if degrees > 0 else 0.0
+        return within if within > 1e-8 * max(total, abs(mean)) else total
+
+    def same_groups(self, other: GroupingFactor) -> bool:
+        """Whether two factors divide the rows alike."""
+        pairs = vars(self)["cell_codes"] * other.J + vars(other)["cell_codes"]
+        return self.J == other.J and len(np.unique(pairs)) == self.J
+
+    def same_column(self, k: int, other: GroupingFactor, m: int) -> bool:
+        """Whether column k of Z is column m of the other's."""
+        return isinstance(other, RowlessFactor) and self.z[k] == other.z[m]
+
+    data: "CollapsedData"
+    z: tuple[int, ...]
+
+
+class RowlessDesign(Design):
+    """A design made of sums.
+
+    Parameters
+    ----------
+    design : Design
+        Of rows that stand for the data, the cells first.
+    data : CollapsedData
+        The sums.
+    """
+
+    def __init__(self, design: Design, data: "CollapsedData"):
+        C = len(data.sums.keys)
+        factors = tuple(
+            RowlessFactor(factor, factor.codes[:C], z, data)
+            for factor, z in zip(design.factors, data.evaluator.z, strict=True)
+        )
+        self.__dict__.update(
+            formula=design.formula,
+            family=design.family,
+            frequency=design.frequency,
+            weights_column=design.weights_column,
+            common=without_rows(design.common),
+            factors=factors,
+            _data=data,
+        )
+
+    frame = _absent("the rows of the table")
+    outcome = _absent("the response of each row")
+    y = _absent("the response of each row")
+    X = _absent("the predictors of each row")
+    offset = _absent("the offset of each row")
+    weights = _absent("the weight of each row")
+
+    @property
+    def collapsed(self) -> "CollapsedData":
+        """The sums."""
+        return vars(self)["_data"]
+
+    @property
+    def collapses(self) -> bool:
+        """Always: nothing else is left."""
+        return True
+
+    @property
+    def n(self) -> int:
+        """Number of rows there were."""
+        return self.collapsed.n
+
+
+def without_rows(columns: Columns) -> Columns:
+    """The same columns, of no rows: they are evaluated on new ones."""
+    empty: Array = np.empty((0, len(columns.names)))
+    return Columns(empty, columns.names, columns.terms, columns.columns_used, columns._again, columns.stateful)
