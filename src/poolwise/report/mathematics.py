@@ -162,7 +162,7 @@ def _likelihood(design: Design) -> Math:
     for own in family.auxiliaries:
         letter = ident(GREEK.get(own.name, own.name))
         letter = letter if own.name in constant else sub(letter, i)
-        if own.name == "sigma" and design.weights is not None and not design.frequency:
+        if own.name == "sigma" and design.weights_column is not None and not design.frequency:
             weight = sub(ident("w"), i)
             root = Math(f"<msqrt>{weight.mathml}</msqrt>", rf"\sqrt{{{weight.tex}}}")
             letter = letter + sign("/") + root
@@ -248,6 +248,6 @@ def _notes(design: Design, priors: Sequence[ResolvedPrior]) -> list[str]:
         notes.append("The thresholds take the place of the intercept: link P(y ≤ k) = threshold k minus η.")
     if design.frequency:
         notes.append("A row with weight w counts as w rows.")
-    if not design.outcome.plain:
+    if not design.collapses and not design.outcome.plain:
         notes.append("Censored rows contribute the probability of their tail; truncated ones are renormalised.")
     return notes

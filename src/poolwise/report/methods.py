@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pandas as pd
 
+from poolwise.errors import RowsNeededError
 from poolwise.report.text import shown
 from poolwise.result.bayes import BayesFit
 from poolwise.spec.parameters import structure_note
@@ -124,10 +125,17 @@ def versions(fit: BayesFit) -> list[tuple[str, str]]:
         ("seed", str(settings.seed)),
         ("run", run),
         ("form", fit.form),
-        ("rows used", fingerprint(fit.design.frame)),
+        ("rows used", _rows_used(fit)),
     ]
     found += [(name, _version(name)) for name in PACKAGES]
     return [*found, ("Python", platform.python_version())]
+
+
+def _rows_used(fit: BayesFit) -> str:
+    try:
+        return fingerprint(fit.design.frame)
+    except RowsNeededError:
+        return f"{fit.design.n:,} rows, as sums"
 
 
 def fingerprint(frame: pd.DataFrame) -> str:

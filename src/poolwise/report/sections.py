@@ -71,9 +71,12 @@ def data_by_group(fit: BayesFit, places: dict[str, int]) -> Section:
     for factor in design.factors:
         name = shown(factor.name, 40)
         caption = f"The response, {shown(design.formula.response)}, in the groups of {name}, the largest first."
-        table = group_table(design, factor)
-        first = factor is design.factors[0]
-        blocks.append(Table(f"data_{_file(factor.name)}", caption, table, {}, "group", places if first else {}))
+        own = places if factor is design.factors[0] else {}
+
+        def table(factor=factor, caption=caption, own=own):
+            return Table(f"data_{_file(factor.name)}", caption, group_table(design, factor), {}, "group", own)
+
+        blocks.append(attempt(table))
     if not blocks:
         blocks.append(Text("The model has no groups."))
     return Section("data", "Data by group", blocks)
