@@ -128,3 +128,28 @@ def test_wrong_usage_exits_with_2():
     with pytest.raises(SystemExit) as stopped:
         main(["compare"])
     assert stopped.value.code == 2
+
+
+def test_report_writes_one_file_about_the_study_or_the_fit(csv, tmp_path, capsys):
+    path = tmp_path / "report.html"
+    formula = "bounce_time ~ std_age + (std_age | county)"
+    assert main(["report", str(csv), formula, "--out", str(path), "--draws", "500", "--quiet"]) == DONE
+    said = capsys.readouterr()
+    assert str(path) in said.out and said.err == ""
+    assert "Pooling study of" in path.read_text(encoding="utf-8")
+    pw.load_dataset("penicillin").to_csv(csv, index=False)
+    arguments = ["report", str(csv), "diameter ~ 1 + (1 | plate) + (1 | sample)", "--out", str(path), *FAST]
+    assert main(arguments) in (DONE, NOT_CONVERGED)
+    assert "Bayesian fit of" in path.read_text(encoding="utf-8")
+
+
+def test_a_report_into_a_folder_that_is_not_there_is_refused_before_sampling(csv, tmp_path, capsys):
+    path = tmp_path / "nowhere" / "report.html"
+    assert main(["report", str(csv), "bounce_time ~ 1 + (1 | county)", "--out", str(path)]) == WRONG_INPUT
+    assert "there is no folder" in capsys.readouterr().err
+
+
+def test_the_demo_ends_with_the_report_and_says_where_it_is(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path), *FAST]) in (DONE, NOT_CONVERGED)
+    assert f"Report: {(tmp_path / 'report.html').resolve()}" in capsys.readouterr().out
+    assert (tmp_path / "report.html").stat().st_size > 100_000

@@ -10,6 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "poolwise"
 LAYERS = [
     "cli",
     "cli_priors",
+    "report",
     "plot",
     "compare",
     "check",
@@ -28,15 +29,21 @@ LAYERS = [
 # Methods that offer what a higher layer does, by an import inside the method.
 DOORS = {
     ("compare/pooling.py", "plot"),
+    ("compare/pooling.py", "report"),
     ("model.py", "check"),
     ("result/checked.py", "check"),
     ("result/bayes.py", "check"),
+    ("result/bayes.py", "plot"),
+    ("result/bayes.py", "report"),
+    ("check/singularity.py", "plot"),
 }
 ROOMS = {
     "pymc": {"compile", "fit/generative.py"},
     "pytensor": {"compile"},
     "nutpie": {"compile", "fit"},
     "matplotlib": {"plot"},
+    "PIL": {"plot"},
+    "jinja2": {"report"},
     "bambi": {"spec/bambi.py"},
     "formulae": {"spec/evaluate.py"},
 }

@@ -46,6 +46,7 @@ _HOME = {
     "StandardisedRates": "result.standardise",
     "standardised_rates": "result.standardise",
     "rank_groups": "result.standardise",
+    "write_report": "report.write",
     "PoolwiseError": "errors",
     "FindingsError": "errors",
     "PoolwiseWarning": "errors",
@@ -104,6 +105,7 @@ __all__ = [
     "rank_groups",
     "standardised_rates",
     "validate",
+    "write_report",
 ]
 
 if TYPE_CHECKING:
@@ -132,6 +134,7 @@ if TYPE_CHECKING:
     from poolwise.plot import public as plots
     from poolwise.priors.presets import PriorPreset, load_preset, presets
     from poolwise.priors.prior import Prior
+    from poolwise.report.write import write_report
     from poolwise.result.bayes import BayesFit
     from poolwise.result.frequentist import FrequentistFit
     from poolwise.result.glmm import GLMMFit

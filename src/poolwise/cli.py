@@ -66,15 +66,19 @@ def _parser() -> argparse.ArgumentParser:
         "fit", help="the posterior of one model on a table of yours; any number of grouping factors"
     )
     fit.set_defaults(run=_fit)
-    for command in (compare, fit):
+    report = commands.add_parser("report", help="one HTML file about a table of yours: the study, or the fit, in full")
+    report.set_defaults(run=_report)
+    for command in (compare, fit, report):
         command.add_argument("data", help="CSV file with a header")
         command.add_argument("formula", help='for instance "y ~ x + (x|g)"')
         command.add_argument("--family", default="gaussian", help="bernoulli, binomial, poisson, gamma ... (gaussian)")
         command.add_argument("--link", default=None, help="logit, probit, log ...; the family's own by default")
         command.add_argument("--missing", choices=["error", "drop"], default="error", help="rows with missing values")
+    report.add_argument("--out", default="report.html", help="the file (report.html)")
     for command, folder in ((demo, "poolwise-demo"), (compare, "poolwise-compare"), (fit, "poolwise-fit")):
-        command.add_argument("--priors", default="weakly_informative", help="name or path of a preset")
         command.add_argument("--out", default=folder, help=f"folder for tables, posterior and picture ({folder})")
+    for command in (demo, compare, fit, report):
+        command.add_argument("--priors", default="weakly_informative", help="name or path of a preset")
         command.add_argument("--seed", type=int, default=1, help="the same seed gives the same numbers (1)")
         command.add_argument("--draws", type=int, default=1000, help="kept draws of each chain (1000)")
         command.add_argument("--chains", type=int, default=4, help="chains (4)")
@@ -86,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(parsed: argparse.Namespace) -> int:
     from poolwise.data.examples import load_dataset
 
-    return _study(load_dataset(DEMO_DATA), DEMO_FORMULA, parsed)
+    return _study(load_dataset(DEMO_DATA), DEMO_FORMULA, parsed, report="report.html")
 
 
 def _compare(parsed: argparse.Namespace) -> int:
@@ -127,6 +131,26 @@ def _fit(parsed: argparse.Namespace) -> int:
     return DONE if fit.converged else NOT_CONVERGED
 
 
+def _report(parsed: argparse.Namespace) -> int:
+    from poolwise.compare.pooling import can_be_compared, compare_pooling
+    from poolwise.model import Model
+
+    started, path = time.perf_counter(), Path(parsed.out)
+    if not path.parent.is_dir():
+        raise PoolwiseError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+    data, given = _read_csv(Path(parsed.data)), dict(family=parsed.family, link=parsed.link, missing=parsed.missing)
+    run = dict(draws=parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
+    model = Model(parsed.formula, data, priors=parsed.priors, **given)
+    if can_be_compared(model):
+        study = compare_pooling(parsed.formula, data, priors=parsed.priors, **given, **run)
+        fit, file = study.bayes, study.report(path)
+    else:
+        fit = model.fit(**run)
+        file = fit.report(path)
+    print(f"Report: {file.resolve()}\nDone in {time.perf_counter() - started:.0f} s.")
+    return DONE if fit.converged else NOT_CONVERGED
+
+
 def _read_csv(path: Path):
     import pandas as pd
 
@@ -138,7 +162,7 @@ def _read_csv(path: Path):
         raise PoolwiseError(f"{str(path)!r} is not a readable CSV file: {error}") from error
 
 
-def _study(data, formula: str, parsed: argparse.Namespace, **given) -> int:
+def _study(data, formula: str, parsed: argparse.Namespace, report: str = "", **given) -> int:
     from poolwise.compare.pooling import compare_pooling
 
     started = time.perf_counter()
@@ -158,6 +182,8 @@ def _study(data, formula: str, parsed: argparse.Namespace, **given) -> int:
     picture = Path(parsed.out) / "estimates.png"
     study.plot_estimates().savefig(picture, dpi=130)
     print("\nWritten: " + ", ".join(str(path) for path in [*files, picture]))
+    if report:
+        print(f"Report: {study.report(Path(parsed.out) / report).resolve()}")
     print(f"Done in {time.perf_counter() - started:.0f} s.")
     return DONE if study.bayes.converged else NOT_CONVERGED
 

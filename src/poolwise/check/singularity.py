@@ -87,6 +87,12 @@ class Singularity:
             said += f" {self.bootstrap:.0%} of refits to data simulated from this very fit are singular."
         return [replace(found[0], meaning=found[0].meaning + said, table=self.remedies)]
 
+    def plot(self):
+        """The remedies side by side; see :func:`poolwise.plots.plot_remedies`."""
+        from poolwise.plot.remedies import plot_remedies
+
+        return plot_remedies(self)
+
     def __repr__(self) -> str:
         head = f"{'Singular' if self.fit.is_singular else 'Regular'} fit of {self.fit.design.formula.text}"
         parts = [head]

@@ -49,6 +49,7 @@ from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
 from poolwise.spec.design import Design, GroupingFactor, GroupTerm
 from poolwise.spec.evaluate import evaluate
+from poolwise.spec.exponential import has_laplace
 from poolwise.spec.formula import Block
 from poolwise.spec.sufficient import sufficient
 
@@ -238,6 +239,64 @@ class PoolingStudy:
 
         return plot_arrows(self)
 
+    def plot_forest(self, **options):
+        """A term's coefficients, a panel a fit; see :func:`poolwise.plots.plot_forest`."""
+        from poolwise.plot.forest import plot_forest
+
+        return plot_forest(self, **options)
+
+    def plot_sizes(self, **options):
+        """Estimates, intervals and widths against group size; see :func:`poolwise.plots.plot_sizes`."""
+        from poolwise.plot.sizes import plot_sizes
+
+        return plot_sizes(self, **options)
+
+    def plot_scores(self):
+        """Errors in sample and held out, and elpd, as dots; see :func:`poolwise.plots.plot_scores`."""
+        from poolwise.plot.scores import plot_scores
+
+        return plot_scores(self)
+
+    def plot_group_sds(self):
+        """Profile likelihood beside the posterior of each group sd; see :func:`poolwise.plots.plot_group_sds`."""
+        from poolwise.plot.group_sd import plot_group_sds
+
+        return plot_group_sds(self)
+
+    def report(self, path: str | Path) -> Path:
+        """Write one self-contained HTML file about the study; see :func:`poolwise.write_report`."""
+        from poolwise.report.write import write_report
+
+        return write_report(self, path)
+
+    def animate(self, path: str | Path, predictor: str | None = None) -> Path:
+        """Write the groups' lines moving from complete to no to partial pooling.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ending in ``.gif``, or in ``.html``: a page with a slider that needs nothing else.
+        predictor : str, optional
+            A numeric column; by default the first that the formula uses.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ArgumentError
+            For another ending, or where there is no numeric predictor.
+        """
+        from poolwise.plot.animation import write_gif
+        from poolwise.report.motion import write_slider
+
+        writers = {".gif": write_gif, ".html": write_slider}
+        ending = Path(path).suffix.lower()
+        if ending not in writers:
+            raise ArgumentError(f"an animation is written as .gif or .html; got {str(path)!r}")
+        return writers[ending](self, path, predictor)
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write the tables as CSV, the findings as text and the posterior as NetCDF; returns the files."""
         folder = Path(folder)
@@ -261,14 +320,15 @@ class PoolingStudy:
         )
 
     def _shown(self) -> pd.DataFrame:
-        table = self.table.rename(index=self._labels).rename_axis(None)
+        table = self.table.rename(index=self.labels).rename_axis(None)
         for old, new in (("rmse", "RMSE"), ("brier", "Brier"), ("log_loss", "log loss")):
             added = {"": "", "_kfold": " k-fold", "_new_groups": " new groups"}
             table = table.rename(columns={old + key: new + said for key, said in added.items()})
         return table
 
     @property
-    def _labels(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str]:
+        """The fits in words, by name."""
         return LABELS if REML in self.fits else LIKELIHOOD_LABELS
 
     def __repr__(self) -> str:
@@ -435,6 +495,22 @@ def _bayes_refit(model: Model, settings: Sampling, wanted: bool | None) -> tuple
     if why:
         return None, f"{missing} ({why})"
     return whitened_refit(design, model.specification, settings), ""
+
+
+def can_be_compared(model: Model) -> bool:
+    """Whether :func:`compare_pooling` serves a model: one grouping factor, one covariance, a frequentist fit.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    bool
+    """
+    design = model.design
+    served = design.collapses or (has_laplace(design.family) and design.outcome.plain)
+    return len(design.factors) == 1 and design.exchangeable and served
 
 
 def _one_factor(model: Model, group: str | None) -> GroupingFactor:

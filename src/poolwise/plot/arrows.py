@@ -8,6 +8,7 @@ import pandas as pd
 from poolwise import names
 from poolwise.errors import ArgumentError
 from poolwise.plot.estimates import short_label
+from poolwise.plot.lettering import legible, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +63,7 @@ def arrows_frame(study: "PoolingStudy") -> pd.DataFrame:
     return frame.dropna().reset_index().sort_values("n", kind="stable", ignore_index=True)
 
 
+@legible
 def plot_arrows(study: "PoolingStudy") -> "Figure":
     """Draw an arrow a group, with the population's ellipses that hold half and nine tenths of the groups.
 
@@ -105,14 +107,14 @@ def plot_arrows(study: "PoolingStudy") -> "Figure":
     for row in shown.itertuples():
         text = short_label(str(row.group), int(row.n))
         axis.annotate(text, (row.x, row.y), textcoords="offset points", xytext=(6, 5), fontsize=8)
-    titles = ["intercept" if effect == names.INTERCEPT else f"slope of {effect}" for effect in effects]
+    titles = ["intercept" if effect == names.INTERCEPT else f"slope of {plain(effect)}" for effect in effects]
     axis.set_xlabel(titles[0])
     axis.set_ylabel(titles[1])
     response = study.model.design.formula.response
     left_out = (
         "" if len(table) == len(everyone) else f"\narrows of the {len(table)} of {len(everyone)} groups moved most"
     )
-    axis.set_title(f"{response} by {study.factor.name}: what pooling moves{left_out}", fontsize=12)
+    axis.set_title(f"{plain(response)} by {plain(study.factor.name)}: what pooling moves{left_out}", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#eeeeee", lw=0.6)
     axis.set_axisbelow(True)

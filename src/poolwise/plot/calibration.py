@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from poolwise.plot.lettering import legible
 from poolwise.result.tables import check_level
 from poolwise.validate.uniformity import band, counts_up_to, ecdf_places
 
@@ -44,6 +45,7 @@ def calibration_frame(calibration: "Calibration", level: float = 0.95) -> pd.Dat
     return pd.concat(parts, ignore_index=True)
 
 
+@legible
 def plot_calibration(calibration: "Calibration", level: float = 0.95) -> "Figure":
     """Draw the ECDF of the ranks minus the uniform one, a panel a quantity.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from poolwise import names
+from poolwise.plot.lettering import legible, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,6 +61,7 @@ def estimates_frame(study: "PoolingStudy", level: float = 0.95) -> pd.DataFrame:
     return table.assign(position=table["group"].map(position)).reset_index(drop=True)
 
 
+@legible
 def plot_estimates(study: "PoolingStudy", level: float = 0.95) -> "Figure":
     """Draw estimates and intervals by group, one panel a varying term.
 
@@ -87,12 +89,14 @@ def plot_estimates(study: "PoolingStudy", level: float = 0.95) -> "Figure":
     axes[0].set_yticks(
         groups["position"], [short_label(g, n) for g, n in zip(groups["group"], groups["n"], strict=True)]
     )
-    axes[0].set_ylabel(study.factor.name)
-    response = study.model.design.formula.response
+    axes[0].set_ylabel(plain(study.factor.name))
+    response = plain(study.model.design.formula.response)
     left_out = (
         "" if len(groups) == study.factor.J else f" ({len(groups)} of {study.factor.J} groups: smallest and largest)"
     )
-    figure.suptitle(f"Coefficients of {response} by {study.factor.name}, {level:.0%} intervals{left_out}", fontsize=12)
+    figure.suptitle(
+        f"Coefficients of {response} by {plain(study.factor.name)}, {level:.0%} intervals{left_out}", fontsize=12
+    )
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
@@ -111,7 +115,7 @@ def _panel(axis, table: pd.DataFrame, complete: float | None, term: str) -> None
         )
     if complete is not None and np.isfinite(complete):
         axis.axvline(complete, color="black", ls=":", lw=1, label="complete pooling")
-    axis.set_xlabel("intercept" if term == names.INTERCEPT else f"slope of {term}")
+    axis.set_xlabel("intercept" if term == names.INTERCEPT else f"slope of {plain(term)}")
     axis.grid(axis="x", color="#e5e5e5", lw=0.6)
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
@@ -120,6 +124,4 @@ def _panel(axis, table: pd.DataFrame, complete: float | None, term: str) -> None
 
 def short_label(group: str, n: int) -> str:
     """A group and its size, short enough for an axis."""
-    short = group if len(group) <= 24 else f"{group[:23]}…"
-    # A dollar sign would start mathematics in matplotlib.
-    return f"{short} (n = {n})".replace("$", r"\$")
+    return f"{plain(group, 24)} (n = {n})"

@@ -9,6 +9,7 @@ from poolwise import names
 from poolwise.data.columns import NUMBER, kind_of
 from poolwise.errors import ArgumentError
 from poolwise.plot.estimates import short_label
+from poolwise.plot.lettering import legible, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ def lines_frame(study: "PoolingStudy", predictor: str | None = None, level: floa
         If there is no such numeric column.
     """
     factor, data = study.factor, study.model.design.frame
-    predictor = _predictor(study, predictor)
+    predictor = chosen_predictor(study, predictor)
     sizes = pd.Series(factor.sizes, index=factor.labels).sort_values(kind="stable")
     if len(sizes) > GROUPS_SHOWN:
         sizes = pd.concat([sizes.head(GROUPS_SHOWN // 2), sizes.tail(GROUPS_SHOWN // 2)])
@@ -77,6 +78,7 @@ def lines_frame(study: "PoolingStudy", predictor: str | None = None, level: floa
     return pd.concat(parts, ignore_index=True)[["fit", "group", "n", "x", "estimate", "lower", "upper"]]
 
 
+@legible
 def plot_lines(study: "PoolingStudy", predictor: str | None = None, level: float = 0.95) -> "Figure":
     """Draw the lines, a panel a group, with the group's rows.
 
@@ -96,7 +98,7 @@ def plot_lines(study: "PoolingStudy", predictor: str | None = None, level: float
     from matplotlib.figure import Figure
 
     table = lines_frame(study, predictor, level)
-    predictor, factor, data = _predictor(study, predictor), study.factor, study.model.design.frame
+    predictor, factor, data = chosen_predictor(study, predictor), study.factor, study.model.design.frame
     groups = table.drop_duplicates("group")
     columns = min(4, len(groups))
     rows = -(-len(groups) // columns)
@@ -118,17 +120,21 @@ def plot_lines(study: "PoolingStudy", predictor: str | None = None, level: float
     for axis in axes[len(groups) :]:
         axis.set_visible(False)
     for axis in axes[len(groups) - columns : len(groups)]:
-        axis.set_xlabel(predictor)
+        axis.set_xlabel(plain(predictor))
     for axis in axes[::columns]:
-        axis.set_ylabel(response)
+        axis.set_ylabel(plain(response))
     left_out = "" if len(groups) == factor.J else f" ({len(groups)} of {factor.J} groups: smallest and largest)"
-    figure.suptitle(f"{response} by {factor.name}: one line, a line each, and what lies between{left_out}", fontsize=12)
+    figure.suptitle(
+        f"{plain(response)} by {plain(factor.name)}: one line, a line each, and what lies between{left_out}",
+        fontsize=12,
+    )
     handles, names_of = axes[0].get_legend_handles_labels()
     figure.legend(handles, names_of, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
-def _predictor(study: "PoolingStudy", predictor: str | None) -> str:
+def chosen_predictor(study: "PoolingStudy", predictor: str | None) -> str:
+    """The numeric column asked for, or the first that the formula uses."""
     design = study.model.design
     data, others = design.frame, (*design.formula.response_columns, *study.factor.columns, design.weights_column)
     used = [column for column in data.columns if column not in others and kind_of(data[column]) == NUMBER]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from poolwise import names
+from poolwise.plot.lettering import legible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,6 +71,7 @@ def _density(panel: str, about: str, values: np.ndarray, last: float) -> list[tu
     return [(panel, about, *row, beyond) for row in zip(middle, density, ends[:-1], ends[1:], strict=True)]
 
 
+@legible
 def plot_prior(implications: "PriorImplications") -> "Figure":
     """Draw what the priors imply: a column a varying effect, its sd above its pooling factor, sigma above the ICC.
 

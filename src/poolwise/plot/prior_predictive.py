@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.model import Model
+from poolwise.plot.lettering import legible
 from poolwise.plot.prior import POOLING, SD, _density, _plain, _plain_axis, _steps
 from poolwise.result.tables import check_level
 
@@ -87,6 +88,7 @@ def _spread(rows: Array, codes: NDArray[np.int64], sizes: NDArray[np.int64]) -> 
     return means.std(axis=1, ddof=1)
 
 
+@legible
 def plot_prior_predictive(model: Model, drawn: "xr.DataTree", level: float = 0.9) -> "Figure":
     """Draw what data the prior expects beside the data: the response's ECDF, and the sd between group means.
 

@@ -282,6 +282,36 @@ class BayesFit(BayesPrediction, Checked, CrossValidated):
 
         return leave_group_out(self, refit=refit)
 
+    def plot_pooling(self, **options):
+        """Pooling factor of every group against its size; see :func:`poolwise.plots.plot_pooling`."""
+        from poolwise.plot.pooling_factor import plot_pooling
+
+        return plot_pooling(self, **options)
+
+    def plot_prior_to_posterior(self, **options):
+        """Prior and posterior of each sd; see :func:`poolwise.plots.plot_prior_to_posterior`."""
+        from poolwise.plot.updating import plot_prior_to_posterior
+
+        return plot_prior_to_posterior(self, **options)
+
+    def plot_posterior_predictive(self, **options):
+        """Replicated data beside the data; see :func:`poolwise.plots.plot_posterior_predictive`."""
+        from poolwise.plot.predictive import plot_posterior_predictive
+
+        return plot_posterior_predictive(self, **options)
+
+    def plot_coverage(self, **options):
+        """Calibration by group size; see :func:`poolwise.plots.plot_coverage`."""
+        from poolwise.plot.coverage import plot_coverage
+
+        return plot_coverage(self, **options)
+
+    def report(self, path: str | Path) -> Path:
+        """Write one self-contained HTML file about the fit; see :func:`poolwise.write_report`."""
+        from poolwise.report.write import write_report
+
+        return write_report(self, path)
+
     def save(self, path: str | Path) -> Path:
         """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""
         from poolwise.result.store import save_fit

@@ -1,0 +1,125 @@
+"""From sections to one file, whole or not at all."""
+
+import base64
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from poolwise import __version__
+from poolwise.compare.pooling import PoolingStudy
+from poolwise.errors import ArgumentError, StoreError
+from poolwise.report.blocks import Section
+from poolwise.report.sections import fit_sections
+from poolwise.report.study import study_sections
+from poolwise.report.text import shown
+from poolwise.result.bayes import BayesFit
+
+
+def write_report(source: PoolingStudy | BayesFit, path: str | Path) -> Path:
+    """Write a study, or a Bayesian fit, as one HTML file that needs nothing else.
+
+    Parameters
+    ----------
+    source : PoolingStudy or BayesFit
+    path : str or Path
+        Where to; the folder must exist. An existing file is replaced once the new one is complete.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ArgumentError
+        For something else than a study or a Bayesian fit.
+    StoreError
+        If it cannot be written; an earlier file is then untouched.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> study = pw.compare_pooling(  # doctest: +SKIP
+    ...     "bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"), seed=1
+    ... )
+    >>> study.report("bounce.html")  # doctest: +SKIP
+    PosixPath('bounce.html')
+    """
+    _check_folder(Path(path))
+    if isinstance(source, PoolingStudy):
+        formula, sections = source.model.design.formula.text, study_sections(source)
+        title = "Pooling study"
+    elif isinstance(source, BayesFit):
+        formula, sections = source.design.formula.text, fit_sections(source)
+        title = "Bayesian fit"
+    else:
+        raise ArgumentError(f"a report is of a pooling study or a Bayesian fit; got {type(source).__name__}")
+    return write_page(path, f"{title} of {shown(formula, 200)}", sections)
+
+
+def write_page(path: str | Path, title: str, sections: list[Section]) -> Path:
+    """Write sections as one page, whole or not at all; see :func:`write_report`."""
+    path = Path(path)
+    _check_folder(path)
+    return _write_whole(path, render(title, sections))
+
+
+def _check_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise StoreError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+
+
+def render(title: str, sections: list[Section]) -> str:
+    """The page: everything inline, and a security policy that allows nothing else."""
+    environment = _environment()
+    style, script = _asset("style.css"), _asset("script.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template("page.html.jinja").render(
+        title=title,
+        sections=sections,
+        policy=policy,
+        style=Markup(style),
+        script=Markup(script),
+        version=__version__,
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("poolwise", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names an inline style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _write_whole(path: Path, text: str) -> Path:
+    temporary = path.with_name(f".{path.name[:60]}-{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(f"the report could not be written to {str(path)!r}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
