@@ -61,7 +61,7 @@ def test_saving_again_replaces_whole(fit, tmp_path):
 
 
 def test_a_folder_that_is_not_there(fit, tmp_path):
-    with pytest.raises(StoreError, match="cannot write to the folder"):
+    with pytest.raises(StoreError, match="there is no folder"):
         fit.save(tmp_path / "no" / "fit.nc")
 
 

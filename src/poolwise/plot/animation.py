@@ -1,6 +1,6 @@
 """From complete to no to partial pooling, as moving lines."""
 
-import os
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from poolwise.data.columns import NUMBER, kind_of
-from poolwise.errors import ArgumentError, StoreError
+from poolwise.data.whole_file import write_whole
+from poolwise.errors import ArgumentError
 from poolwise.plot.estimates import short_label
 from poolwise.plot.lettering import plain, with_fonts
 from poolwise.plot.lines import chosen_predictor, lines_frame
@@ -89,21 +90,12 @@ def write_gif(study: "PoolingStudy", path: str | Path, predictor: str | None = N
     StoreError
         If the file cannot be written.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise StoreError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
     frame = animation_frame(study, predictor)
     pictures, seconds = _pictures(*_still(study, frame, chosen_predictor(study, predictor)), frame)
-    temporary = path.with_name(f".{path.name[:60]}-{os.getpid()}.gif")
     milliseconds = [round(1000 * one) for one in seconds]
-    try:
-        pictures[0].save(temporary, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StoreError(f"the animation could not be written to {str(path)!r}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    made = io.BytesIO()
+    pictures[0].save(made, "GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+    return write_whole(path, made.getvalue(), "the animation")
 
 
 def _pictures(figure: "Figure", lines: dict, frame: pd.DataFrame) -> "tuple[list[Image.Image], list[float]]":

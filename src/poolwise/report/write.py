@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from markupsafe import Markup
 
 from poolwise import __version__
 from poolwise.compare.pooling import PoolingStudy
-from poolwise.errors import ArgumentError, StoreError
+from poolwise.data.whole_file import check_place, write_whole
+from poolwise.errors import ArgumentError
 from poolwise.report.blocks import Section
 from poolwise.report.sections import fit_sections
 from poolwise.report.study import study_sections
@@ -48,7 +48,7 @@ def write_report(source: PoolingStudy | BayesFit, path: str | Path) -> Path:
     >>> study.report("bounce.html")  # doctest: +SKIP
     PosixPath('bounce.html')
     """
-    _check_folder(Path(path))
+    check_place(path, "the report")
     if isinstance(source, PoolingStudy):
         formula, sections = source.model.design.formula.text, study_sections(source)
         title = "Pooling study"
@@ -62,14 +62,7 @@ def write_report(source: PoolingStudy | BayesFit, path: str | Path) -> Path:
 
 def write_page(path: str | Path, title: str, sections: list[Section]) -> Path:
     """Write sections as one page, whole or not at all; see :func:`write_report`."""
-    path = Path(path)
-    _check_folder(path)
-    return _write_whole(path, render(title, sections))
-
-
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise StoreError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+    return write_whole(path, render(title, sections).encode("utf-8", errors="replace"), "the report")
 
 
 def render(title: str, sections: list[Section]) -> str:
@@ -108,18 +101,3 @@ def _asset(name: str) -> str:
 def _hash(text: str) -> str:
     """As a content security policy names an inline style or script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name[:60]}-{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StoreError(f"the report could not be written to {str(path)!r}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from poolwise.data.whole_file import write_whole
 from poolwise.errors import PoolwiseError, StoreError, shown
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.prior import Prior
@@ -50,7 +50,6 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
     StoreError
         If it cannot be written; an earlier file is then untouched.
     """
-    path = Path(path)
     tree = fit.data.copy()
     rows, columns = _encode_rows(fit.design.frame)
     covariances = fit.design.covariances
@@ -77,27 +76,10 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
     }
     tree.attrs[RECIPE] = json.dumps(recipe)
     tree.attrs[CHECKSUMS] = json.dumps(_checksums(tree))
-    try:
-        handle, temporary = tempfile.mkstemp(suffix=".nc", prefix=f".{path.name}-", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise StoreError(f"cannot write to the folder {str(path.parent)!r}: {error.strerror}") from error
-    try:
-        # Made in memory: on a full disk HDF5 itself would end the process.
-        content = tree.to_netcdf(engine="h5netcdf")
-        with open(temporary, "wb") as written:
-            written.write(content)
-            written.write(TRAILER + hashlib.sha256(content).hexdigest().encode())
-            written.flush()
-            os.fsync(written.fileno())
-        _open(Path(temporary))
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        said = f"the fit could not be written to {str(path)!r}: {error}"
-        raise StoreError(f"{said}; an earlier file is untouched") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+    # Made in memory: on a full disk HDF5 itself would end the process.
+    content = bytes(tree.to_netcdf(engine="h5netcdf"))
+    digest = TRAILER + hashlib.sha256(content).hexdigest().encode()
+    return write_whole(path, content + digest, "the fit", verify=_open)
 
 
 def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
@@ -120,6 +102,8 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     StoreError
         If the file is not a poolwise fit, is truncated or was altered.
     """
+    if not isinstance(path, str | Path):
+        raise StoreError(f"path must be a text or a Path; got {type(path).__name__}")
     path = Path(path)
     if not path.is_file():
         raise StoreError(f"there is no file {str(path)!r}")

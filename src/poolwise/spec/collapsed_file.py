@@ -12,8 +12,6 @@ What a reader takes from it is bounded by the file's own size, and checked befor
 import hashlib
 import json
 import math
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.algebra.moments import CellSums, Moments
+from poolwise.data.whole_file import write_whole
 from poolwise.errors import PoolwiseError, StoreError, shown
 from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.expansion import Component
@@ -38,7 +37,7 @@ KINDS = ("number", "text", "categorical")
 
 def save_collapsed(data: CollapsedData, path: str | Path) -> Path:
     """Write sums to a file, whole or not at all; see :meth:`CollapsedData.save`."""
-    path, recipe, sums = Path(path), data.recipe, data.sums
+    recipe, sums = data.recipe, data.sums
     arrays: dict[str, NDArray] = {"keys": sums.keys, "rows": sums.rows, "between": sums.between}
     # The ends of a range are single rows' values, but for a column of two values.
     arrays["low"] = np.where(sums.between, np.nan, sums.low)
@@ -66,21 +65,7 @@ def save_collapsed(data: CollapsedData, path: str | Path) -> Path:
     parts = [MAGIC, len(text).to_bytes(8, "little"), text]
     parts += [np.ascontiguousarray(array, dtype=TYPES[_type(array)]).tobytes() for array in arrays.values()]
     body = b"".join(parts)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as error:
-        raise StoreError(f"cannot write to the folder {str(path.parent)!r}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body + hashlib.sha256(body).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise StoreError(f"the sums could not be written to {str(path)!r}: {error}") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+    return write_whole(path, body + hashlib.sha256(body).digest(), "the sums")
 
 
 def _type(array: NDArray) -> str:
