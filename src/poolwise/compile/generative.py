@@ -51,6 +51,8 @@ def generative_model(
         ``1|g_sigma_centred``; ``Intercept``, ``1|g_sigma`` and ``corr|g`` follow from them, at predictors of zero.
     """
     coords: dict[str, Any] = {names.OBSERVATION: np.arange(design.n)}
+    if design.outcome.categories is not None:
+        coords[names.term_dim(design.response)] = list(design.outcome.categories)
     for factor in (factor for one in (design, *design.predicted) for factor in one.factors):
         coords[names.group_dim(factor.name)] = factor.labels
         coords |= {dim: list(factor.effects) for dim in factor.correlation_dims}
@@ -132,7 +134,7 @@ def _common_part(design: Design, priors: Mapping[str, Prior], given: Mapping[str
         total = total + pt.dot(design.X[:, columns] - centre[columns], b)
         shift = shift + pt.dot(centre[columns], b)
     if design.intercept >= 0:
-        intercept = design.prefix + names.INTERCEPT
+        intercept = names.in_category(design.prefix + names.INTERCEPT, design.category)
         at_centre = _named(model, intercept + CENTRED, priors[intercept])
         pm.Deterministic(intercept, at_centre - shift)
         total = total + at_centre
@@ -163,11 +165,12 @@ def _group_part(
     before, T = _group_factors(factor, priors, given, model, C)
     if explicit:
         # The covariance at centred predictors has a triangular factor; C moves the effects to predictors of zero.
-        called = names.dimension(f"{factor.prefix}{factor.name}__effects")
+        called = names.dimension(names.in_category(f"{factor.prefix}{factor.name}__effects", factor.category))
         free = pm.MvNormal(called, np.zeros(q), chol=before, shape=(factor.J, q))
         effects = pt.dot(free, pt.as_tensor(C.T))
     else:
-        z: Any = pm.Normal(names.dimension(f"{factor.prefix}{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
+        called = names.dimension(names.in_category(f"{factor.prefix}{factor.name}__z", factor.category))
+        z: Any = pm.Normal(called, 0.0, 1.0, shape=(factor.J, q))
         if factor.relation is not None:
             z = pt.dot(pt.as_tensor(factor.relation.root), z)
         # (J, q), each group under the covariance of its kind.

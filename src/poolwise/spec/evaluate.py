@@ -79,6 +79,10 @@ class Columns:
         _check_finite(matrix, self.terms, frame, self.columns_used)
         return matrix
 
+    def emptied(self) -> "Columns":
+        """No columns, of as many rows."""
+        return Columns(self.matrix[:, :0], (), (), (), lambda new: np.empty((len(new), 0)))
+
     def without_intercept(self) -> "Columns":
         """The same columns without the constant, which stands first."""
         terms = tuple((name, slice(at.start - 1, at.stop - 1), levels) for name, at, levels in self.terms[1:])
