@@ -404,7 +404,7 @@ class Model:
             from poolwise.compile.generative import generative_model
             from poolwise.fit.generative import informative_factors, sample_generative
 
-            factors = [factor.name for factor in self.design.factors]
+            factors = [factor.name for factor in self.design.all_factors]
             free = informative_factors(self.design) if why else factors if form == "centred" else []
             model = generative_model(self.design, priors, centred=self.specification.centred, explicit=free)
             posterior, stats = sample_generative(self.design, model, settings)

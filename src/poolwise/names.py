@@ -52,7 +52,7 @@ def in_category(name: str, category: str) -> str:
     """
     if not category:
         return name
-    return f"{name[:-1]}, {variable(category)}]" if name.endswith("]") else f"{name}[{variable(category)}]"
+    return f"{name[:-1]}, {category}]" if name.endswith("]") else f"{name}[{category}]"
 
 
 def category_dim(response: str) -> str:

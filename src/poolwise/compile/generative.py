@@ -134,9 +134,9 @@ def _common_part(design: Design, priors: Mapping[str, Prior], given: Mapping[str
         total = total + pt.dot(design.X[:, columns] - centre[columns], b)
         shift = shift + pt.dot(centre[columns], b)
     if design.intercept >= 0:
-        intercept = names.in_category(design.prefix + names.INTERCEPT, design.category)
-        at_centre = _named(model, intercept + CENTRED, priors[intercept])
-        pm.Deterministic(intercept, at_centre - shift)
+        intercept = design.coefficient_names[design.intercept]
+        at_centre = _named(model, names.variable(intercept) + CENTRED, priors[intercept])
+        pm.Deterministic(names.variable(intercept), at_centre - shift)
         total = total + at_centre
     return total
 
@@ -210,7 +210,7 @@ def _group_factors(
             model.add_coord(dims[-1], list(term.levels))
         own = [name for name, k in zip(factor.sd_names, factor.sd_columns, strict=True) if _within(k, term.columns)]
         values = [
-            _named(model, name.replace(factor.group_sd_name(term.name), base, 1), priors[name], given.get(name))
+            _named(model, _moved(name, factor.group_sd_name(term.name), base), priors[name], given.get(name))
             for name in own
         ]
         value = pt.stack(values)
@@ -232,6 +232,10 @@ def _group_factors(
         both = (*by_kind, *factor.correlation_dims)
         pm.Deterministic(factor.correlation_name, pt.matmul(L, pt.swapaxes(L, -1, -2)), dims=both)
     return before, T
+
+
+def _moved(name: str, old: str, new: str) -> str:
+    return names.variable(name).replace(old, new, 1)
 
 
 def _within(k: int, columns: slice) -> bool:

@@ -60,15 +60,14 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
 
 
 def stacked(design: Design, posterior: xr.Dataset) -> xr.Dataset:
-    """The variables ``x[b]`` and ``x[c]`` of two categories as one, ``x``, with the categories as its last dimension."""
+    """The variables ``x[b]`` and ``x[c]`` of two categories as one, ``x``, the categories its last dimension."""
     labels, dim = [own.category for own in design.linear], names.category_dim(design.response)
-    found: dict[str, list[xr.DataArray]] = {}
-    for base, label in ((base, label) for label in labels for base in base_names(design)):
-        name = names.in_category(base, label)
-        if name in posterior:
-            found.setdefault(base, []).append(posterior[name].rename(base))
-    index = xr.DataArray(labels, dims=dim, name=dim)
-    return xr.Dataset({base: xr.concat(parts, index).transpose(..., dim) for base, parts in found.items()})
+    found = {}
+    for base in base_names(design):
+        parts = [posterior.get(names.in_category(base, names.variable(label))) for label in labels]
+        if parts[0] is not None:
+            found[base] = ((*parts[0].dims, dim), np.stack(parts, axis=-1))
+    return xr.Dataset(found, coords={**posterior.coords, dim: labels})
 
 
 def base_names(design: Design) -> list[str]:

@@ -2,8 +2,8 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -135,11 +135,14 @@ class BayesFit(BayesPrediction, Checked):
         with warnings.catch_warnings():
             # The diagonal of a correlation matrix is constant: its R-hat is a division of zero by zero.
             warnings.simplefilter("ignore", RuntimeWarning)
-            table = az.summary(self.data, var_names=chosen, **options)
+            # ArviZ labels values in the order in which the dimensions of all variables together first occur, so that
+            # one of several dimensions goes alone.
+            alone = {name: k for k, name in enumerate(chosen, 1) if self.posterior[name].ndim > 3}
+            parts = [self.posterior[list(part)] for _, part in groupby(chosen, lambda name: alone.get(name, 0))]
+            trees = [xr.DataTree.from_dict({"posterior": part}) for part in parts]
+            table = pd.concat([az.summary(tree, **options) for tree in trees])
         diagonal = [
-            names.in_category(
-                f"{replace(factor, category='').correlation_name}[{kind}{effect}, {effect}]", factor.category
-            )
+            factor.correlation_label(f"{kind}{effect}, {effect}")
             for design in (self.design, *self.design.predicted)
             for factor in design.factors
             for kind in ([""] if factor.kinds is None else [f"{label}, " for label in factor.kinds.labels])
@@ -211,9 +214,7 @@ class BayesFit(BayesPrediction, Checked):
             For a categorical response, which has none.
         """
         if self.design.family.categorical:
-            raise FitError(
-                "a categorical response has no residuals: compare its categories with predict(), or use loo()"
-            )
+            raise FitError("a categorical response has no residuals; compare its categories with predict()")
         return self.design.outcome.scaled - self.fitted
 
     def rmse(self) -> float:

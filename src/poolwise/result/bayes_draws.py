@@ -45,7 +45,7 @@ class BayesDraws:
         dim = names.category_dim(self.design.response)
         for own in self.design.linear:
             for base in (str(name) for name, value in posterior.data_vars.items() if dim in value.dims):
-                if names.in_category(base, own.category) == variable:
+                if names.in_category(base, names.variable(own.category)) == variable:
                     return posterior[base].sel({dim: own.category})
         raise KeyError(variable)
 

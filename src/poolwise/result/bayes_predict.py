@@ -57,7 +57,8 @@ class BayesPrediction(BayesDraws):
             new one a population draw.
         kind : {"mean", "response"} or str
             The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1; of
-            a categorical one, the probability of each category), or the response itself with its residual noise (of a binomial one, successes in the trials of the row), or the
+            a categorical one, the probability of each category), or the response itself with its residual noise (of a
+            binomial one, successes in the trials of the row), or the
             name of a further parameter with a formula of its own, such as ``"sigma"``.
         level : float, default 0.95
             Probability of the equal-tailed interval.

@@ -29,9 +29,10 @@ def bambi_specification(specification: Specification) -> Any:
 
     design = specification.design
     priors: dict[str, Any] = {}
-    for term, where, levels in design.common.terms:
-        row = [specification.priors[name] for name in design.coefficient_names[where]]
-        if levels is None and row[0].distribution not in OWN:
+    for term, where, levels in design.linear[0].common.terms:
+        row = [specification.priors[name] for own in design.linear for name in own.coefficient_names[where]]
+        # Bambi has one prior for all categories of a response.
+        if levels is None and row[0].distribution not in OWN and row.count(row[0]) == len(row):
             priors[names.INTERCEPT if term == names.INTERCEPT else term] = _as_bambi(row[0])
     for own in design.constant_auxiliaries:
         prior = specification.priors[own.name]

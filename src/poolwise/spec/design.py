@@ -89,7 +89,7 @@ class GroupingFactor:
     category: str = ""
 
     def _own(self, name: str) -> str:
-        return names.in_category(names.variable(self.prefix) + name, self.category)
+        return names.variable(names.in_category(self.prefix + name, self.category))
 
     @property
     def exchangeable(self) -> bool:
@@ -140,6 +140,11 @@ class GroupingFactor:
     def correlation_name(self) -> str:
         """Variable of the correlations, ``corr|g``."""
         return self._own(names.correlation(self.name))
+
+    def correlation_label(self, inside: str) -> str:
+        """Label of one correlation in a summary, ``corr|g[Intercept, x]``."""
+        own = names.variable(self.prefix) + names.correlation(self.name)
+        return names.in_category(f"{own}[{inside}]", self.category)
 
     @property
     def correlation_dims(self) -> tuple[str, str]:
@@ -343,7 +348,7 @@ class Design:
     def variable(self, term: str, where: slice) -> str:
         """Variable of a common term in the posterior."""
         own = term if self._is_intercept(term, where) else names.variable(self.aliases.get(term, term))
-        return names.in_category(self.prefix + own, self.category)
+        return self.prefix + names.in_category(own, names.variable(self.category))
 
     def _is_intercept(self, term: str, where: slice) -> bool:
         return term == names.INTERCEPT and where.start == self.intercept
