@@ -315,7 +315,7 @@ class BayesFit(BayesPrediction, Checked):
 
     def __repr__(self) -> str:
         rows = f"{self.design.n} rows"
-        formulas = "; ".join(own.formula.text for own in (self.design, *self.design.predicted))
+        formulas = "; ".join(own.formula.text for own in (self.design, *self.design.further))
         groups = ", ".join(f"{factor.J} groups of {factor.name}" for factor in self.design.factors)
         draws = f"{self.settings.chains} chains of {self.settings.draws} draws, seed {self.settings.seed}"
         columns = ["mean", "sd", "eti95_lb", "eti95_ub"]

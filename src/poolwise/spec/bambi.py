@@ -44,8 +44,8 @@ def bambi_specification(specification: Specification) -> Any:
     )
     offsets = "".join(f" + offset({expression})" for expression in formula.offsets)
     main: Any = f"{response} ~ {formula.common}{offsets}"
-    if design.predicted:
-        main = bambi.Formula(main, *(_further(one, specification, priors) for one in design.predicted))
+    if design.further:
+        main = bambi.Formula(main, *(_further(one, specification, priors) for one in design.further))
     return bambi.Model(
         main,
         design.frame,
