@@ -64,9 +64,10 @@ def stacked(design: Design, posterior: xr.Dataset) -> xr.Dataset:
     labels, dim = [own.category for own in design.linear], names.category_dim(design.response)
     found = {}
     for base in base_names(design):
-        parts = [posterior.get(names.in_category(base, names.variable(label))) for label in labels]
-        if parts[0] is not None:
-            found[base] = ((*parts[0].dims, dim), np.stack(parts, axis=-1))
+        own = [names.in_category(base, names.variable(label)) for label in labels]
+        if own[0] in posterior:
+            values = np.stack([posterior[name].to_numpy() for name in own], axis=-1)
+            found[base] = ((*posterior[own[0]].dims, dim), values)
     return xr.Dataset(found, coords={**posterior.coords, dim: labels})
 
 

@@ -38,7 +38,7 @@ class BayesDraws:
         return value.reshape(-1, *value.shape[2:])
 
     def _variable(self, variable: str) -> xr.DataArray:
-        posterior = self.data["posterior"]
+        posterior = self.data["posterior"].to_dataset()
         if variable in posterior:
             return posterior[variable]
         # The variables x[b] and x[c] of two categories are one, x, in the posterior.

@@ -104,9 +104,9 @@ class BayesPrediction(BayesDraws):
             records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
         if categories is None:
             return tables.prediction_frame(mean, lower, upper, known, records)
-        K, arrays = len(categories), (part.ravel() for part in (mean, lower, upper))
+        K = len(categories)
         records = [(name, np.repeat(column, K)) for name, column in records]
-        table = tables.prediction_frame(*arrays, np.repeat(known, K), records)
+        table = tables.prediction_frame(mean.ravel(), lower.ravel(), upper.ravel(), np.repeat(known, K), records)
         table.insert(0, "category", np.tile(categories, len(frame)))
         table.insert(0, "row", np.repeat(np.arange(len(frame)), K))
         return table

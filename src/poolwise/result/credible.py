@@ -76,15 +76,14 @@ def credible_intervals(
     if rope is not None and not (len(rope) == 2 and rope[0] < rope[1]):
         raise ArgumentError(f"rope must be two numbers in ascending order, such as (-0.1, 0.1); got {rope!r}")
     if of == "groups":
-        head, parts = {"factor": "", "group": [], "term": []}, []
+        rows, parts = [], []
         for design in fit.design.linear:
             chosen = choose_factor(design, factor)
             values, terms = fit._coefficient_draws(design, chosen)
-            labels = chosen.labels if chosen is not None else ["all"]
-            head["factor"] = chosen.name if chosen is not None else ""
-            head["group"] += list(np.repeat(labels, len(terms)))
-            head["term"] += terms * len(labels)
+            name, labels = ("", ["all"]) if chosen is None else (chosen.name, chosen.labels)
+            rows += [(name, label, term) for label in labels for term in terms]
             parts.append(values.reshape(len(values), -1))
+        head = dict(zip(("factor", "group", "term"), map(list, zip(*rows, strict=True)), strict=True))
         draws = np.concatenate(parts, axis=1)
     else:
         quantities = _parameters(fit)

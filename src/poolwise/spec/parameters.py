@@ -55,11 +55,11 @@ def facts_of(design: Design) -> DataFacts:
     family = design.family
     if family.categorical:
         parts = [facts_of(own) for own in design.linear]
-        merged = {
+        merged: dict[str, Any] = {
             field: {name: value for part in parts for name, value in getattr(part, field).items()}
             for field in ("columns", "effects", "covariates", "groups")
         }
-        return replace(parts[0], **merged, **UNIT_RESPONSE, response=None)
+        return replace(parts[0], **(merged | UNIT_RESPONSE), response=None)
     coded = {
         k
         for _, where, levels in design.common.terms
