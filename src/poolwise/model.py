@@ -54,7 +54,7 @@ class Model:
         One row an observation; pandas, polars, pyarrow or a dict of columns. It is not changed.
     family : str, default "gaussian"
         Distribution of the response, by Bambi's names: bernoulli, binomial (``p(successes, trials) ~ ...``), poisson,
-        negativebinomial, gamma, beta, t, cumulative (ordered levels) ...
+        negativebinomial, gamma, beta, t, cumulative (ordered levels), categorical (levels without an order) ...
     priors : str, path, PriorPreset or dict, default "weakly_informative"
         A preset by name or file, or a dict of :class:`poolwise.Prior` by parameter on top of the default preset.
     link : str, optional
@@ -406,7 +406,7 @@ class Model:
             from poolwise.compile.generative import generative_model
             from poolwise.fit.generative import informative_factors, sample_generative
 
-            factors = [factor.name for factor in self.design.factors]
+            factors = [factor.name for factor in self.design.all_factors]
             free = informative_factors(self.design) if why else factors if form == "centred" else []
             model = generative_model(self.design, priors, centred=self.specification.centred, explicit=free)
             posterior, stats = sample_generative(self.design, model, settings)
@@ -483,7 +483,7 @@ class Model:
         return None, f"the collapsed form refused: {measured}"
 
     def _warn_if_uncentred(self, *, centred: bool) -> None:
-        table = uncentred_slopes(self.design, centred=centred)
+        table = uncentred_slopes(self.design.linear[0], centred=centred)
         if not table.empty:
             warnings.warn(uncentred_text(table), UncentredSlopeWarning, stacklevel=3)
 
@@ -492,12 +492,14 @@ class Model:
         lines = [
             f"Model of {design.formula.text}",
             f"  as understood  {design.formula.canonical}",
-            *(f"                 {own.formula.canonical}  ({own.family.link} link)" for own in design.predicted),
+            *(f"                 {own.formula.canonical}  ({own.family.link} link)" for own in design.further),
             f"  family         {self.specification.family}",
             f"  rows           {design.n}"
             + (f", dropped for missing values: {table.dropped}" if table.dropped else ""),
         ]
-        for factor in [factor for own in (design, *design.predicted) for factor in own.factors]:
+        if design.outcome.categories is not None:
+            lines.insert(3, f"  categories     {', '.join(design.outcome.categories)} (the first is the reference)")
+        for factor in [factor for own in (design.linear[0], *design.further) for factor in own.factors]:
             sizes = factor.sizes
             lines.append(
                 f"  groups         {factor.J} of {factor.name}, {sizes.min()} to {sizes.max()} rows (median "

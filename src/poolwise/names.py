@@ -45,6 +45,24 @@ def correlation(factor: str) -> str:
     return variable(f"corr|{factor}")
 
 
+def in_category(name: str, category: str) -> str:
+    """A name in the linear predictor of one category of the response; the name itself without one.
+
+    Examples
+    --------
+    >>> in_category("x", "low"), in_category("f[b]", "low"), in_category("x", "")
+    ('x[low]', 'f[b, low]', 'x')
+    """
+    if not category:
+        return name
+    return f"{name[:-1]}, {category}]" if name.endswith("]") else f"{name}[{category}]"
+
+
+def category_dim(response: str) -> str:
+    """Dimension of the categories of a response after the first, which its effects have: ``y_reduced_dim``."""
+    return dimension(f"{response}_reduced_dim")
+
+
 def dimension(name: str) -> str:
     """A name that a dimension can have, without commas, at which the sampler splits lists of dimensions.
 

@@ -87,9 +87,9 @@ def rebuilt(design: Design, priors) -> Model:
         # Shares, whose trials came by weights=.
         weights = free_name("trials", design)
         frame = frame.assign(**{weights: design.outcome.trials})
-    formulas = [design.formula.canonical, *(own.formula.canonical for own in design.predicted)]
+    formulas = [design.formula.canonical, *(own.formula.canonical for own in design.further)]
     return Model(
-        formulas if design.predicted else formulas[0],
+        formulas if design.further else formulas[0],
         frame,
         design.family.name,
         priors,

@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.check.finding import Finding
+from poolwise.errors import ArgumentError
 from poolwise.result import pointwise
 from poolwise.result.bayes import BayesFit
 
@@ -37,6 +38,11 @@ def loo_pit_values(fit: BayesFit, *, seed: int = 1) -> Array:
     seed : int, default 1
         Of the replications and of ties.
 
+    Raises
+    ------
+    ArgumentError
+        For a categorical response.
+
     Examples
     --------
     >>> import poolwise as pw
@@ -45,6 +51,8 @@ def loo_pit_values(fit: BayesFit, *, seed: int = 1) -> Array:
     (30,)
     """
     design = fit.design
+    if design.outcome.categories is not None:
+        raise ArgumentError("categories have no order, so that no row lies at or below another: they have no PIT")
     if pointwise.integrates_out(design):
         density, standardised = pointwise.left_out_rows(fit)
         weights = _weights(density)
@@ -75,7 +83,8 @@ def loo_pit(fit: BayesFit, *, alpha: float = ALPHA) -> list[Finding]:
     ----------
     Tesso & Vehtari (2026), arXiv 2603.02928: a Cauchy combination of pointwise tests; ArviZ has it.
     """
-    if fit.design.n < FEWEST or fit.design.outcome.status is not None:
+    outcome = fit.design.outcome
+    if fit.design.n < FEWEST or outcome.status is not None or outcome.categories is not None:
         return []
     pit = loo_pit_values(fit)
     p = float(array_stats.uniformity_test(pit, method="pot_c")[0])

@@ -91,7 +91,8 @@ def lkj_one(row: ResolvedPrior, design: Design) -> list[Finding]:
     """
     if row.role != "group_correlation":
         return []
-    factor = next(factor for factor in design.factors if names.correlation(factor.name) == row.parameter)
+    factors = (factor for own in (*design.linear, *design.further) for factor in own.factors)
+    factor = next(factor for factor in factors if factor.correlation_name == row.parameter)
     size = min(size for size in factor.structure.sizes if size > 1)
     shape = float(lkj_shapes([size], [row.prior.params["eta"]])[0])
     share = 2 * float(beta.cdf((1 - EXTREME) / 2, shape, shape))

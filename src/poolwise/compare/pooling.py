@@ -51,6 +51,7 @@ from poolwise.spec.design import Design, GroupingFactor, GroupTerm
 from poolwise.spec.evaluate import evaluate
 from poolwise.spec.exponential import has_laplace
 from poolwise.spec.formula import Block
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.sufficient import sufficient
 
 COMPLETE, NONE, REML, SIMPLER, BAYES = "complete", "none", "partial_reml", "partial_reml_intercept", "partial_bayes"
@@ -514,6 +515,8 @@ def can_be_compared(model: Model) -> bool:
 
 
 def _one_factor(model: Model, group: str | None) -> GroupingFactor:
+    if model.design.family.categorical:
+        refuse_grouping(model.design, "compare_pooling")
     factors = [factor.name for factor in model.design.factors]
     if len(factors) != 1:
         found = "none" if not factors else ", ".join(factors)

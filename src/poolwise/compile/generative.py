@@ -51,6 +51,8 @@ def generative_model(
         ``1|g_sigma_centred``; ``Intercept``, ``1|g_sigma`` and ``corr|g`` follow from them, at predictors of zero.
     """
     coords: dict[str, Any] = {names.OBSERVATION: np.arange(design.n)}
+    if design.outcome.categories is not None:
+        coords[names.term_dim(design.response)] = list(design.outcome.categories)
     for factor in (factor for one in (design, *design.predicted) for factor in one.factors):
         coords[names.group_dim(factor.name)] = factor.labels
         coords |= {dim: list(factor.effects) for dim in factor.correlation_dims}
@@ -132,9 +134,9 @@ def _common_part(design: Design, priors: Mapping[str, Prior], given: Mapping[str
         total = total + pt.dot(design.X[:, columns] - centre[columns], b)
         shift = shift + pt.dot(centre[columns], b)
     if design.intercept >= 0:
-        intercept = design.prefix + names.INTERCEPT
-        at_centre = _named(model, intercept + CENTRED, priors[intercept])
-        pm.Deterministic(intercept, at_centre - shift)
+        intercept = design.coefficient_names[design.intercept]
+        at_centre = _named(model, names.variable(intercept) + CENTRED, priors[intercept])
+        pm.Deterministic(names.variable(intercept), at_centre - shift)
         total = total + at_centre
     return total
 
@@ -163,11 +165,12 @@ def _group_part(
     before, T = _group_factors(factor, priors, given, model, C)
     if explicit:
         # The covariance at centred predictors has a triangular factor; C moves the effects to predictors of zero.
-        called = names.dimension(f"{factor.prefix}{factor.name}__effects")
+        called = names.dimension(names.in_category(f"{factor.prefix}{factor.name}__effects", factor.category))
         free = pm.MvNormal(called, np.zeros(q), chol=before, shape=(factor.J, q))
         effects = pt.dot(free, pt.as_tensor(C.T))
     else:
-        z: Any = pm.Normal(names.dimension(f"{factor.prefix}{factor.name}__z"), 0.0, 1.0, shape=(factor.J, q))
+        called = names.dimension(names.in_category(f"{factor.prefix}{factor.name}__z", factor.category))
+        z: Any = pm.Normal(called, 0.0, 1.0, shape=(factor.J, q))
         if factor.relation is not None:
             z = pt.dot(pt.as_tensor(factor.relation.root), z)
         # (J, q), each group under the covariance of its kind.
@@ -207,7 +210,7 @@ def _group_factors(
             model.add_coord(dims[-1], list(term.levels))
         own = [name for name, k in zip(factor.sd_names, factor.sd_columns, strict=True) if _within(k, term.columns)]
         values = [
-            _named(model, name.replace(factor.group_sd_name(term.name), base, 1), priors[name], given.get(name))
+            _named(model, _moved(name, factor.group_sd_name(term.name), base), priors[name], given.get(name))
             for name in own
         ]
         value = pt.stack(values)
@@ -229,6 +232,10 @@ def _group_factors(
         both = (*by_kind, *factor.correlation_dims)
         pm.Deterministic(factor.correlation_name, pt.matmul(L, pt.swapaxes(L, -1, -2)), dims=both)
     return before, T
+
+
+def _moved(name: str, old: str, new: str) -> str:
+    return names.variable(name).replace(old, new, 1)
 
 
 def _within(k: int, columns: slice) -> bool:

@@ -41,7 +41,11 @@ _DISTRIBUTIONS = {
     "vonmises": pm.VonMises,
     "cumulative": pm.Categorical,
     "sratio": pm.Categorical,
+    "categorical": pm.Categorical,
 }
+
+# What a response holds where it is a whole number.
+WHOLE = ("binary", "trials", "count", "levels", "categories")
 
 
 def inverse_link(link: str, eta: Any) -> Any:
@@ -74,7 +78,8 @@ def distribution(family: Family, eta: Any, own: Mapping[str, Any], trials: Any =
     eta : tensor (..., n)
         Linear predictor, offset included.
     own : mapping of str to tensor
-        The family's further parameters, broadcastable against ``eta``; ``threshold`` (..., K - 1).
+        The family's further parameters, broadcastable against ``eta``; ``threshold`` (..., K - 1); of a categorical
+        response the linear predictors of the categories after the first, in order.
     trials : ndarray (n,), optional
         Of a binomial response.
 
@@ -88,6 +93,8 @@ def distribution(family: Family, eta: Any, own: Mapping[str, Any], trials: Any =
         return chosen, {"logit_p": eta} | ({} if trials is None else {"n": trials})
     if family.name in ("cumulative", "sratio"):
         return chosen, {"p": ordinal_probabilities(family, eta, own["threshold"])}
+    if family.categorical:
+        return chosen, {"p": pt.special.softmax(pt.stack([eta, *own.values()], axis=-1), axis=-1)}
     mean = inverse_link(link, eta)
     given = dict(own)
     if trials is not None:
@@ -140,13 +147,15 @@ def observe(design: Design, eta: Any, own: Mapping[str, Any], scale: Any = None)
     outcome, family, name = design.outcome, design.family, design.response
     own = dict(own) if scale is None else {**own, names.SIGMA: scale}
     observed: Any = outcome.y
-    if family.holds in ("binary", "trials", "count", "levels"):
+    if family.holds in WHOLE:
         observed = observed.astype(np.int64)
     trials = None if outcome.trials is None else outcome.trials.astype(np.int64)
     chosen, given = distribution(family, eta, own, trials)
     dims = names.OBSERVATION
     if outcome.levels is not None:
         pm.Deterministic(family.parent, given["p"])
+    elif outcome.categories is not None:
+        pm.Deterministic(family.parent, given["p"], dims=(dims, names.term_dim(name)))
     else:
         pm.Deterministic(family.parent, inverse_link(family.link, eta), dims=dims)
     if outcome.status is not None:
@@ -192,8 +201,7 @@ def log_density(design: Design, eta: np.ndarray, own: Mapping[str, np.ndarray]) 
     """
     outcome = design.outcome
     variable = _response_variable(design, eta, own, outcome.trials)
-    whole = design.family.holds in ("binary", "trials", "count", "levels")
-    y = np.broadcast_to(outcome.y.astype(np.int64) if whole else outcome.y, eta.shape)
+    y = np.broadcast_to(outcome.y.astype(np.int64) if design.family.holds in WHOLE else outcome.y, eta.shape)
     return pm.logp(variable, pt.as_tensor(y)).eval(mode="FAST_COMPILE")
 
 

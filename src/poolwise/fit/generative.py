@@ -1,9 +1,12 @@
 """NUTS over the generative model, for what the collapsed form does not serve."""
 
+from dataclasses import replace
+
 import numpy as np
 import pymc as pm
 import xarray as xr
 
+from poolwise import names
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.nuts import run
 from poolwise.spec.design import Design
@@ -50,4 +53,30 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
             wanted |= {name for own in factor.log_sd_names for name in own}
             for term in factor.terms:
                 wanted |= {factor.effect_name(term.name), factor.group_sd_name(term.name)}
-    return posterior[[name for name in posterior.data_vars if name in wanted]], trace["sample_stats"].to_dataset()
+    posterior = posterior[[name for name in posterior.data_vars if name in wanted]]
+    if design.family.categorical:
+        posterior = stacked(design, posterior)
+    return posterior, trace["sample_stats"].to_dataset()
+
+
+def stacked(design: Design, posterior: xr.Dataset) -> xr.Dataset:
+    """The variables ``x[b]`` and ``x[c]`` of two categories as one, ``x``, the categories its last dimension."""
+    labels, dim = [own.category for own in design.linear], names.category_dim(design.response)
+    found = {}
+    for base in base_names(design):
+        own = [names.in_category(base, names.variable(label)) for label in labels]
+        if own[0] in posterior:
+            values = np.stack([posterior[name].to_numpy() for name in own], axis=-1)
+            found[base] = ((*posterior[own[0]].dims, dim), values)
+    return xr.Dataset(found, coords={**posterior.coords, dim: labels})
+
+
+def base_names(design: Design) -> list[str]:
+    """Variables of a categorical response without their category."""
+    own = replace(design.linear[0], category="")
+    found = [own.variable(term, where) for term, where, _ in own.common.terms]
+    for factor in (replace(factor, category="") for factor in own.factors):
+        found += [factor.correlation_name, *(name for each in factor.log_sd_names for name in each)]
+        for term in factor.terms:
+            found += [factor.effect_name(term.name), factor.group_sd_name(term.name)]
+    return found

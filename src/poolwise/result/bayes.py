@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.errors import ConvergenceWarning
+from poolwise.errors import ConvergenceWarning, FitError
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
 from poolwise.result import pointwise, tables
@@ -88,16 +89,25 @@ class BayesFit(BayesPrediction, Checked, CrossValidated):
     @property
     def fixef(self) -> pd.Series:
         """Posterior means of the common effects, original scale, under Bambi's names."""
-        return pd.Series(self.coefficients.mean(axis=0), index=list(self.design.coefficient_names))
+        return pd.Series(
+            {
+                name: value
+                for own in self.design.linear
+                for name, value in zip(own.coefficient_names, self.coefficients_of(own).mean(axis=0), strict=True)
+            },
+            dtype=np.float64,
+        )
 
     @property
     def ranef(self) -> pd.DataFrame:
         """Posterior means of the group-specific effects of the first grouping factor, groups by effects."""
-        factor = tables.choose_factor(self.design, None)
-        if factor is None:
+        factors = [factor for factor in (tables.choose_factor(own, None) for own in self.design.linear) if factor]
+        if not factors:
             raise AttributeError("this fit has no group-specific effects: its formula has no (... | group) block")
-        index = pd.Index(factor.labels, name=factor.name)
-        return pd.DataFrame(self.effects(factor).mean(axis=0), index=index, columns=list(factor.effects))
+        index = pd.Index(factors[0].labels, name=factors[0].name)
+        columns = [names.in_category(effect, factor.category) for factor in factors for effect in factor.effects]
+        values = np.concatenate([self.effects(factor).mean(axis=0) for factor in factors], axis=1)
+        return pd.DataFrame(values, index=index, columns=columns)
 
     def summary(self, level: float = 0.95, *, effects: bool = False, **options) -> pd.DataFrame:
         """ArviZ's summary of the parameters, unrounded: mean, sd, interval, MCSE, ESS, R-hat.
@@ -117,7 +127,7 @@ class BayesFit(BayesPrediction, Checked, CrossValidated):
         """
         import arviz as az
 
-        group_dims = {names.group_dim(factor.name) for factor in self.design.factors}
+        group_dims = {names.group_dim(factor.name) for factor in self.design.all_factors}
         chosen = [
             str(name) for name, value in self.posterior.data_vars.items() if effects or not group_dims & set(value.dims)
         ]
@@ -125,9 +135,14 @@ class BayesFit(BayesPrediction, Checked, CrossValidated):
         with warnings.catch_warnings():
             # The diagonal of a correlation matrix is constant: its R-hat is a division of zero by zero.
             warnings.simplefilter("ignore", RuntimeWarning)
-            table = az.summary(self.data, var_names=chosen, **options)
+            # ArviZ labels values in the order in which the dimensions of all variables together first occur, so that
+            # one of several dimensions goes alone.
+            alone = {name: k for k, name in enumerate(chosen, 1) if self.posterior[name].ndim > 3}
+            parts = [self.posterior[list(part)] for _, part in groupby(chosen, lambda name: alone.get(name, 0))]
+            trees = [xr.DataTree.from_dict({"posterior": part}) for part in parts]
+            table = pd.concat([az.summary(tree, **options) for tree in trees])
         diagonal = [
-            f"{factor.correlation_name}[{kind}{effect}, {effect}]"
+            factor.correlation_label(f"{kind}{effect}, {effect}")
             for design in (self.design, *self.design.predicted)
             for factor in design.factors
             for kind in ([""] if factor.kinds is None else [f"{label}, " for label in factor.kinds.labels])
@@ -154,27 +169,33 @@ class BayesFit(BayesPrediction, Checked, CrossValidated):
         """
         tables.check_interval(interval, self.intervals)
         tail = (1 - tables.check_level(level)) / 2
-        chosen = tables.choose_factor(self.design, factor)
-        draws, terms = self._coefficient_draws(chosen)
-        lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
-        return tables.coefficient_frame(chosen, terms, draws.mean(axis=0), lower, upper, self.design.n)
+        found = []
+        for own in self.design.linear:
+            chosen = tables.choose_factor(own, factor)
+            draws, terms = self._coefficient_draws(own, chosen)
+            lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
+            found.append(tables.coefficient_frame(chosen, terms, draws.mean(axis=0), lower, upper, self.design.n))
+        return pd.concat(found, ignore_index=True)
 
-    def _coefficient_draws(self, factor: GroupingFactor | None) -> tuple[Array, list[str]]:
-        """Draws (D, J, terms) of common plus group-specific effects."""
-        common = list(self.design.coefficient_names)
+    def _coefficient_draws(self, design: Design, factor: GroupingFactor | None) -> tuple[Array, list[str]]:
+        """Draws (D, J, terms) of common plus group-specific effects of one linear predictor."""
+        common, coefficients = list(design.coefficient_names), self.coefficients_of(design)
         if factor is None:
-            return self.coefficients[:, None, :], common
-        terms = tables.coefficient_terms(self.design, factor)
-        draws = np.zeros((len(self.coefficients), factor.J, len(terms)))
-        draws[:, :, : len(common)] = self.coefficients[:, None, :]
+            return coefficients[:, None, :], common
+        terms = tables.coefficient_terms(design, factor)
+        draws = np.zeros((len(coefficients), factor.J, len(terms)))
+        draws[:, :, : len(common)] = coefficients[:, None, :]
         effects = self.effects(factor)
         for k, effect in enumerate(factor.effects):
-            draws[:, :, terms.index(effect)] += effects[:, :, k]
+            draws[:, :, terms.index(names.in_category(effect, factor.category))] += effects[:, :, k]
         return draws, terms
 
     @property
     def fitted(self) -> Array:
-        """Posterior mean of the mean of each row (n,); of the share of trials, of the level of an ordinal response."""
+        """Posterior mean of the mean of each row (n,); of the share of trials, of the level of an ordinal response.
+
+        Of a categorical response the probabilities (n, K).
+        """
         if not self._linear:
             blocks = [self.predict_draws(block=block).mean(axis=0) for block in self._blocks(self.design.n)]
             return np.concatenate(blocks)
@@ -185,7 +206,15 @@ class BayesFit(BayesPrediction, Checked, CrossValidated):
 
     @property
     def residuals(self) -> Array:
-        """Response minus fitted values (n,), on the scale of :attr:`fitted`."""
+        """Response minus fitted values (n,), on the scale of :attr:`fitted`.
+
+        Raises
+        ------
+        FitError
+            For a categorical response, which has none.
+        """
+        if self.design.family.categorical:
+            raise FitError("a categorical response has no residuals; compare its categories with predict()")
         return self.design.outcome.scaled - self.fitted
 
     def rmse(self) -> float:
@@ -320,8 +349,8 @@ class BayesFit(BayesPrediction, Checked, CrossValidated):
 
     def __repr__(self) -> str:
         rows = f"{self.design.n} rows"
-        formulas = "; ".join(own.formula.text for own in (self.design, *self.design.predicted))
-        groups = ", ".join(f"{factor.J} groups of {factor.name}" for factor in self.design.factors)
+        formulas = "; ".join(own.formula.text for own in (self.design, *self.design.further))
+        groups = ", ".join(f"{factor.J} groups of {factor.name}" for factor in self.design.all_factors)
         draws = f"{self.settings.chains} chains of {self.settings.draws} draws, seed {self.settings.seed}"
         columns = ["mean", "sd", "eti95_lb", "eti95_ub"]
         table = self.summary(kind="stats")

@@ -33,9 +33,21 @@ class BayesDraws:
         return np.concatenate(parts, axis=1) if parts else np.zeros((self.settings.chains * self.settings.draws, 0))
 
     def _draws(self, variable: str) -> Array:
-        """Values of a variable with chain and draw flattened into the first axis."""
-        value = self.data["posterior"][variable].transpose(names.CHAIN, names.DRAW, ...).to_numpy()
+        """Values of a variable, or of its part of one category, with chain and draw flattened into the first axis."""
+        value = self._variable(variable).transpose(names.CHAIN, names.DRAW, ...).to_numpy()
         return value.reshape(-1, *value.shape[2:])
+
+    def _variable(self, variable: str) -> xr.DataArray:
+        posterior = self.data["posterior"].to_dataset()
+        if variable in posterior:
+            return posterior[variable]
+        # The variables x[b] and x[c] of two categories are one, x, in the posterior.
+        dim = names.category_dim(self.design.response)
+        for own in self.design.linear:
+            for base in (str(name) for name, value in posterior.data_vars.items() if dim in value.dims):
+                if names.in_category(base, names.variable(own.category)) == variable:
+                    return posterior[base].sel({dim: own.category})
+        raise KeyError(variable)
 
     def effects(self, factor: GroupingFactor) -> Array:
         """Draws of the group-specific effects (chains * draws, J, q)."""

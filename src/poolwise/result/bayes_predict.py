@@ -7,7 +7,7 @@ from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.links import INVERSE
 from poolwise.data.intake import as_frame
-from poolwise.errors import DataError
+from poolwise.errors import ArgumentError, DataError
 from poolwise.result import tables
 from poolwise.result.bayes_draws import BayesDraws
 from poolwise.result.expectation import mean_of
@@ -57,8 +57,9 @@ class BayesPrediction(BayesDraws):
             interval; rows of one label have effects of their own. By default a group that was seen is observed and a
             new one a population draw.
         kind : {"mean", "response"} or str
-            The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1), or
-            the response itself with its residual noise (of a binomial one, successes in the trials of the row), or the
+            The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1; of
+            a categorical one, the probability of each category), or the response itself with its residual noise (of a
+            binomial one, successes in the trials of the row), or the
             name of a further parameter with a formula of its own, such as ``"sigma"``.
         level : float, default 0.95
             Probability of the equal-tailed interval.
@@ -68,14 +69,23 @@ class BayesPrediction(BayesDraws):
         Returns
         -------
         DataFrame
-            Columns estimate, lower, upper, in the units of the response; groups: "observed", or "new" where at least
+            Of a categorical response a row for each row and category, named by the columns row and category. Columns
+            estimate, lower, upper, in the units of the response; groups: "observed", or "new" where at least
             one group of the row was not in the data; and ``groups[factor]``, what was done with each row's group.
 
         Raises
         ------
         DataError
             If the mode is observed and a group was not, which is named.
+        ArgumentError
+            For ``kind="response"`` of a categorical response: a category has no mean and no quantiles.
         """
+        categories = self.design.outcome.categories
+        if categories is not None and kind == "response":
+            raise ArgumentError(
+                "a category has no mean and no interval: kind='mean' gives the probability of each category, "
+                "predict_draws(..., kind='response') draws categories, counted from 0"
+            )
         tail = (1 - tables.check_level(level)) / 2
         frame, modes = self.design.frame if data is None else as_frame(data), group_modes(self.design, groups)
         typical = {name: POPULATION_MEAN if mode == INTEGRATED else mode for name, mode in modes.items() if mode}
@@ -86,23 +96,31 @@ class BayesPrediction(BayesDraws):
             if INTEGRATED in modes.values() and self._linear:
                 # The mean is linear in the effects: they are integrated out exactly, by leaving them out.
                 mean = self.predict_draws(frame, groups=typical, seed=seed, block=block)
-            blocks.append(np.vstack([mean.mean(axis=0), np.quantile(draws, [tail, 1 - tail], axis=0)]))
+            blocks.append(np.stack([mean.mean(axis=0), *np.quantile(draws, [tail, 1 - tail], axis=0)]))
         mean, lower, upper = np.concatenate(blocks, axis=1)
         known, records = np.ones(len(frame), dtype=bool), []
         for factor in self.design.all_factors:
             codes = np.stack([view.codes_of(frame) for view in factor.views]).min(axis=0)
             known &= codes >= 0
             records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
-        return tables.prediction_frame(mean, lower, upper, known, records)
+        if categories is None:
+            return tables.prediction_frame(mean, lower, upper, known, records)
+        K = len(categories)
+        records = [(name, np.repeat(column, K)) for name, column in records]
+        table = tables.prediction_frame(mean.ravel(), lower.ravel(), upper.ravel(), np.repeat(known, K), records)
+        table.insert(0, "category", np.tile(categories, len(frame)))
+        table.insert(0, "row", np.repeat(np.arange(len(frame)), K))
+        return table
 
     def _blocks(self, rows: int) -> list[slice]:
-        size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients)))
+        categories = len(self.design.outcome.categories or "1")
+        size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients) * categories))
         return [slice(start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
 
     def predict_draws(
         self, data=None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
     ) -> Array:
-        """Draws behind :meth:`predict`, (chains * draws, n).
+        """Draws behind :meth:`predict`, (chains * draws, n); of a categorical response's probabilities (..., n, K).
 
         Parameters
         ----------
@@ -122,7 +140,7 @@ class BayesPrediction(BayesDraws):
         ndarray
         """
         check_seed(seed)
-        check_kind(kind, [one.family.name for one in self.design.predicted])
+        check_kind(kind, [one.family.name for one in self.design.further])
         own = self.own_by_row(data, groups=groups, seed=seed, block=block)
         if kind not in ("mean", "response"):
             return own[kind]
@@ -145,11 +163,17 @@ class BayesPrediction(BayesDraws):
         return mean
 
     def linear_predictor(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None) -> Array:
-        """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`."""
+        """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`.
+
+        Of a categorical response that of its first category, 0.
+        """
         return self._linear_predictor_of(self.design, data, groups, seed, block)
 
     def own_by_row(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None):
-        """Draws of the family's further parameters: (chains * draws, n) of those with a formula, else one a draw."""
+        """Draws of the family's further parameters: (chains * draws, n) of those with a formula, else one a draw.
+
+        Of a categorical response the linear predictors of the categories after the first.
+        """
         predicted = {
             one.family.name: INVERSE[one.family.link](self._linear_predictor_of(one, data, groups, seed, block))
             for one in self.design.predicted
@@ -162,7 +186,7 @@ class BayesPrediction(BayesDraws):
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)
         eta = self.coefficients_of(design) @ design.common.apply(part).T + design.offset_of(part)
         for place, factor in enumerate(design.factors):
-            rng = np.random.default_rng([seed, 2, place, start, *design.prefix.encode()])
+            rng = np.random.default_rng([seed, 2, place, start, *(design.prefix + design.category).encode()])
             Z = factor.Z_of(part)
             for k, view in enumerate(factor.views):
                 own = Z

@@ -76,15 +76,15 @@ def credible_intervals(
     if rope is not None and not (len(rope) == 2 and rope[0] < rope[1]):
         raise ArgumentError(f"rope must be two numbers in ascending order, such as (-0.1, 0.1); got {rope!r}")
     if of == "groups":
-        chosen = choose_factor(fit.design, factor)
-        values, terms = fit._coefficient_draws(chosen)
-        labels = chosen.labels if chosen is not None else ["all"]
-        head = {
-            "factor": chosen.name if chosen is not None else "",
-            "group": np.repeat(labels, len(terms)),
-            "term": np.tile(terms, len(labels)),
-        }
-        draws = values.reshape(len(values), -1)
+        rows, parts = [], []
+        for design in fit.design.linear:
+            chosen = choose_factor(design, factor)
+            values, terms = fit._coefficient_draws(design, chosen)
+            name, labels = ("", ["all"]) if chosen is None else (chosen.name, chosen.labels)
+            rows += [(name, label, term) for label in labels for term in terms]
+            parts.append(values.reshape(len(values), -1))
+        head = dict(zip(("factor", "group", "term"), map(list, zip(*rows, strict=True)), strict=True))
+        draws = np.concatenate(parts, axis=1)
     else:
         quantities = _parameters(fit)
         head, draws = {"parameter": list(quantities)}, np.column_stack(list(quantities.values()))
@@ -121,7 +121,7 @@ def _parameters(fit: "BayesFit") -> dict[str, Array]:
             for row, column in factor.structure.positions:
                 if row != column:
                     inside = f"{label}{factor.effects[column]}, {factor.effects[row]}"
-                    found[f"{factor.correlation_name}[{inside}]"] = correlations[:, kind, row, column]
+                    found[factor.correlation_label(inside)] = correlations[:, kind, row, column]
     for name, values in fit._constant_draws.items():
         flat = values.reshape(len(values), -1)
         found |= {name if flat.shape[1] == 1 else f"{name}[{k}]": flat[:, k] for k in range(flat.shape[1])}

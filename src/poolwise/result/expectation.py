@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.special import softmax
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.links import INVERSE
@@ -10,7 +11,7 @@ from poolwise.spec.families import Family
 
 
 def mean_of(family: Family, eta: Array, own: Mapping[str, Array]) -> Array:
-    """Expected response: a share of the trials for a binomial one, the mean level (from 1) for an ordinal one.
+    """Expected response: a share of the trials, the mean level (from 1) of an ordinal one, probabilities of categories.
 
     Parameters
     ----------
@@ -19,12 +20,15 @@ def mean_of(family: Family, eta: Array, own: Mapping[str, Array]) -> Array:
     eta : ndarray (..., n)
         Linear predictor, offset included.
     own : mapping of str to ndarray
-        The family's further parameters, broadcastable against ``eta``; ``threshold`` (..., 1, K - 1).
+        The family's further parameters, broadcastable against ``eta``; ``threshold`` (..., 1, K - 1); of a
+        categorical response the linear predictors of the categories after the first, in order.
 
     Returns
     -------
-    ndarray (..., n)
+    ndarray (..., n), or (..., n, K) of a categorical response
     """
+    if family.categorical:
+        return softmax(np.stack(np.broadcast_arrays(eta, *own.values()), axis=-1), axis=-1)
     if family.holds == "levels":
         probabilities = level_probabilities(family, eta, own["threshold"])
         return probabilities @ np.arange(1.0, probabilities.shape[-1] + 1)

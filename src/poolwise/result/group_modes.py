@@ -90,7 +90,7 @@ def row_labels(factor: GroupingFactor, frame: pd.DataFrame) -> pd.MultiIndex:
 
 def label_rng(seed: int, factor: GroupingFactor, label: tuple[str, ...]) -> np.random.Generator:
     """Generator of one group: neither other rows nor another factor's label of the same text change its draws."""
-    return np.random.default_rng([seed, *"\x1f".join([factor.prefix + factor.name, *label]).encode()])
+    return np.random.default_rng([seed, *"\x1f".join([factor.prefix + factor.name + factor.category, *label]).encode()])
 
 
 def codes_for(factor: GroupingFactor, frame: pd.DataFrame, mode: str | None) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """From arrays of draws to one DataTree under Bambi's names."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -114,15 +115,15 @@ def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | 
     rows = {names.OBSERVATION: np.arange(design.n)}
     groups["observed_data"] = xr.Dataset({response: (names.OBSERVATION, design.y)}, coords=rows)
     constant: dict[str, tuple] = {
-        "common_design": ((names.OBSERVATION, "common_column"), design.X),
+        "common_design": ((names.OBSERVATION, "common_column"), design.linear[0].X),
         "offset": (names.OBSERVATION, design.offset),
     }
     if design.weights is not None:
         constant["weights"] = (names.OBSERVATION, design.weights)
-    for factor in design.factors:
+    for factor in design.linear[0].factors:
         several = (names.dimension(f"{factor.name}__member"),) * (factor.members is not None)
         constant[names.variable(f"{factor.name}__factor_index")] = ((names.OBSERVATION, *several), factor.codes)
-    coords = {**rows, "common_column": list(design.coefficient_names)}
+    coords = {**rows, "common_column": list(replace(design.linear[0], category="").coefficient_names)}
     groups["constant_data"] = xr.Dataset(constant, coords=coords)
     return xr.DataTree.from_dict(groups)
 

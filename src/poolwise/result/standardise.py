@@ -185,6 +185,8 @@ def standardised_rates(
             "use Model.fit()"
         )
     design = fit.design
+    if design.family.categorical:
+        refuse_grouping(design, "the rate of a group")
     chosen = tables.choose_factor(design, factor)
     if chosen is not None and chosen.members is not None:
         refuse_grouping(design, "the rate of a group")

@@ -61,7 +61,7 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
         "poolwise": version("poolwise"),
         "formula": fit.design.formula.text,
         "canonical": fit.design.formula.canonical,
-        "further": [own.formula.canonical for own in fit.design.predicted],
+        "further": [own.formula.canonical for own in fit.design.further],
         "columns": columns,
         "covariances": [[name, list(table.index)] for name, table in covariances.items()],
         "family": fit.design.family.name,

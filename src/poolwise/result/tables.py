@@ -15,7 +15,8 @@ from poolwise.spec.design import Design, GroupingFactor
 def coefficient_terms(design: Design, factor: GroupingFactor) -> list[str]:
     """Terms of coef(): the common ones, then those that only the groups have."""
     common = list(design.coefficient_names)
-    return common + [name for name in factor.effects if name not in common]
+    effects = [names.in_category(name, factor.category) for name in factor.effects]
+    return common + [name for name in effects if name not in common]
 
 
 def coefficient_frame(

@@ -29,9 +29,10 @@ def bambi_specification(specification: Specification) -> Any:
 
     design = specification.design
     priors: dict[str, Any] = {}
-    for term, where, levels in design.common.terms:
-        row = [specification.priors[name] for name in design.coefficient_names[where]]
-        if levels is None and row[0].distribution not in OWN:
+    for term, where, levels in design.linear[0].common.terms:
+        row = [specification.priors[name] for own in design.linear for name in own.coefficient_names[where]]
+        # Bambi has one prior for all categories of a response.
+        if levels is None and row[0].distribution not in OWN and row.count(row[0]) == len(row):
             priors[names.INTERCEPT if term == names.INTERCEPT else term] = _as_bambi(row[0])
     for own in design.constant_auxiliaries:
         prior = specification.priors[own.name]
@@ -43,8 +44,8 @@ def bambi_specification(specification: Specification) -> Any:
     )
     offsets = "".join(f" + offset({expression})" for expression in formula.offsets)
     main: Any = f"{response} ~ {formula.common}{offsets}"
-    if design.predicted:
-        main = bambi.Formula(main, *(_further(one, specification, priors) for one in design.predicted))
+    if design.further:
+        main = bambi.Formula(main, *(_further(one, specification, priors) for one in design.further))
     return bambi.Model(
         main,
         design.frame,

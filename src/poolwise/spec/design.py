@@ -74,6 +74,8 @@ class GroupingFactor:
         Of ``mm(g1, g2)``: the memberships of the rows.
     prefix : str
         Before the names of all variables, ``sigma_`` in the formula of sigma; empty in that of the response.
+    category : str
+        Of a categorical response, the category whose linear predictor the effects are of.
     """
 
     name: str
@@ -90,6 +92,10 @@ class GroupingFactor:
     relation: Relation | None = None
     members: Members | None = None
     prefix: str = ""
+    category: str = ""
+
+    def _own(self, name: str) -> str:
+        return names.variable(names.in_category(self.prefix + name, self.category))
 
     @property
     def exchangeable(self) -> bool:
@@ -142,16 +148,21 @@ class GroupingFactor:
 
     def effect_name(self, term: str) -> str:
         """Variable of the effects of a term, ``x|g``."""
-        return names.variable(self.prefix) + names.effect(term, self.name)
+        return self._own(names.effect(term, self.name))
 
     def group_sd_name(self, term: str) -> str:
         """Variable of the group sds of a term, ``x|g_sigma``."""
-        return names.variable(self.prefix) + names.group_sd(term, self.name)
+        return self._own(names.group_sd(term, self.name))
 
     @property
     def correlation_name(self) -> str:
         """Variable of the correlations, ``corr|g``."""
-        return names.variable(self.prefix) + names.correlation(self.name)
+        return self._own(names.correlation(self.name))
+
+    def correlation_label(self, inside: str) -> str:
+        """Label of one correlation in a summary, ``corr|g[Intercept, x]``."""
+        own = names.variable(self.prefix) + names.correlation(self.name)
+        return names.in_category(f"{own}[{inside}]", self.category)
 
     @property
     def correlation_dims(self) -> tuple[str, str]:
@@ -169,10 +180,10 @@ class GroupingFactor:
         found = []
         for kind in ((),) if self.kinds is None else ((label,) for label in self.kinds.labels):
             for term in self.terms:
-                base = self.group_sd_name(term.name)
+                base = names.variable(self.prefix) + names.group_sd(term.name, self.name)
                 for level in (None,) if term.levels is None else term.levels:
                     inside = ", ".join([*kind, *(() if level is None else (str(level),))])
-                    found.append(f"{base}[{inside}]" if inside else base)
+                    found.append(names.in_category(f"{base}[{inside}]" if inside else base, self.category))
         return found
 
     @property
@@ -184,8 +195,7 @@ class GroupingFactor:
     def log_sd_names(self) -> list[list[str]]:
         """Names of the coefficients of each effect's log sd, ``1|g_logsd_z``; empty lists without a regression."""
         covariates = () if self.sd_regression is None else self.sd_regression.names
-        own = names.variable(self.prefix)
-        return [[own + names.log_sd(effect, self.name, column) for column in covariates] for effect in self.effects]
+        return [[self._own(names.log_sd(effect, self.name, each)) for each in covariates] for effect in self.effects]
 
     def codes_of(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """Group of each row of a new table; -1 for a group that was not seen.
@@ -252,6 +262,9 @@ class Design:
         Designs of further parameters with formulas of their own, ``sigma ~ x``.
     prefix : str
         Before the names of all variables; ``sigma_`` in the design of sigma.
+    category : str
+        Of a categorical response, the category whose linear predictor this is. The design of the response itself then
+        has no columns and no factors; :attr:`predicted` has one design for each category after the first.
     """
 
     formula: Formula
@@ -266,6 +279,17 @@ class Design:
     factors: tuple[GroupingFactor, ...]
     predicted: tuple["Design", ...] = ()
     prefix: str = ""
+    category: str = ""
+
+    @property
+    def linear(self) -> tuple["Design", ...]:
+        """Designs of the linear predictors of the response: itself, or one for each category after the first."""
+        return self.predicted if self.family.categorical else (self,)
+
+    @property
+    def further(self) -> tuple["Design", ...]:
+        """Designs of further parameters of the family with formulas of their own."""
+        return () if self.family.categorical else self.predicted
 
     @property
     def constant_auxiliaries(self) -> tuple[Auxiliary, ...]:
@@ -327,7 +351,7 @@ class Design:
     @property
     def intercept(self) -> int:
         """Position of the intercept in X, or -1."""
-        return 0 if self.formula.intercept and self.family.has_intercept else -1
+        return 0 if self.formula.intercept and self.family.has_intercept and not self.family.categorical else -1
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -351,11 +375,12 @@ class Design:
             alias = self.aliases.get(term)
             if alias is not None and not self._is_intercept(term, where):
                 found[where] = [alias + name.removeprefix(term) for name in found[where]]
-        return tuple(self.prefix + name for name in found)
+        return tuple(names.in_category(self.prefix + name, self.category) for name in found)
 
     def variable(self, term: str, where: slice) -> str:
         """Variable of a common term in the posterior."""
-        return self.prefix + (term if self._is_intercept(term, where) else names.variable(self.aliases.get(term, term)))
+        own = term if self._is_intercept(term, where) else names.variable(self.aliases.get(term, term))
+        return self.prefix + names.in_category(own, names.variable(self.category))
 
     def _is_intercept(self, term: str, where: slice) -> bool:
         return term == names.INTERCEPT and where.start == self.intercept
@@ -438,7 +463,23 @@ def build_design(
     )
     if check_rank:
         _check_rank(design)
+    if family.categorical:
+        return _by_category(design)
     return _with_aliases(replace(design, predicted=tuple(_predicted(design, own, covariances) for own in further)))
+
+
+def _by_category(design: Design) -> Design:
+    """The design of a categorical response: a linear predictor of the same columns for each category but the first."""
+    assert design.outcome.categories is not None
+    if design.formula.offsets:
+        raise DataError("an offset of a categorical response would move all categories but the first; leave it out")
+    made = []
+    for label in design.outcome.categories[1:]:
+        factors = tuple(replace(factor, category=label) for factor in design.factors)
+        family = Family(f"mu[{label}]", "mu", "identity", ("identity",), "real")
+        own = replace(design, family=family, weights=None, frequency=False, weights_column=None)
+        made.append(_with_aliases(replace(own, factors=factors, category=label)))
+    return replace(design, common=design.common.emptied(), factors=(), predicted=tuple(made))
 
 
 def _predicted(design: Design, formula: Formula, covariances: Mapping[str, pd.DataFrame] | None) -> Design:
@@ -486,6 +527,7 @@ def row_subset(design: Design, rows: NDArray) -> Design:
         outcome.levels,
         None if outcome.status is None else outcome.status[rows],
         None if outcome.bounds is None else (outcome.bounds[0][rows], outcome.bounds[1][rows]),
+        outcome.categories,
     )
     return replace(
         design,

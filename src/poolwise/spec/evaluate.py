@@ -87,6 +87,10 @@ class Columns:
             raise DataError(f"row {row} has predictors beyond {LARGEST:g}, whose squares are beyond floating point")
         return matrix
 
+    def emptied(self) -> "Columns":
+        """No columns, of as many rows."""
+        return Columns(self.matrix[:, :0], (), (), (), lambda new: np.empty((len(new), 0)))
+
     def without_intercept(self) -> "Columns":
         """The same columns without the constant, which stands first."""
         terms = tuple((name, slice(at.start - 1, at.stop - 1), levels) for name, at, levels in self.terms[1:])

@@ -60,7 +60,8 @@ class Family:
     links : tuple of str
         The links there are.
     holds : str
-        What the response holds: real, positive, unit, circle, count, binary, trials, nonnegative or levels.
+        What the response holds: real, positive, unit, circle, count, binary, trials, nonnegative, levels or
+        categories.
     auxiliaries : tuple of Auxiliary
         Its further parameters.
     """
@@ -76,6 +77,11 @@ class Family:
     def gaussian(self) -> bool:
         """Whether group-specific effects can be integrated out in closed form."""
         return self.name == "gaussian" and self.link == "identity"
+
+    @property
+    def categorical(self) -> bool:
+        """Whether each category of the response after the first has a linear predictor of its own."""
+        return self.holds == "categories"
 
     @property
     def has_intercept(self) -> bool:
@@ -170,12 +176,13 @@ _FAMILIES: Mapping[str, Family] = MappingProxyType(
             ),
             Family("cumulative", "p", "logit", PROBABILITY, "levels", (_THRESHOLD,)),
             Family("sratio", "p", "logit", PROBABILITY, "levels", (_STEP,)),
+            Family("categorical", "p", "softmax", ("softmax",), "categories"),
         )
     }
 )
 FAMILIES = tuple(_FAMILIES)
-# Bambi's families whose formula predicts several numbers a row.
-_VECTOR_VALUED = ("categorical", "multinomial", "dirichlet_multinomial")
+# Bambi's families whose response is several numbers a row.
+_VECTOR_VALUED = ("multinomial", "dirichlet_multinomial")
 GAUSSIAN = _FAMILIES["gaussian"]
 
 
@@ -205,8 +212,8 @@ def family_of(name: str, link: str | None = None) -> Family:
     """
     if isinstance(name, str) and name in _VECTOR_VALUED:
         raise UnknownNameError(
-            f"family {name!r} predicts several numbers a row, which poolwise does not; 'cumulative' serves ordered "
-            "levels, 'bernoulli' one level against the rest, Bambi or brms the family itself"
+            f"family {name!r} has several numbers a row as its response, which poolwise does not; 'categorical' serves "
+            "one row an individual, weighted(category, count) rows that count several times, Bambi or brms the family"
         )
     if not isinstance(name, str) or name not in _FAMILIES:
         raise UnknownNameError(f"family {name!r} is not available; {near_names(str(name), FAMILIES, len(FAMILIES))}")

@@ -124,6 +124,8 @@ def _weights(parser: "Parser", name: Token) -> list[Name]:
 
 def why_not_exchangeable(design: "Design") -> str:
     """What makes groups, or rows, differ before the data, in a few words; empty where nothing does."""
+    if design.family.categorical:
+        return "each category has a linear predictor of its own"
     if design.predicted:
         return f"{', '.join(own.family.name for own in design.predicted)} has a formula of its own"
     for factor in design.factors:
@@ -146,6 +148,11 @@ def refuse_grouping(design: "Design", what: str) -> None:
     FitError
         Names the block, or the parameter.
     """
+    if design.family.categorical:
+        raise FitError(
+            f"{what} takes one linear predictor a row, and family {design.family.name!r} has one for each category "
+            "after the first; Model.fit() samples it, with predictions, loo and summaries"
+        )
     if design.predicted:
         own = ", ".join(repr(one.formula.canonical) for one in design.predicted)
         raise FitError(

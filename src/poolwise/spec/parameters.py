@@ -7,7 +7,7 @@ import numpy as np
 
 from poolwise import names
 from poolwise.algebra.links import LINK
-from poolwise.priors.distributions import REAL
+from poolwise.priors.distributions import CORRELATION, REAL
 from poolwise.priors.prior import Prior, Scaled
 from poolwise.priors.resolve import Parameter
 from poolwise.priors.scale import Array, DataFacts, EffectFacts, column_facts, within_group_sd
@@ -17,10 +17,21 @@ from poolwise.spec.predicted import predicted_parameters
 
 # Prior sd of the log of a group sd, by sd of the covariate over the groups: a factor within 0.38 and 2.7 for 95 in 100.
 LOG_SD = 0.5
+# Facts of a response of levels or categories: its linear predictor has no unit.
+UNIT_RESPONSE = {"mean_y": 0.0, "sd_y": 1.0, "median_y": 0.0, "mad_y": 0.0}
 
 
 def parameters_of(design: Design) -> list[Parameter]:
     """Every parameter with a prior, in the order of the posterior: coefficients, sds, correlations, the family's."""
+    found = [parameter for own in design.linear for parameter in _of_effects(own)]
+    found += [Parameter(own.name, own.role, own.name, own.support, own.prior) for own in design.constant_auxiliaries]
+    for own in design.further:
+        found += predicted_parameters(own, _response_facts(_linear_response(design))["sd_y"])
+    return found
+
+
+def _of_effects(design: Design) -> list[Parameter]:
+    """Those of one linear predictor."""
     found = []
     for k, name in enumerate(design.coefficient_names):
         role = "intercept" if k == design.intercept else "slope"
@@ -35,10 +46,7 @@ def parameters_of(design: Design) -> list[Parameter]:
             for name in own
         ]
         if factor.structure.n_correlations:
-            found.append(Parameter(factor.correlation_name, "group_correlation", factor.correlation_name))
-    found += [Parameter(own.name, own.role, own.name, own.support, own.prior) for own in design.constant_auxiliaries]
-    for own in design.predicted:
-        found += predicted_parameters(own, _response_facts(_linear_response(design))["sd_y"])
+            found.append(Parameter(factor.correlation_name, "group_correlation", factor.correlation_name, CORRELATION))
     return found
 
 
@@ -47,6 +55,13 @@ def facts_of(design: Design) -> DataFacts:
     if design.collapsed is not None:
         return design.collapsed.facts()
     family = design.family
+    if family.categorical:
+        parts = [facts_of(own) for own in design.linear]
+        merged: dict[str, Any] = {
+            field: {name: value for part in parts for name, value in getattr(part, field).items()}
+            for field in ("columns", "effects", "covariates", "groups")
+        }
+        return replace(parts[0], **(merged | UNIT_RESPONSE), response=None)
     coded = {
         k
         for _, where, levels in design.common.terms
@@ -116,7 +131,7 @@ def _on_link_scale(design: Design) -> dict[str, Any]:
     link = design.family.link
     y, n = design.outcome.scaled, design.outcome.trials
     if design.outcome.levels is not None:
-        return {"mean_y": 0.0, "sd_y": 1.0, "median_y": 0.0, "mad_y": 0.0}
+        return dict(UNIT_RESPONSE)
     mean = float(np.average(y, weights=n))
     if link == "log":
         mean /= float(np.average(np.exp(design.offset - design.offset.max()))) * np.exp(design.offset.max())

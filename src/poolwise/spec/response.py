@@ -36,6 +36,8 @@ class Response:
         Censoring: -1 left, 0 none, 1 right.
     bounds : tuple of two ndarray (n,) or None
         Lower and upper bounds of a truncated response.
+    categories : tuple of str or None
+        Of a categorical response, the reference first; ``y`` counts them from 0.
     """
 
     y: Array
@@ -43,6 +45,7 @@ class Response:
     levels: tuple | None = None
     status: NDArray[np.int64] | None = None
     bounds: tuple[Array, Array] | None = None
+    categories: tuple[str, ...] | None = None
 
     @property
     def plain(self) -> bool:
@@ -106,6 +109,8 @@ def read_response(
         )
     elif family.holds == "levels":
         response = _levels(node, frame)
+    elif family.categorical:
+        response = _categories(node, frame)
     elif function == "censored":
         response = Response(numbers(arguments[0]), status=_status(arguments[1:], frame))
     elif function == "truncated":
@@ -201,6 +206,25 @@ def _levels(node: Node, frame: pd.DataFrame) -> Response:
     return Response(codes.astype(np.float64), levels=tuple(int(level) for level in levels))
 
 
+def _categories(node: Node, frame: pd.DataFrame) -> Response:
+    """Codes in the order of a pd.Categorical, else sorted; integers and booleans are labels too."""
+    if not isinstance(node, Name):
+        raise DataError(f"a categorical response is a column, not {render(node)}")
+    values = frame[node.name]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        codes, levels = values.cat.codes.to_numpy(), list(values.cat.categories)
+    else:
+        if kind_of(values) != TEXT and (values % 1 != 0).any():
+            raise DataError(f"the response {node.name!r} has fractions; a category is a text or a whole number")
+        found, codes = np.unique(values.to_numpy(), return_inverse=True)
+        levels = list(found)
+    whole = [int(level) if isinstance(level, float) and level.is_integer() else level for level in levels]
+    labels = tuple(str(level) for level in whole)
+    if len(set(labels)) < len(labels):
+        raise DataError(f"two categories of the response {node.name!r} read the same as text; rename one")
+    return Response(codes.astype(np.float64), categories=labels)
+
+
 def _status(arguments: tuple[Node, ...], frame: pd.DataFrame) -> NDArray[np.int64]:
     if len(arguments) != 1 or not isinstance(arguments[0], Name):
         raise DataError(
@@ -252,6 +276,10 @@ _HOLDS: Mapping[str, tuple[Callable[[Array], NDArray[np.bool_]], str]] = {
 
 def _check_support(response: Response, family: Family, said: str, rows: NDArray[np.int64]) -> None:
     y = response.y
+    if response.categories is not None:
+        if len(response.categories) < 2:
+            raise DataError(f"the response {said!r} has one category only; there is nothing to model")
+        return
     if response.levels is not None:
         if len(response.levels) < 2:
             raise DataError(f"the response {said!r} has one level only; there is nothing to model")

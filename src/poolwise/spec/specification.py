@@ -150,7 +150,7 @@ def checked_rows(
         missing=missing,
         constant_ok=joined(lambda one: one.offset_columns),
         singletons_ok=not family.has_sigma,
-        levels_ok=family.holds == "levels",
+        levels_ok=family.holds in ("levels", "categories"),
     )
 
 
@@ -164,7 +164,9 @@ def _refuse_unused(covariances: Mapping[str, pd.DataFrame] | None, formulas: Seq
 def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, ...]]:
     """The preset for the design's family, and one prior a parameter."""
     preset, overrides = as_preset(priors)
-    preset = preset.for_family(design.family.name, design.family.link)
+    # The effects of a category are log odds against the first.
+    link = "logit" if design.family.categorical else design.family.link
+    preset = preset.for_family(design.family.name, link)
     resolved = resolve(preset, facts_of(design), parameters_of(design), overrides)
     joint = [row for row in resolved if row.prior.support == JOINT and (row.role in GROUP_SDS or design.predicted)]
     if joint and not design.exchangeable:
