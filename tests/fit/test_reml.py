@@ -1,6 +1,7 @@
 """REML and ML agree with lme4, which was run to tight tolerances on the same data."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import poolwise as pw
@@ -144,3 +145,21 @@ def test_an_unknown_penalty_is_refused():
     model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff2"))
     with pytest.raises(pw.PoolwiseError, match="penalty must be None or 'boundary_avoiding'; got 'ridge'"):
         model.fit_frequentist(penalty="ridge")
+
+
+@pytest.mark.parametrize("shift", [0.0, 50.0])
+def test_the_error_of_any_combination_of_common_effects(shift):
+    rng = np.random.default_rng(5)
+    g, x = np.repeat(np.arange(8), 12), rng.normal(shift, 1, 96)
+    data = pd.DataFrame({"y": x + rng.normal(size=8)[g] + rng.normal(size=96), "x": x, "g": g})
+    data["event"] = (data["y"] > data["y"].median()).astype(int)
+    for fit in (
+        pw.Model("y ~ x + (x | g)", data).fit_frequentist(),
+        pw.Model("y ~ 0 + x + (1 | g)", data).fit_frequentist(),
+        pw.Model("event ~ x + (1 | g)", data, "bernoulli").fit_frequentist(),
+    ):
+        p = len(fit.fixef)
+        for row in (*np.eye(p), rng.normal(size=p), np.ones(p)):
+            expected = np.sqrt(row @ fit.vcov.to_numpy() @ row)
+            # The same quadratic form, in other coordinates; at a mean of 50 the plain form itself loses some digits.
+            assert fit.se_of(row) == pytest.approx(expected, rel=1e-6)

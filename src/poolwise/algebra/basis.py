@@ -63,7 +63,9 @@ class Basis:
 
     def by_b(self, X: Array) -> Array:
         """Derivative (n, p) of X times the coefficients by the algebra's b: X @ matrix without its cancellation."""
-        return self.y_scale * scipy.linalg.solve_triangular(self.R, (X - self.centre).T, trans="T").T
+        # A row that is no mean, such as a single coefficient's, has 0 where rows have the 1 of the intercept.
+        centred = X - X[:, [self.intercept]] * self.centre if self.intercept >= 0 else X
+        return self.y_scale * scipy.linalg.solve_triangular(self.R, centred.T, trans="T").T
 
     @property
     def sd_scale(self) -> Array:

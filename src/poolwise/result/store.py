@@ -162,6 +162,8 @@ def _check_digest(path: Path) -> bool:
     length = len(TRAILER) + 2 * hashlib.sha256().digest_size
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
+        if size < length:
+            return False
         file.seek(max(0, size - length))
         trailer = file.read()
         if not trailer.startswith(TRAILER):
