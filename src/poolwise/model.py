@@ -497,8 +497,8 @@ class Model:
             f"  rows           {design.n}"
             + (f", dropped for missing values: {table.dropped}" if table.dropped else ""),
         ]
-        if design.outcome.categories is not None:
-            lines.insert(3, f"  categories     {', '.join(design.outcome.categories)} (the first is the reference)")
+        if design.categories is not None:
+            lines.insert(3, f"  categories     {', '.join(design.categories)} (the first is the reference)")
         for factor in [factor for own in (design.linear[0], *design.further) for factor in own.factors]:
             sizes = factor.sizes
             lines.append(

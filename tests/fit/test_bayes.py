@@ -148,12 +148,15 @@ def test_a_short_run_says_that_it_has_not_converged(bounce):
 
 @pytest.mark.filterwarnings("ignore::poolwise.ConvergenceWarning")
 def test_an_interrupted_run_returns_what_there_is_and_says_so(bounce):
+    # A shell's background job is born with interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     model = pw.Model("bounce_time ~ std_age + (std_age | county)", bounce)
     # Compiled before: an interrupt of the compiler would be another story.
     model.fit(seed=1, cores=2, progress=False)
     threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.warns(pw.PartialRunWarning, match=r"interrupted: \d of 4 chains with \d+ of 5000000 draws"):
         fit = model.fit(draws=5_000_000, tune=200, seed=1, cores=2, progress=False)
+    signal.signal(signal.SIGINT, before)
     assert 4 <= fit.settings.draws < 5_000_000
     assert fit.data["posterior"].sizes["draw"] == fit.settings.draws
     assert len(fit.coef()) == 16

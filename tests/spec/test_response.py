@@ -53,7 +53,6 @@ def replaced(values, row: int, value) -> np.ndarray:
         (COUNTS + 0.5, "y ~ x + (1|g)", "cumulative", "has fractions"),
         (COUNTS, "y ~ 0 + x + (1|g)", "cumulative", "take the place of the intercept"),
         (COUNTS, "y ~ x + (1|g)", "poison", "did you mean 'poisson'"),
-        (COUNTS, "y ~ x + (1|g)", "categorical", "'bernoulli' one level against the rest"),
         (COUNTS, "censored(y, g) ~ x", "gaussian", "'none', 'left' or 'right'"),
         (COUNTS, "truncated(y, lb=1) ~ x + (1|g)", "poisson", "outside its bounds in 4 rows"),
     ],

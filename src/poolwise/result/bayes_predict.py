@@ -80,7 +80,7 @@ class BayesPrediction(BayesDraws):
         ArgumentError
             For ``kind="response"`` of a categorical response: a category has no mean and no quantiles.
         """
-        categories = self.design.outcome.categories
+        categories = self.design.categories
         if categories is not None and kind == "response":
             raise ArgumentError(
                 "a category has no mean and no interval: kind='mean' gives the probability of each category, "
@@ -113,7 +113,7 @@ class BayesPrediction(BayesDraws):
         return table
 
     def _blocks(self, rows: int) -> list[slice]:
-        categories = len(self.design.outcome.categories or "1")
+        categories = len(self.design.categories or "1")
         size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients) * categories))
         return [slice(start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
 

@@ -287,6 +287,11 @@ class Design:
         return self.predicted if self.family.categorical else (self,)
 
     @property
+    def categories(self) -> tuple[str, ...] | None:
+        """Labels of a categorical response, the reference first; None of any other."""
+        return self.outcome.categories if self.family.categorical else None
+
+    @property
     def further(self) -> tuple["Design", ...]:
         """Designs of further parameters of the family with formulas of their own."""
         return () if self.family.categorical else self.predicted
