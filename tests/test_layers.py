@@ -28,8 +28,8 @@ LAYERS = [
 ]
 # Methods that offer what a higher layer does, by an import inside the method.
 DOORS = {
-    ("compare/pooling.py", "plot"),
-    ("compare/pooling.py", "report"),
+    ("compare/study.py", "plot"),
+    ("compare/study.py", "report"),
     ("model.py", "check"),
     ("result/checked.py", "check"),
     ("result/bayes.py", "check"),

@@ -16,7 +16,7 @@ _HOME = {
     "NoPoolingFit": "result.no_pooling",
     "GLMMFit": "result.glmm",
     "NoPoolingGLM": "result.no_pooling_glm",
-    "PoolingStudy": "compare.pooling",
+    "PoolingStudy": "compare.study",
     "compare_pooling": "compare.pooling",
     "PriorComparison": "compare.priors",
     "PriorImplications": "result.implications",
@@ -39,8 +39,8 @@ _HOME = {
     "design_coverage": "validate.coverage",
     "load_fit": "result.store",
     "CollapsedData": "spec.collapsed",
-    "collapse": "spec.collapsed",
-    "combine": "spec.collapsed",
+    "collapse": "spec.collapse",
+    "combine": "spec.combine",
     "load_collapsed": "spec.collapsed_file",
     "RowsNeededError": "errors",
     "StandardisedRates": "result.standardise",
@@ -116,8 +116,9 @@ if TYPE_CHECKING:
     from poolwise.check.settings import CheckSettings
     from poolwise.check.shrinkage_audit import ShrinkageAudit, audit_shrinkage
     from poolwise.check.singularity import Singularity, explain_singularity
-    from poolwise.compare.pooling import PoolingStudy, compare_pooling
+    from poolwise.compare.pooling import compare_pooling
     from poolwise.compare.priors import PriorComparison, compare_priors
+    from poolwise.compare.study import PoolingStudy
     from poolwise.data.examples import datasets, load_dataset
     from poolwise.data.simulated import hospital_mortality
     from poolwise.errors import (
@@ -143,8 +144,10 @@ if TYPE_CHECKING:
     from poolwise.result.no_pooling_glm import NoPoolingGLM
     from poolwise.result.standardise import StandardisedRates, rank_groups, standardised_rates
     from poolwise.result.store import load_fit
-    from poolwise.spec.collapsed import CollapsedData, collapse, combine
+    from poolwise.spec.collapse import collapse
+    from poolwise.spec.collapsed import CollapsedData
     from poolwise.spec.collapsed_file import load_collapsed
+    from poolwise.spec.combine import combine
     from poolwise.validate.coverage import DesignCoverage, design_coverage
 
 

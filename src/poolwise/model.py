@@ -28,6 +28,7 @@ from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.implications import PriorImplications, prior_implications
 from poolwise.result.posterior import collapsed_tree, crossed_tree, data_tree, sample_stats_dataset, whitened_tree
 from poolwise.spec.crossed import crossed_sufficient
+from poolwise.spec.design import Design
 from poolwise.spec.exchange import exchangeable, serves_exchangeable
 from poolwise.spec.grouping import refuse_grouping, why_not_exchangeable
 from poolwise.spec.parameters import structure_note
@@ -125,8 +126,8 @@ class Model:
         -------
         Model
         """
-        other = object.__new__(Model)
-        other.specification, other.design = self.specification.with_priors(priors), self.design
+        other = self.with_design(self.design)
+        other.specification = self.specification.with_priors(priors)
         if len(self.design.factors) <= 1 and self.design.exchangeable:
             other.__dict__["sufficient"] = self.sufficient
         return other
@@ -153,9 +154,22 @@ class Model:
         y = np.array(y, dtype=np.float64)
         if y.shape != (self.design.n,) or not np.isfinite(y).all():
             raise ArgumentError(f"y must be {self.design.n} finite numbers, one a row; got shape {y.shape}")
+        return self.with_design(replace(self.design, outcome=replace(self.design.outcome, y=y)))
+
+    def with_design(self, design: Design) -> "Model":
+        """The same model of other numbers, such as a part of the rows; its priors keep the numbers that they have.
+
+        Parameters
+        ----------
+        design : Design
+            With the columns and the groups of this model's. It is not checked.
+
+        Returns
+        -------
+        Model
+        """
         other = object.__new__(Model)
-        other.design = replace(self.design, outcome=replace(self.design.outcome, y=y))
-        other.specification = replace(self.specification, design=other.design)
+        other.design, other.specification = design, replace(self.specification, design=design)
         return other
 
     @property

@@ -28,7 +28,8 @@ from poolwise.fit.reml import optimise
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.tables import choose_factor
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.sufficient import sufficient
 

@@ -6,7 +6,7 @@ Vehtari, Gelman & Gabry (2017), Statistics and Computing 27, 1413-1432.
 """
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -140,11 +140,9 @@ def held_out(fit: BayesFit, model: Model, held: NDArray[np.bool_], seed: int) ->
     """Log predictive density of the held rows (m,), each by itself, from a refit of the model to the others."""
     from poolwise.compile.likelihood import log_density
 
-    settings, design = fit.settings, row_subset(model.design, ~held)
-    other = object.__new__(Model)
-    other.design, other.specification = design, replace(model.specification, design=design)
+    settings = fit.settings
     found = quiet_draws(
-        other,
+        model.with_design(row_subset(model.design, ~held)),
         draws=settings.draws,
         tune=settings.tune,
         chains=settings.chains,

@@ -19,7 +19,8 @@ from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
 from poolwise.result.simulate import simulate
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 REPLICATIONS = 500
 

@@ -13,7 +13,8 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.priors.scale import within_group_sd
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 # What is this likely is not called a conflict.
 LEVEL = 0.95

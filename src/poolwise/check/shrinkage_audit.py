@@ -28,7 +28,8 @@ from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
 from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor, choose_seed
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.grouping import refuse_grouping
 
 # Two-sided probability at which the coefficient of the covariate counts.

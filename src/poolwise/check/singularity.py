@@ -20,7 +20,7 @@ from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
 from poolwise.result.pointwise import fits_memory
-from poolwise.spec.design import GroupingFactor
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.formula import Block
 
 PRESETS = ("weakly_informative", "pc")

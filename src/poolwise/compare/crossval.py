@@ -16,7 +16,8 @@ from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import Optimum, optimise
 from poolwise.result import scores
 from poolwise.result.no_pooling import plain_basis, predict_rows, regressions
-from poolwise.spec.design import Design, GroupingFactor, row_subset
+from poolwise.spec.design import Design, row_subset
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.sufficient import Sufficient, sufficient
 
 Rows = NDArray[np.bool_]

@@ -17,7 +17,8 @@ from poolwise.result.glmm import fit_glmm
 from poolwise.result.no_pooling import plain_basis
 from poolwise.result.no_pooling_glm import predict_models, separate_models
 from poolwise.result.posterior import whitened_tree
-from poolwise.spec.design import Design, GroupingFactor, row_subset
+from poolwise.spec.design import Design, row_subset
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.specification import Specification
 
 

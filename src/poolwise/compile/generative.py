@@ -21,7 +21,8 @@ from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.errors import PriorError
 from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.prior import Prior
-from poolwise.spec.design import Design, GroupingFactor, GroupTerm
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor, GroupTerm
 from poolwise.spec.families import Auxiliary
 
 CENTRED = "_centred"

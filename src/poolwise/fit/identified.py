@@ -7,7 +7,8 @@ import numpy as np
 from poolwise.algebra.crossproducts import CrossProducts
 from poolwise.errors import FitError
 from poolwise.fit.reml import Optimum
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 # Share of the squares of an effect's columns that the common effects must leave.
 LEFT = 1e-9

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from poolwise.compare.pooling import PoolingStudy
+    from poolwise.compare.study import PoolingStudy
 
 STAGES = {"complete": "complete pooling", "none": "no pooling", "partial_bayes": "partial pooling (Bayesian)"}
 # Pictures from one stage to the next, seconds that each is seen, and seconds that a stage rests.

@@ -13,7 +13,7 @@ from poolwise.plot.lettering import legible, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from poolwise.compare.pooling import PoolingStudy
+    from poolwise.compare.study import PoolingStudy
 
 # Beyond these numbers of groups labels would cover arrows, and arrows one another: those pulled farthest have them.
 LABELS_SHOWN, ARROWS_SHOWN = 8, 40

@@ -11,7 +11,7 @@ from poolwise.plot.lettering import legible, plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from poolwise.compare.pooling import PoolingStudy
+    from poolwise.compare.study import PoolingStudy
 
 # Okabe & Ito's colour-blind safe palette; shapes and line widths tell the fits apart in grey.
 STYLE = {

@@ -14,7 +14,7 @@ from poolwise.plot.panels import KINDS, bare, smallest_and_largest, title_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from poolwise.compare.pooling import PoolingStudy
+    from poolwise.compare.study import PoolingStudy
 
 PANELS = {
     "complete": "complete pooling",

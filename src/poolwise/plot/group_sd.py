@@ -14,7 +14,7 @@ from poolwise.result.frequentist import FrequentistFit
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from poolwise.compare.pooling import PoolingStudy
+    from poolwise.compare.study import PoolingStudy
 
 CURVES = {
     "prior": dict(color="#777777", ls=":", lw=1.6, label="prior"),

@@ -10,7 +10,7 @@ from poolwise.plot.panels import bare
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from poolwise.compare.pooling import PoolingStudy
+    from poolwise.compare.study import PoolingStudy
 
 MEASURES = {"rmse": "RMSE", "brier": "Brier score", "log_loss": "log loss"}
 WHERE = {

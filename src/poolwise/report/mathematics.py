@@ -8,7 +8,8 @@ from poolwise.priors.distributions import JOINT
 from poolwise.priors.resolve import ResolvedPrior
 from poolwise.report.mathml import SPACE, Math, call, ident, join, number, sign, sub, sup, word
 from poolwise.report.text import shown
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 # More common coefficients than this are written as a vector.
 TERMS_WRITTEN = 6

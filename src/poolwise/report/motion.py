@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from poolwise.compare.pooling import PoolingStudy
+from poolwise.compare.study import PoolingStudy
 from poolwise.data.columns import NUMBER, kind_of
 from poolwise.plot.animation import STAGES, animation_frame, value_range
 from poolwise.plot.lettering import cut

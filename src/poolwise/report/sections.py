@@ -23,7 +23,8 @@ from poolwise.report.text import shown
 from poolwise.result.bayes import BayesFit
 from poolwise.result.convergence import ESS_PER_CHAIN, RHAT_LIMIT
 from poolwise.result.variance import contraction
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.parameters import structure_note
 
 ESTIMATES = {"estimate": "estimate", "lower": "lower 95 %", "upper": "upper 95 %"}

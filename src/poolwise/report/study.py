@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from poolwise.compare.pooling import PoolingStudy
+from poolwise.compare.study import PoolingStudy
 from poolwise.plot.arrows import plot_arrows
 from poolwise.plot.forest import plot_forest
 from poolwise.plot.group_sd import plot_group_sds

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from poolwise import __version__
-from poolwise.compare.pooling import PoolingStudy
+from poolwise.compare.study import PoolingStudy
 from poolwise.data.whole_file import check_place, write_whole
 from poolwise.errors import ArgumentError
 from poolwise.report.blocks import Section

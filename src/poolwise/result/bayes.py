@@ -19,7 +19,8 @@ from poolwise.result import pointwise, tables
 from poolwise.result.bayes_predict import BayesPrediction
 from poolwise.result.checked import Checked, CrossValidated
 from poolwise.result.convergence import Convergence, convergence
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 
 class BayesFit(BayesPrediction, Checked, CrossValidated):

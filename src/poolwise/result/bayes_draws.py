@@ -8,7 +8,8 @@ import xarray as xr
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.fit.bayes import Sampling
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.grouping import refuse_grouping
 
 

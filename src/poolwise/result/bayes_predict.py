@@ -24,7 +24,8 @@ from poolwise.result.group_modes import (
     record,
     row_labels,
 )
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.members import weights_of
 from poolwise.spec.response import trials_of
 
@@ -59,8 +60,8 @@ class BayesPrediction(BayesDraws):
         kind : {"mean", "response"} or str
             The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1; of
             a categorical one, the probability of each category), or the response itself with its residual noise (of a
-            binomial one, successes in the trials of the row), or the
-            name of a further parameter with a formula of its own, such as ``"sigma"``.
+            binomial one, successes in the trials of the row), or the name of a further parameter with a formula of its
+            own, such as ``"sigma"``.
         level : float, default 0.95
             Probability of the equal-tailed interval.
         seed : int, default 0
@@ -93,7 +94,7 @@ class BayesPrediction(BayesDraws):
         for block in self._blocks(len(frame)):
             draws = self.predict_draws(frame, groups=groups, kind=kind, seed=seed, block=block)
             mean = draws
-            if INTEGRATED in modes.values() and self._linear:
+            if INTEGRATED in modes.values() and self._linear and kind in ("mean", "response"):
                 # The mean is linear in the effects: they are integrated out exactly, by leaving them out.
                 mean = self.predict_draws(frame, groups=typical, seed=seed, block=block)
             blocks.append(np.stack([mean.mean(axis=0), *np.quantile(draws, [tail, 1 - tail], axis=0)]))
@@ -226,9 +227,8 @@ class BayesPrediction(BayesDraws):
         kind = np.zeros(len(new), dtype=np.int64) if factor.kinds is None else factor.kinds.of_rows(new)
         if mode == INTEGRATED:
             for k in np.unique(kind):
-                root = np.einsum(
-                    "dkl,dnk->dnl", T[:, k], np.broadcast_to(Z[:, kind == k], (len(T), (kind == k).sum(), Z.shape[2]))
-                )
+                # (D, rows, q), whether or not Z differs by draw.
+                root = np.matmul(Z[:, kind == k], T[:, k])
                 total[:, drawn[kind == k]] = np.sqrt((root**2).sum(axis=2)) * rng.standard_normal(root.shape[:2])
             return total
         labels = row_labels(factor, new)
@@ -238,9 +238,7 @@ class BayesPrediction(BayesDraws):
                 raise DataError(f"rows of the new group {':'.join(label)!r} of {factor.name!r} are of different kinds")
             z = label_rng(seed, factor, label).standard_normal((len(effects), len(factor.effects)))
             u = np.einsum("dkl,dl->dk", T[:, kind[rows[0]]], z)
-            total[:, drawn[rows]] = np.einsum(
-                "dnk,dk->dn", np.broadcast_to(Z[:, rows], (len(u), len(rows), u.shape[1])), u
-            )
+            total[:, drawn[rows]] = np.matmul(Z[:, rows], u[:, :, None])[:, :, 0]
         return total
 
     def sd_ratios(self, factor: GroupingFactor, part: pd.DataFrame) -> Array:

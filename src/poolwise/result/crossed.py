@@ -14,7 +14,8 @@ from poolwise.result import tables
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.group_modes import GroupRows
 from poolwise.spec.crossed import CrossedSufficient
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 
 class CrossedFit(FrequentistFit):

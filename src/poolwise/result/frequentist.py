@@ -16,7 +16,8 @@ from poolwise.result import tables
 from poolwise.result.checked import Checked
 from poolwise.result.group_modes import GroupRows, Groups, check_kind, check_seed, group_modes, group_rows
 from poolwise.result.inference import Inference
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.sufficient import Sufficient
 
 

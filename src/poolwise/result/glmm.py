@@ -20,8 +20,9 @@ from poolwise.result.checked import Checked
 from poolwise.result.glmm_predict import predict
 from poolwise.result.group_modes import Groups
 from poolwise.result.wald import WaldInference
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
 from poolwise.spec.exponential import LinearPredictor, has_own, linear_predictor
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.families import Family
 from poolwise.spec.grouping import refuse_grouping
 

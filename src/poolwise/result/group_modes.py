@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from poolwise.algebra.crossproducts import Array
 from poolwise.data.grouping import label_texts
 from poolwise.errors import ArgumentError, DataError, UnknownNameError, near_names, shown
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 OBSERVED, POPULATION_DRAW, POPULATION_MEAN, INTEGRATED = GROUP_MODES = (
     "observed",

@@ -12,7 +12,8 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.errors import ArgumentError
 from poolwise.priors.scale import within_group_sd
 from poolwise.result import tables
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.prior_draws import PriorDraws, improper_of, prior_draws
 from poolwise.spec.specification import Specification
 

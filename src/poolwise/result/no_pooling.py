@@ -14,7 +14,8 @@ from poolwise.data.intake import as_frame
 from poolwise.errors import ArgumentError
 from poolwise.result import tables
 from poolwise.result.group_modes import OBSERVED, Groups, codes_for, record
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 
 class NoPoolingFit:

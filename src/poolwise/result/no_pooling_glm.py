@@ -18,8 +18,9 @@ from poolwise.result.glmm import own_parameters
 from poolwise.result.glmm_predict import mean_interval
 from poolwise.result.group_modes import OBSERVED, Groups, codes_for, record
 from poolwise.result.no_pooling import plain_basis
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
 from poolwise.spec.exponential import exponential_rows
+from poolwise.spec.factors import GroupingFactor
 
 
 class NoPoolingGLM:

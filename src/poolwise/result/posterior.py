@@ -13,7 +13,8 @@ from poolwise.compile.collapsed import Draws
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.crossed import CrossedDraws
 from poolwise.fit.whitened import WhitenedDraws
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 # nutpie's names of sample statistics, and those that PyMC and ArviZ use.
 STATISTICS = {

@@ -26,7 +26,7 @@ from poolwise.errors import ArgumentError, DataError, FitError, UnknownNameError
 from poolwise.result import tables
 from poolwise.result.expectation import mean_of
 from poolwise.result.group_modes import POPULATION_MEAN
-from poolwise.spec.design import GroupingFactor
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.response import trials_of
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.errors import ArgumentError, UnknownNameError, near_names
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 
 
 def coefficient_terms(design: Design, factor: GroupingFactor) -> list[str]:

@@ -17,7 +17,8 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.errors import FitError
 from poolwise.result.pooling_factor import pooling_factor_draws
 from poolwise.result.tables import check_level
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.prior_draws import improper_of, prior_draws
 

@@ -23,7 +23,8 @@ import scipy.sparse
 from poolwise.algebra.basis import centring, make_basis
 from poolwise.algebra.crossproducts import Array, CrossProducts, cross_products
 from poolwise.algebra.theta import BlockStructure
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.sufficient import Sufficient
 
 # The decomposition takes the cube of the groups: seconds for so many.

@@ -7,10 +7,10 @@ explicit, and each ``(expr | factor)`` is a :class:`Block`.
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from poolwise.errors import FormulaError
+from poolwise.errors import DataError, FormulaError
 from poolwise.spec import syntax
 from poolwise.spec.expansion import Term, Terms, expand, expand_factor, flat, term_text
 from poolwise.spec.parser import Parser
@@ -118,6 +118,25 @@ class Formula:
     factors: tuple[str, ...]
     trusted: bool
     offset_columns: tuple[str, ...] = ()
+
+    @property
+    def uncorrelated(self) -> "Formula":
+        """The formula with every ``|`` read as ``||``."""
+        return replace(self, blocks=tuple(replace(block, correlated=False) for block in self.blocks))
+
+    def weights_column(self, given: str | None) -> str | None:
+        """The column of weights, the formula's own or the one that is given.
+
+        Raises
+        ------
+        DataError
+            If both are there.
+        """
+        if self.weights is not None and given is not None:
+            raise DataError(
+                f"weights are given twice: weighted(..., {self.weights}) in the formula and weights={given!r}; keep one"
+            )
+        return given or self.weights
 
     @property
     def cells(self) -> tuple[tuple[str, ...], ...]:

@@ -5,6 +5,7 @@ stands in the object's place, notes what the argument looks like, and then sets 
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from poolwise.spec.evaluate import Columns
 MOST_VALUES = 20_000_000
 
 
-class _Learner:
+class _Learner(ABC):
     """Stands in place of a transformation, hands on what it answers, and takes notes while it is open."""
 
     def __init__(self, lazy):
@@ -29,12 +30,13 @@ class _Learner:
             self.note(np.asarray(x, dtype=np.float64), *arguments, **options)
         return self.transform(x, *arguments, **options)
 
+    @abstractmethod
     def note(self, x: NDArray, *arguments, **options) -> None:
-        raise NotImplementedError
+        """Look at some of the rows."""
 
+    @abstractmethod
     def conclude(self) -> bool:
         """Take the state over at the end of a walk; whether it is complete."""
-        raise NotImplementedError
 
 
 class _MeanAndSd(_Learner):

@@ -11,7 +11,8 @@ from poolwise.priors.distributions import CORRELATION, REAL
 from poolwise.priors.prior import Prior, Scaled
 from poolwise.priors.resolve import Parameter
 from poolwise.priors.scale import Array, DataFacts, EffectFacts, column_facts, within_group_sd
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.families import UNITLESS
 from poolwise.spec.predicted import predicted_parameters
 

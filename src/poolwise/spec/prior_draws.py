@@ -13,7 +13,8 @@ from poolwise.errors import PriorError
 from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.draw import draw_joint, draw_prior
 from poolwise.priors.prior import Prior
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.joint import joint_sets
 

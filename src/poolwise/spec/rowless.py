@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.errors import RowsNeededError
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
 from poolwise.spec.evaluate import Columns
+from poolwise.spec.factors import GroupingFactor
 
 if TYPE_CHECKING:
     from poolwise.spec.collapsed import CollapsedData

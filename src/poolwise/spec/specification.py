@@ -91,11 +91,7 @@ def specify(
     parsed, further = read_formulas(formula, trusted=trusted)
     check_predicted(further, chosen)
     if not group_correlation:
-        parsed, further = _uncorrelated(parsed), tuple(map(_uncorrelated, further))
-    if parsed.weights is not None and weights is not None:
-        raise DataError(
-            f"weights are given twice: weighted(..., {parsed.weights}) in the formula and weights={weights!r}; keep one"
-        )
+        parsed, further = parsed.uncorrelated, tuple(one.uncorrelated for one in further)
     table = checked_rows(as_frame(data), parsed, further, chosen, weights, missing)
     design = build_design(parsed, table, weights, chosen, covariances, further)
     _refuse_unused(covariances, [parsed, *further])
@@ -113,7 +109,7 @@ def _of_sums(
     if further:
         raise DataError("collapsed data serve one sigma for all rows; fit formulas of further parameters from the rows")
     if not group_correlation:
-        parsed = _uncorrelated(parsed)
+        parsed = parsed.uncorrelated
     if parsed != there.formula or weights not in (None, there.weights):
         raise DataError(
             f"the rows were collapsed for {there.formula.canonical}"
@@ -146,7 +142,7 @@ def checked_rows(
         predictors=joined(lambda one: one.predictors),
         factors=joined(lambda one: one.cells),
         members=joined(lambda one: one.member_columns),
-        weights=weights or formula.weights,
+        weights=formula.weights_column(weights),
         missing=missing,
         constant_ok=joined(lambda one: one.offset_columns),
         singletons_ok=not family.has_sigma,
@@ -183,7 +179,3 @@ def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, 
             "'weakly_informative'"
         )
     return preset, resolved
-
-
-def _uncorrelated(formula: Formula) -> Formula:
-    return replace(formula, blocks=tuple(replace(block, correlated=False) for block in formula.blocks))

@@ -32,7 +32,8 @@ from poolwise.result.no_pooling import NoPoolingFit
 from poolwise.result.no_pooling_glm import NoPoolingGLM
 from poolwise.result.simulate import simulate
 from poolwise.result.tables import check_level, choose_seed
-from poolwise.spec.design import Design, GroupingFactor
+from poolwise.spec.design import Design
+from poolwise.spec.factors import GroupingFactor
 from poolwise.validate.processes import in_order
 from poolwise.validate.runs import travelling
 

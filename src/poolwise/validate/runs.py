@@ -88,11 +88,5 @@ class Runs:
 def travelling(model: Model) -> Model:
     """The model without the functions that evaluate new rows, which cannot go to another process."""
     design = model.design
-    stays = replace(
-        design,
-        common=replace(design.common, _again=np.asarray),
-        factors=tuple(replace(factor, parts=()) for factor in design.factors),
-    )
-    other = object.__new__(Model)
-    other.design, other.specification = stays, replace(model.specification, design=stays)
-    return other
+    factors = tuple(replace(factor, parts=()) for factor in design.factors)
+    return model.with_design(replace(design, common=replace(design.common, _again=np.asarray), factors=factors))

@@ -1,0 +1,232 @@
+"""Rows collapsed to sums, once: from a table, from files larger than memory, or partition by partition."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from poolwise.algebra.moments import CellSums, PairwiseSums, merge_sums, sums_of_rows
+from poolwise.data.columns import count, describe_values
+from poolwise.data.partitions import BATCH, DaskPieces, Piece, pieces_of
+from poolwise.data.scan import Scan, complete_rows, merge_scans, scan
+from poolwise.errors import ArgumentError, DataError
+from poolwise.spec.collapsed import CollapsedData
+from poolwise.spec.formula import parse_formula
+from poolwise.spec.learn import learn_from_stream
+from poolwise.spec.recipe import Recipe, evaluator, label_columns, recipe_of_scan
+
+# Bytes of the sums, at most.
+MOST_BYTES = 4_000_000_000
+
+
+def collapse(
+    source,
+    formula: str,
+    *,
+    weights: str | None = None,
+    group_correlation: bool = True,
+    missing: str = "error",
+    like: CollapsedData | None = None,
+    min_rows: int = 1,
+    batch: int = BATCH,
+    client=None,
+    trusted: bool = False,
+    progress: bool = False,
+) -> CollapsedData:
+    """Replace rows by the sums that a Gaussian mixed model needs, in bounded memory.
+
+    Parameters
+    ----------
+    source : table, path, glob, or list of these
+        A pandas, polars or pyarrow table; a Parquet or CSV file or a glob of them, read in batches; a pyarrow dataset;
+        a DuckDB relation; a Dask DataFrame, partition by partition. It is walked through twice: once for levels, means
+        and mistakes, once for the sums; in between once for each stage of learning that ``scale``, ``center``,
+        ``poly`` and ``bs`` ask for.
+    formula : str
+        As :class:`poolwise.Model` takes it.
+    weights : str, optional
+        Column of precision weights.
+    group_correlation : bool, default True
+        False reads every ``(x | g)`` as ``(x || g)``.
+    missing : {"error", "drop"}, default "error"
+        What to do with rows that miss a value of a column in the formula.
+    like : CollapsedData, optional
+        Sums of other rows, of another site perhaps, whose levels of predictors and learned transformations are used
+        instead of this source's own, so that :func:`combine` can add both.
+    min_rows : int, default 1
+        Refuse if a group (or a combination of groups), or a value of a two-valued column within one, has fewer rows:
+        the sums of very few rows tell what the rows are.
+    batch : int, default 500,000
+        Rows in memory at once.
+    client : distributed.Client, optional
+        The cluster on which a Dask DataFrame's partitions are summed, by a tree reduction; Dask's own scheduler
+        otherwise. Transformations learn from partitions brought here one after the other.
+    trusted : bool, default False
+        Allow any function in the formula; only for formulas you wrote yourself.
+    progress : bool, default False
+        Say what is being done.
+
+    Returns
+    -------
+    CollapsedData
+        For ``pw.Model(formula, ...)``. Its text says what was learned from the data.
+
+    Raises
+    ------
+    FormulaError, DataError
+        Names the partition and its rows.
+
+    References
+    ----------
+    Chan, Golub & LeVeque (1983), Am. Stat. 37(3), 242-247: the sums lose no digits to a distant mean.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> pw.collapse(pw.load_dataset("sleepstudy"), "Reaction ~ Days + (Days | Subject)")
+    180 rows collapsed for Reaction ~ Days + (Days | Subject)
+      sums     18 cells of Subject, 2 columns; cells of 10 to 10 rows
+      learned  18 groups of Subject
+    """
+    if missing not in ("error", "drop"):
+        raise ArgumentError(f"missing={missing!r} is not known; use 'error' or 'drop'")
+    for name, value in (("min_rows", min_rows), ("batch", batch)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ArgumentError(f"{name} must be a whole number of at least 1; got {value!r}")
+    parsed = parse_formula(formula, trusted=trusted)
+    if not group_correlation:
+        parsed = parsed.uncorrelated
+    weight = parsed.weights_column(weights)
+    columns = list(dict.fromkeys([*parsed.columns, *([weight] if weight else [])]))
+    opened = pieces_of(source, batch, client)
+    complete = partial(complete_rows, columns=columns, weights=weight, missing=missing)
+
+    def reduced(walk: str, own: Callable, merge: Callable):
+        if progress:
+            print(f"collapse: {walk}", flush=True)
+        return opened.reduce(columns, own, merge) if isinstance(opened, DaskPieces) else own(opened(columns))
+
+    own_scan = partial(_scanned, complete=complete, columns=columns, labels=label_columns(parsed))
+    found, dropped = reduced("levels, means and mistakes", own_scan, _merged_scans)
+    if not found.rows:
+        raise DataError("no row is complete: the source has no rows, or each misses a value in a needed column")
+    recipe, notes = recipe_of_scan(parsed, weights, found)
+    if like is not None:
+        recipe = _as_agreed(recipe, like.recipe)
+    else:
+        ready = evaluator(recipe)
+        learn_from_stream(ready.learning, lambda: (piece.frame for piece in complete(opened(columns), dropped={})))
+        recipe = ready.with_states()
+    check_shape(recipe.shape)
+    sums = reduced("sums", partial(_summed, complete=complete, recipe=recipe), _merged_sums)
+    data = CollapsedData(recipe, sums, dropped, notes, min_rows)
+    if data.n != found.rows:
+        raise DataError(f"the source had {found.rows} rows at first and {data.n} at last; it must not change meanwhile")
+    _refuse_singletons(data)
+    data.basis(centred=True)
+    _refuse_small_cells(data)
+    return data
+
+
+def _scanned(pieces: Iterable[Piece], complete: Callable, columns: list[str], labels: set[str]):
+    """First walk through some rows: what is known of them, and what was dropped."""
+    dropped: dict[str, int] = {}
+    return scan(complete(pieces, dropped=dropped), columns, labels), dropped
+
+
+def _merged_scans(parts: Sequence[tuple[Scan, dict[str, int]]]) -> tuple[Scan, dict[str, int]]:
+    names = {name for _, dropped in parts for name in dropped}
+    counts = {name: sum(dropped.get(name, 0) for _, dropped in parts) for name in sorted(names)}
+    return merge_scans([found for found, _ in parts]), counts
+
+
+def _summed(pieces: Iterable[Piece], complete: Callable, recipe: Recipe) -> CellSums | None:
+    """Last walk through some rows; None where there are none."""
+    ready, sums = evaluator(recipe), PairwiseSums()
+    d = len(ready.u) + 1
+    for piece in complete(pieces, dropped={}):
+        part = sums_of_rows(*ready.rows(piece))
+        if len(part.keys) * (d * d + d) * 8 > MOST_BYTES:
+            raise DataError(
+                f"the sums of {len(part.keys)} combinations of groups and {d} columns take more than "
+                f"{MOST_BYTES / 1e9:.0f} GB; use fewer or coarser grouping factors, or fewer predictors"
+            )
+        sums.add(part)
+    return sums.result
+
+
+def _merged_sums(parts: Sequence[CellSums | None]) -> CellSums | None:
+    there = [part for part in parts if part is not None]
+    return merge_sums(there) if there else None
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Refuse more combinations of groups than can be numbered."""
+    if np.prod([float(J) for J in shape]) >= 2.0**62:
+        raise DataError(
+            f"the grouping columns have {' x '.join(map(str, shape))} combinations, more than can be numbered"
+        )
+
+
+def _refuse_singletons(data: CollapsedData) -> None:
+    for factor in data.design.factors:
+        if (factor.sizes == 1).all():
+            raise DataError(
+                f"every group of {factor.name!r} has one row ({factor.J} groups); group and residual variation cannot "
+                "be told apart; use a coarser factor or leave the block out"
+            )
+
+
+def _refuse_small_cells(data: CollapsedData) -> None:
+    """Refuse cells whose sums give rows away."""
+    if data.min_rows <= 1:
+        return
+    sums, least = data.sums, data.min_rows
+    small = sums.rows < least
+    for k in np.flatnonzero(~sums.between & (sums.low < sums.high)):
+        upper = (sums.plain.mean[:, k] - sums.low[k]) / (sums.high[k] - sums.low[k]) * sums.rows
+        upper = np.round(upper)
+        small |= ((upper > 0) & (upper < least)) | ((sums.rows - upper > 0) & (sums.rows - upper < least))
+    if small.any():
+        names = data.recipe.group_columns
+        listed = [
+            ":".join(str(data.recipe.columns[name].levels[code]) for name, code in zip(names, codes, strict=True))  # type: ignore[index]
+            for codes in data.codes[small][:5]
+        ]
+        raise DataError(
+            f"{count(int(small.sum()), 'cell')} of {':'.join(names) or 'the table'} ({describe_values(listed)} ...) "
+            f"have fewer than min_rows={least} rows, or fewer with one value of a two-valued predictor, so that "
+            "their sums would tell single rows; leave these rows out, merge groups, or agree on a smaller min_rows"
+        )
+
+
+def _as_agreed(own: Recipe, agreed: Recipe) -> Recipe:
+    """The recipe with another's levels of predictors and learned transformations, if both ask the same."""
+    refuse_other(own, agreed, "like=")
+    columns = dict(own.columns)
+    for name, note in agreed.columns.items():
+        if name not in own.group_columns:
+            unseen = set(own.columns[name].levels or ()) - set(note.levels or ())
+            if note.levels is not None and unseen:
+                raise DataError(
+                    f"column {name!r} has levels that like= does not have: "
+                    f"{describe_values(sorted(map(str, unseen)))}; known levels: {describe_values(note.levels)}"
+                )
+            columns[name] = note
+    return replace(own, columns=columns, states=agreed.states)
+
+
+def refuse_other(own: Recipe, agreed: Recipe, who: str) -> None:
+    """Refuse sums of another model, or of columns of another type."""
+    if own.formula != agreed.formula or own.weights != agreed.weights:
+        raise DataError(
+            f"{who} was collapsed for another model: {agreed.formula.canonical}"
+            f"{f' with weights {agreed.weights!r}' if agreed.weights else ''}, not {own.formula.canonical}"
+            f"{f' with weights {own.weights!r}' if own.weights else ''}"
+        )
+    for name, note in agreed.columns.items():
+        if own.columns[name].kind != note.kind:
+            raise DataError(
+                f"{who}: column {name!r} holds another type there ({note.kind}, not {own.columns[name].kind})"
+            )
