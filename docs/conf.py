@@ -1,0 +1,77 @@
+"""The documentation site: `uv run sphinx-build -nW --keep-going -c docs . build/docs`.
+
+Its root is the repository, so that links between README, docs, notebooks and priors mean the same here and in an
+editor. Nothing is asked of a network, neither by the build nor by the pages. Notebooks are set as they are stored,
+without outputs; `tests/test_notebooks.py` runs them.
+"""
+
+import json
+
+from myst_parser.parsers.sphinx_ import MystParser
+
+import poolwise
+
+project = "poolwise"
+author = "The poolwise authors"
+copyright = author  # noqa: A001
+version = release = poolwise.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown", ".ipynb": "notebook"}
+root_doc = "docs/index"
+include_patterns = [
+    "docs/**",
+    "notebooks/*.ipynb",
+    "priors/README.md",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+]
+exclude_patterns = ["docs/_*", ".*", "build", "src", "tests", "benchmarks"]
+
+html_theme = "furo"
+html_title = "poolwise"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = ["_root"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": False}
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["deflist"]
+# A fence of a formula or of output has no language.
+highlight_language = "none"
+
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "inherited-members": True}
+napoleon_google_docstring = False
+# "Parameters" name types in words ("array of shape (J, q)"); what is written as a role is held.
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+nitpick_ignore_regex = [("py:class", r"(?!poolwise).*")]
+
+
+class NotebookParser(MystParser):
+    """A notebook as the Markdown of its cells."""
+
+    supported = ("notebook",)
+
+    def parse(self, inputstring, document):
+        """Parse the cells, those of code as fenced blocks."""
+        parts = []
+        for cell in json.loads(inputstring)["cells"]:
+            text = "".join(cell["source"])
+            parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        super().parse("\n\n".join(parts), document)
+
+
+def setup(app):
+    """Teach Sphinx notebooks."""
+    app.add_source_parser(NotebookParser)
+    return {"parallel_read_safe": True}
