@@ -6,10 +6,13 @@ without outputs; `tests/test_notebooks.py` runs them.
 """
 
 import json
+from importlib import import_module
 
+from docutils.nodes import Element
 from myst_parser.parsers.sphinx_ import MystParser
 
 import poolwise
+from poolwise import errors
 
 project = "poolwise"
 author = "The poolwise authors"
@@ -71,7 +74,26 @@ class NotebookParser(MystParser):
         super().parse("\n\n".join(parts), document)
 
 
+def code_behind(app, env, node: Element, shown: Element) -> Element | None:
+    """Link errors by their bare names; let what is not public, or another package's, stand as text if it is there.
+
+    A name that cannot be imported stays unresolved: a warning, and so an error.
+    """
+    if node.get("refdomain") != "py":
+        return None
+    target = node["reftarget"]
+    if hasattr(errors, target):
+        domain = env.domains.python_domain
+        return domain.resolve_xref(env, node["refdoc"], app.builder, "exc", f"poolwise.errors.{target}", node, shown)
+    module, _, name = target.rpartition(".")
+    try:
+        return shown if module and hasattr(import_module(module), name) else None
+    except ImportError:
+        return None
+
+
 def setup(app):
-    """Teach Sphinx notebooks."""
+    """Teach Sphinx notebooks, and where names lead."""
     app.add_source_parser(NotebookParser)
+    app.connect("missing-reference", code_behind)
     return {"parallel_read_safe": True}

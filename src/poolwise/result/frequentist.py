@@ -35,7 +35,7 @@ class FrequentistFit(Inference, Checked):
     reml : bool
         Restricted or ordinary likelihood.
     penalty : str, optional
-        Penalty on the likelihood; :attr:`criterion` is without it.
+        Penalty on the likelihood; ``criterion`` is without it.
 
     Attributes
     ----------
