@@ -11,6 +11,7 @@ from poolwise.algebra.crossed_conditional import crossed_effects, crossed_moment
 from poolwise.algebra.crossed_profiled import profile_crossed
 from poolwise.algebra.crossproducts import cross_products
 from poolwise.algebra.profiled import profile
+from poolwise.algebra.schur import dense_storage, sparse_storage
 from poolwise.algebra.theta import BlockStructure
 
 # The dense form inverts an n x n matrix with condition up to about 1e5: ten digits are left of sixteen.
@@ -22,7 +23,7 @@ DIFFERENCE_RTOL = 1e-4
 class Problem:
     """A random design with F factors and its dense matrices."""
 
-    def __init__(self, rng, kind, F, blocks, n, p, weighted):
+    def __init__(self, rng, kind, F, blocks, n, p, weighted, *, sparse=False):
         self.groups, self.Js = self.assign(rng, kind, F, n)
         self.sizes = [tuple(blocks[f]) for f in range(F)]
         self.Zs = [rng.normal(size=(n, sum(sizes))) for sizes in self.sizes]
@@ -38,6 +39,10 @@ class Problem:
         self.theta = rng.normal(size=len(self.structure.positions))
         self.theta[self.structure.on_diagonal] = np.abs(self.theta[self.structure.on_diagonal])
         self.stats = crossed_products(self.X, self.Zs, self.y, self.groups, self.Js, self.weights)
+        if sparse and self.stats.columns.Q:
+            self.stats.__dict__["storage"] = sparse_storage(
+                self.stats.between, self.stats.rest, self.stats.columns.within, np.inf
+            )
 
     @staticmethod
     def assign(rng, kind, F, n):
@@ -102,7 +107,16 @@ def problems(draw, factors=(1, 2, 3)):
     kind = draw(st.sampled_from(["crossed", "nested", "partly"]))
     F = draw(st.sampled_from(factors))
     blocks = [draw(st.sampled_from([(1,), (2,), (1, 1), (3,), (2, 1)])) for _ in range(F)]
-    return Problem(rng, kind, F, blocks, draw(st.integers(8, 30)), draw(st.integers(0, 4)), draw(st.booleans()))
+    return Problem(
+        rng,
+        kind,
+        F,
+        blocks,
+        draw(st.integers(8, 30)),
+        draw(st.integers(0, 4)),
+        draw(st.booleans()),
+        sparse=draw(st.booleans()),
+    )
 
 
 @given(problems(), st.booleans())
@@ -235,7 +249,7 @@ def test_the_factor_with_most_effects_is_eliminated():
     Zs = [np.ones((40, 1)), np.ones((40, 1)), rng.normal(size=(40, 2))]
     stats = crossed_products(np.ones((40, 1)), Zs, rng.normal(size=40), groups, [3, 9, 5])
     assert stats.eliminated == 2
-    assert stats.columns.slices == (slice(0, 3), slice(3, 12))
+    assert stats.columns.slices == (slice(0, 9), slice(9, 12))  # the larger one first
     # What is stored are the pairs of groups that meet, never groups times groups.
     meeting = sum(len({*zip(groups[2], groups[f], strict=True)}) for f in (0, 1))
     assert stats.between.data.shape == (meeting, 2, 1)
@@ -246,3 +260,37 @@ def test_an_index_out_of_range_is_refused():
         crossed_products(
             np.ones((2, 1)), [np.ones((2, 1))] * 2, np.ones(2), [np.array([0, 1]), np.array([0, 2])], [2, 2]
         )
+
+
+def nested(J: int):
+    """Pupils in J classes of J / 8 schools, in 9 years: columns that hardly meet."""
+    pupil = np.repeat(np.arange(5 * J), 2)
+    groups = [pupil, pupil // 5 // 8, pupil // 5, np.arange(len(pupil)) % 9]
+    Js = [5 * J, J // 8, J, 9]
+    rng = np.random.default_rng(1)
+    return crossed_products(
+        np.ones((len(pupil), 1)), [np.ones((len(pupil), 1))] * 4, rng.normal(size=len(pupil)), groups, Js
+    )
+
+
+def test_nested_factors_are_sparse_and_crossed_ones_dense():
+    stats = nested(400)
+    assert stats.columns.slices[0] == slice(0, 400)
+    # A class: itself, its school, nine years. A school: itself and years. Years: one another.
+    assert stats.storage.entries == 400 * 11 + 50 * 10 + 45
+    rng = np.random.default_rng(1)
+    groups = [rng.integers(0, 500, 20_000), rng.integers(0, 400, 20_000)]
+    Zs = [np.ones((20_000, 1))] * 2
+    crossed = crossed_products(np.ones((20_000, 1)), Zs, rng.normal(size=20_000), groups, [500, 400])
+    assert crossed.storage.pattern is None
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_sparse_and_dense_agree(reml):
+    stats, dense = nested(400), nested(400)
+    dense.__dict__["storage"] = dense_storage(dense.columns.Q)
+    Lambda = np.diag([0.5, 0.7, 0.3, 0.2])
+    one, other = (profile_crossed(which, Lambda, reml=reml) for which in (stats, dense))
+    # Sums of some thousand terms in another order.
+    np.testing.assert_allclose(one.criterion, other.criterion, rtol=1e-12)
+    np.testing.assert_allclose(one.gradient, other.gradient, rtol=1e-9, atol=1e-9)

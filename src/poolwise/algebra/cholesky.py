@@ -12,6 +12,7 @@ Computational and Graphical Statistics 4(2), 134-147, for the derivative.
 
 import math
 from dataclasses import dataclass
+from typing import overload
 
 import numba
 import numpy as np
@@ -66,22 +67,30 @@ class Pattern:
         return np.searchsorted(keys, k * self.size + i)
 
 
-def factor_pattern(matrix: scipy.sparse.sparray) -> Pattern:
+@overload
+def factor_pattern(matrix: scipy.sparse.sparray) -> Pattern: ...
+@overload
+def factor_pattern(matrix: scipy.sparse.sparray, most: float) -> Pattern | None: ...
+def factor_pattern(matrix: scipy.sparse.sparray, most: float = math.inf) -> Pattern | None:
     """Pattern of the factor of a symmetric matrix with these non-zeros.
 
     Parameters
     ----------
     matrix : sparse array (N, N)
         Symmetric pattern; values do not count.
+    most : float, optional
+        Entries of the factor, at most.
 
     Returns
     -------
-    Pattern
+    Pattern or None
+        None where the factor has more entries.
     """
     lower = scipy.sparse.tril(matrix, -1).tocsc()
     size = matrix.shape[0]
     columns: list[Integers] = []
     children: list[list[int]] = [[] for _ in range(size)]
+    entries = size
     for k in range(size):
         parts = [lower.indices[lower.indptr[k] : lower.indptr[k + 1]]]
         parts += [columns[child][1:] for child in children[k]]
@@ -89,6 +98,9 @@ def factor_pattern(matrix: scipy.sparse.sparray) -> Pattern:
             np.unique(np.concatenate(parts)).astype(np.int64) if len(parts) > 1 else np.sort(parts[0]).astype(np.int64)
         )
         columns.append(own)
+        entries += len(own)
+        if entries > most:
+            return None
         if len(own):
             children[own[0]].append(k)
     counts = np.array([len(own) + 1 for own in columns], dtype=np.int64)

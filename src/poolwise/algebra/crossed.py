@@ -15,6 +15,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array, CrossProducts, cross_products
+from poolwise.algebra.schur import Storage, storage_of
 
 Integers = NDArray[np.int64]
 
@@ -96,12 +97,17 @@ class CrossedProducts:
     @cached_property
     def others(self) -> tuple[int, ...]:
         """The remaining factors, in the order of their columns."""
-        return tuple(f for f in range(len(self.factors)) if f != self.eliminated)
+        return _others([(factor.J, factor.q) for factor in self.factors], self.eliminated)
 
     @cached_property
     def columns(self) -> Columns:
         """Where the remaining factors' effects stand."""
         return _columns([(self.factors[f].J, self.factors[f].q) for f in self.others])
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where the entries of the Schur complement of the remaining factors stand."""
+        return storage_of(self.between, self.rest, self.columns.within)
 
     @cached_property
     def sides(self) -> tuple[Array, Array]:
@@ -165,7 +171,7 @@ def crossed_products(
         for Z, group, J in zip(Zs, groups, Js, strict=True)
     )
     eliminated = int(np.argmax([factor.J * factor.q for factor in factors]))
-    others = [f for f in range(len(factors)) if f != eliminated]
+    others = _others([(factor.J, factor.q) for factor in factors], eliminated)
     columns = _columns([(factors[f].J, factors[f].q) for f in others])
     w = np.ones(len(y)) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
     Z_others = np.column_stack([np.zeros((len(y), 0)), *(Zs[f] for f in others)])  # (n, sum of q_f)
@@ -185,6 +191,12 @@ def crossed_products(
     rest = [meetings(f).tocsr() for f in others]
     empty = scipy.sparse.csr_array((0, columns.Q))
     return CrossedProducts(factors, eliminated, meetings(eliminated), scipy.sparse.vstack([empty, *rest], format="csr"))
+
+
+def _others(sizes: Sequence[tuple[int, int]], eliminated: int) -> tuple[int, ...]:
+    """The factors that are not eliminated, the one with most effects first."""
+    effects = [J * q for J, q in sizes]
+    return tuple(sorted((f for f in range(len(sizes)) if f != eliminated), key=lambda f: -effects[f]))
 
 
 def _columns(sizes: Sequence[tuple[int, int]]) -> Columns:

@@ -22,6 +22,7 @@ from poolwise.algebra.crossed import CrossedProducts, Integers
 from poolwise.algebra.crossed_profiled import by_factor
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.elimination import Elimination, eliminate, inverse_and_traces, mix_rows
+from poolwise.algebra.schur import Storage, place
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,23 @@ def crossed_moments(stats: CrossedProducts, b: Array, T: Array, s: float) -> Cro
     effects = by_factor(stats, own, mix_rows(V, stats, others))  # Lambda G^-1 Lambda'Z'(X, y)
     inverse, traces, _ = inverse_and_traces(stats, at)
     D = at.E.swapaxes(1, 2) @ at.E
-    covariance = [
-        Lambda @ _diagonal_blocks(inverse, where, len(Lambda)) @ Lambda.T
-        for where, Lambda in zip(stats.columns.slices, others, strict=True)
-    ]
-    covariance.insert(stats.eliminated, D + D @ traces @ D)
+    blocks = {
+        f: Lambda @ _diagonal_blocks(at.storage, inverse, where, len(Lambda)) @ Lambda.T
+        for f, where, Lambda in zip(stats.others, stats.columns.slices, others, strict=True)
+    }
+    blocks[stats.eliminated] = D + D @ traces @ D
     return CrossedMoments(
         [effect @ np.concatenate([-b, [1.0]]) for effect in effects],
-        [s * block for block in covariance],
+        [s * blocks[f] for f in range(len(blocks))],
         [-effect[:, :, : stats.p] for effect in effects],
     )
 
 
-def _diagonal_blocks(inverse: Array, where: slice, q: int) -> Array:
+def _diagonal_blocks(storage: Storage, inverse: Array, where: slice, q: int) -> Array:
     """Blocks (J, q, q) on the diagonal of a symmetric matrix stored in its lower triangle."""
     first = np.arange(where.start, where.stop, q)[:, None, None]
     row, column = np.arange(q)[:, None], np.arange(q)
-    return inverse[first + np.maximum(row, column), first + np.minimum(row, column)]
+    return inverse[storage.at(first + np.maximum(row, column), first + np.minimum(row, column))]
 
 
 def crossed_variances(
@@ -93,7 +94,8 @@ def crossed_variances(
     """Conditional variance of the group-specific part of rows, the common effects and variances known.
 
     With x = Lambda'z of a row, partitioned as G is, and t = x_r - (E_j C_j)'L_j^-1 x_e, which is as sparse as C_j:
-    x'G^-1 x = |L_j^-1 x_e|^2 + t'S^-1 t.
+    x'G^-1 x = |L_j^-1 x_e|^2 + t'S^-1 t, with t'S^-1 t = |L^-1 t|^2 where S is sparse: new rows may join columns that
+    no row of the data joined.
 
     Parameters
     ----------
@@ -109,30 +111,31 @@ def crossed_variances(
     ndarray (n,)
     """
     at = eliminate(stats, T / np.sqrt(s))
-    inverse, *_ = inverse_and_traces(stats, at)
+    storage = at.storage
+    S = storage.invert(at.L) if storage.pattern is None else at.L
     x = [Z @ Lambda for Z, Lambda in zip(Zs, at.Lambdas, strict=True)]  # (n, q_f) by factor
     total = np.zeros(len(x[0]))
     for group, own in zip(groups, x, strict=True):
         total += np.where(group < 0, (own**2).sum(axis=1), 0.0)
     others, columns, e = stats.others, stats.columns, stats.eliminated
     first = np.full((len(total), len(others)), -1)  # first column of each row's group, by factor
-    for place, f in enumerate(others):
-        start = columns.slices[place].start
-        first[:, place] = np.where(groups[f] < 0, -1, start + groups[f] * stats.factors[f].q)
+    for column, f in enumerate(others):
+        start = columns.slices[column].start
+        first[:, column] = np.where(groups[f] < 0, -1, start + groups[f] * stats.factors[f].q)
     widths = np.array([stats.factors[f].q for f in others], dtype=np.int64)
     x_own = np.einsum("nkl,nl->nk", at.L_inverse[groups[e]], x[e])
     x_others = np.column_stack([np.zeros((len(total), 0)), *(x[f] for f in others)])
     half = at.half
-    _add_variances(
-        groups[e], x_own, half.indptr, half.indices, half.data[:, :, 0], first, widths, x_others, inverse, total
-    )
+    known = (half.indptr, half.indices, half.data[:, :, 0])
+    _add_variances(groups[e], x_own, *known, first, widths, x_others, S, storage.starts, storage.rows, total)
     return s * total
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_variances(group, own, indptr, indices, half, first, widths, others, inverse, total):
-    """Add |own|^2 + t'S^-1 t to total, over the groups that were in the data."""
-    Q, q = len(inverse), own.shape[1]
+def _add_variances(group, own, indptr, indices, half, first, widths, others, S, starts, rows, total):
+    """Add |own|^2 + t'S^-1 t to total, over the groups that were in the data; for S its inverse, or sparse factor."""
+    sparse, q = len(rows) > 0, own.shape[1]
+    Q = len(starts) - 1 if sparse else len(starts)
     t, marked, touched = np.zeros(Q), np.zeros(Q, np.bool_), np.empty(Q, np.int64)
     for i in range(len(group)):
         size, z, j = 0, 0, group[i]
@@ -156,12 +159,22 @@ def _add_variances(group, own, indptr, indices, half, first, widths, others, inv
                         size += 1
                     t[c] += others[i, z]
                 z += 1
-        for x in range(size):
-            a = touched[x]
-            for y in range(x):
-                b = touched[y]
-                total[i] += 2 * t[a] * t[b] * inverse[max(a, b), min(a, b)]
-            total[i] += t[a] ** 2 * inverse[a, a]
+        if sparse and size:
+            # t becomes L^-1 t, whose entries begin at the first of t.
+            for c in range(touched[:size].min(), Q):
+                if t[c] != 0.0:
+                    value = t[c] / S[starts[c]]
+                    t[c] = 0.0
+                    total[i] += value**2
+                    for entry in range(starts[c] + 1, starts[c + 1]):
+                        t[rows[entry]] -= value * S[entry]
+        else:
+            for x in range(size):
+                a = touched[x]
+                for y in range(x):
+                    b = touched[y]
+                    total[i] += 2 * t[a] * t[b] * S[place(starts, rows, max(a, b), min(a, b))]
+                total[i] += t[a] ** 2 * S[place(starts, rows, a, a)]
         for x in range(size):
             t[touched[x]] = 0.0
             marked[touched[x]] = False
@@ -214,7 +227,7 @@ def draw_effects(
     list of ndarray (J_f, q_f)
     """
     contrast = np.concatenate([-b, [1.0]])
-    # G = U'U: U^-1 (U^-T Lambda'Z'(y - X b) + sigma z) has the mean G^-1 Lambda'Z'(y - X b) and covariance s G^-1.
+    # G = L L': L^-T (L^-1 Lambda'Z'(y - X b) + sigma z) has the mean G^-1 Lambda'Z'(y - X b) and covariance s G^-1.
     V = at.solve((at.W @ contrast + sigma * rng.standard_normal(len(at.W)))[:, None])  # (Q, 1)
     half = at.half_sides @ contrast
     own = at.back_from((half + sigma * rng.standard_normal(half.shape))[:, :, None], V)

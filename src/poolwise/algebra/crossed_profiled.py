@@ -99,10 +99,8 @@ def _spherical_and_left(stats: CrossedProducts, at: Elimination) -> tuple[list[A
 
 def by_factor(stats: CrossedProducts, own: Array, others: Array) -> list[Array]:
     """Rows of the eliminated factor (J_e, q_e, k) and of the others (Q, k), in the order of the factors."""
-    found = [others[where].reshape(-1, stats.factors[f].q, others.shape[1]) for f, where in _places(stats)]
-    found.insert(stats.eliminated, own)
-    return found
-
-
-def _places(stats: CrossedProducts):
-    return zip(stats.others, stats.columns.slices, strict=True)
+    found = {
+        f: others[where].reshape(-1, stats.factors[f].q, others.shape[1])
+        for f, where in zip(stats.others, stats.columns.slices, strict=True)
+    }
+    return [own if f == stats.eliminated else found[f] for f in range(len(stats.factors))]

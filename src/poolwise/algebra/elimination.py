@@ -1,11 +1,11 @@
-"""Block elimination: one factor's groups eliminated, the Schur complement of the other factors factorised densely.
+"""Block elimination: one factor's groups eliminated, then the Schur complement of the other factors factorised.
 
 With Lambda = T / sigma block diagonal over the factors, e the eliminated factor and r the others, for group j of e
 
     M_j = I + Lambda_e'S_j Lambda_e = L_j L_j',   E_j = L_j^-1 Lambda_e',   C_j = Z_ej'Z_r Lambda_r  (sparse rows)
-    S = I + Lambda_r'Z_r'Z_r Lambda_r - sum C_j'E_j'E_j C_j = U'U                                     (Q, Q)
+    S = I + Lambda_r'Z_r'Z_r Lambda_r - sum C_j'E_j'E_j C_j = L L'                                    (Q, Q)
 
-so that |I + Lambda'Z'Z Lambda| = |S| prod |M_j|. The dense S costs Q^2 numbers and one LAPACK Cholesky factorisation.
+so that |I + Lambda'Z'Z Lambda| = |S| prod |M_j|. ``schur.py`` stores S, dense or sparse.
 
 References
 ----------
@@ -18,11 +18,10 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import scipy.sparse
-from scipy.linalg import lapack
 
 from poolwise.algebra.crossed import CrossedProducts
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.lapack import cholesky_in_place
+from poolwise.algebra.schur import Storage, place
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,16 @@ class Elimination:
         All E_j C_j.
     half_sides : ndarray (J_e, q_e, p + 1)
         E_j Z_ej'(X, y).
-    U : ndarray (Q, Q)
-        Upper triangular, Fortran order; what stands below the diagonal means nothing.
+    L : ndarray (entries of the storage,)
+        Factor of S.
     W : ndarray (Q, p + 1)
-        U^-T (Lambda_r'Z_r' - sum C_j'E_j'E_j Z_ej')(X, y).
+        L^-1 (Lambda_r'Z_r' - sum C_j'E_j'E_j Z_ej')(X, y).
     gram : ndarray (p + 1, p + 1)
         (X, y)'V^-1 (X, y), with V relative to sigma^2.
     logdet : float
         log|V|, NaN where S is not positive definite in floating point.
+    storage : Storage
+        Where the entries of L stand.
     """
 
     Lambdas: list[Array]
@@ -60,14 +61,15 @@ class Elimination:
     C: Array
     half: scipy.sparse.bsr_array
     half_sides: Array
-    U: Array
+    L: Array
     W: Array
     gram: Array
     logdet: float
+    storage: Storage
 
     def solve(self, rhs: Array) -> Array:
-        """U^-1 rhs."""
-        return lapack.dtrtrs(self.U, rhs, lower=0)[0] if len(rhs) else rhs
+        """L^-T rhs."""
+        return self.storage.solve_upper(self.L, rhs)
 
     def back(self, V: Array) -> Array:
         """Spherical effects of the eliminated factor (J_e, q_e, k) where those of the others are V (Q, k).
@@ -101,8 +103,8 @@ def eliminate(stats: CrossedProducts, Lambda: Array) -> Elimination:
     others = [Lambdas[f] for f in stats.others]
     most = max((len(block) for block in others), default=0)
     padded = np.zeros((len(others), most, most))
-    for place, block in enumerate(others):
-        padded[place, : len(block), : len(block)] = block
+    for f, block in enumerate(others):
+        padded[f, : len(block), : len(block)] = block
 
     M = own.T @ stats.own.ZtZ @ own + np.eye(len(own))  # (J_e, q_e, q_e)
     try:
@@ -117,23 +119,20 @@ def eliminate(stats: CrossedProducts, Lambda: Array) -> Elimination:
     C = _mix(between.indices, between.data[:, :, 0], *by_column)
     RC = _mix(rest.indices, rest.data[:, None], *by_column)[:, 0]
     half = np.empty_like(C)
-    S = _schur(between.indptr, between.indices, C, E, half, rest.indptr, rest.indices, RC, *by_column)
+    storage = stats.storage
+    L_S = np.zeros(storage.entries)
+    _schur(L_S, storage.starts, storage.rows, between.indptr, between.indices, C, E, half)
+    _add_rest(L_S, storage.starts, storage.rows, rest.indptr, rest.indices, RC, *by_column)
     half_matrix = scipy.sparse.bsr_array((half[:, :, None], between.indices, between.indptr), shape=between.shape)
 
     sides, sides_others = stats.sides
     half_sides = E @ sides
     flat = half_sides.reshape(-1, half_sides.shape[2])
     right = mix_rows(sides_others, stats, others, transposed=True) - half_matrix.T @ flat
-    U, W, logdet = S.T, right, 2 * float(np.log(np.einsum("jkk->jk", L)).sum())
-    if columns.Q:
-        # The lower triangle of S in C order is the upper one of S' in Fortran order.
-        if not cholesky_in_place(S):
-            logdet = np.nan
-        else:
-            W = lapack.dtrtrs(U, right, lower=0, trans=1)[0]
-            logdet += 2 * float(np.log(np.diag(U)).sum())
+    logdet = 2 * float(np.log(np.einsum("jkk->jk", L)).sum()) + storage.factorise(L_S)
+    W = storage.solve_lower(L_S, right) if np.isfinite(logdet) else right
     gram = stats.gram - flat.T @ flat - W.T @ W
-    return Elimination(Lambdas, padded, L_inverse, E, C, half_matrix, half_sides, U, W, gram, logdet)
+    return Elimination(Lambdas, padded, L_inverse, E, C, half_matrix, half_sides, L_S, W, gram, logdet, storage)
 
 
 def mix_rows(rows: Array, stats: CrossedProducts, factors: list[Array], *, transposed: bool = False) -> Array:
@@ -148,12 +147,12 @@ def mix_rows(rows: Array, stats: CrossedProducts, factors: list[Array], *, trans
 def inverse_and_traces(stats: CrossedProducts, at: Elimination) -> tuple[Array, Array, Array]:
     """S^-1 and the two sums over the pattern of Z'Z that gradient and conditional covariances need.
 
-    ``at.U`` is overwritten.
+    ``at.L`` may be overwritten.
 
     Returns
     -------
-    inverse : ndarray (Q, Q)
-        S^-1, lower triangle, C order.
+    inverse : ndarray (entries of the storage,)
+        S^-1 where S has entries.
     own : ndarray (J_e, q_e, q_e)
         C_j S^-1 C_j'.
     others : ndarray (Q, largest q_f)
@@ -161,13 +160,16 @@ def inverse_and_traces(stats: CrossedProducts, at: Elimination) -> tuple[Array, 
     """
     between, rest, columns = stats.between, stats.rest, stats.columns
     by_column = (columns.within, columns.width, columns.owner, at.padded)
-    inverse = lapack.dpotri(at.U, lower=0, overwrite_c=1)[0].T if columns.Q else at.U.T
+    inverse = at.storage.invert(at.L)
+    where = (at.storage.starts, at.storage.rows)
     RC = _mix(rest.indices, rest.data[:, None], *by_column)[:, 0]
     others = np.zeros((columns.Q, at.padded.shape[1]))
-    _rest_traces(rest.indptr, rest.indices, RC, inverse, columns.within, columns.width, others)
+    _rest_traces(rest.indptr, rest.indices, RC, inverse, *where, columns.within, columns.width, others)
     D = at.E.swapaxes(1, 2) @ at.E
     B = between.data[:, :, 0]
-    own = _own_traces(between.indptr, between.indices, B, at.C, D, inverse, columns.within, columns.width, others)
+    own = _own_traces(
+        between.indptr, between.indices, B, at.C, D, inverse, *where, columns.within, columns.width, others
+    )
     return inverse, own, others
 
 
@@ -186,19 +188,23 @@ def _mix(indices, values, within, width, owner, factors):
 
 
 @numba.njit(cache=True, nogil=True)
-def _schur(indptr, indices, C, E, half, rest_indptr, rest_indices, RC, within, width, owner, factors):
-    """S in its lower triangle; fills half with E_j C_j."""
-    Q, q = len(within), C.shape[1]
-    S = np.zeros((Q, Q))
-    for a in range(Q):
-        S[a, a] += 1.0
+def _add_rest(S, starts, rows, indptr, indices, RC, within, width, owner, factors):
+    """Add I + Lambda_r'Z_r'Z_r Lambda_r to the lower triangle of S."""
+    for a in range(len(within)):
+        S[place(starts, rows, a, a)] += 1.0
         for m in range(within[a] + 1):
             # Row a of Z_r'Z_r Lambda_r goes to every row of its group at or above a.
             weight, to = factors[owner[a], within[a], m], a - within[a] + m
-            for entry in range(rest_indptr[a], rest_indptr[a + 1]):
-                if rest_indices[entry] > to:
+            for entry in range(indptr[a], indptr[a + 1]):
+                if indices[entry] > to:
                     break
-                S[to, rest_indices[entry]] += weight * RC[entry]
+                S[place(starts, rows, to, indices[entry])] += weight * RC[entry]
+
+
+@numba.njit(cache=True, nogil=True)
+def _schur(S, starts, rows, indptr, indices, C, E, half):
+    """Subtract sum C_j'E_j'E_j C_j from the lower triangle of S; fills half with E_j C_j."""
+    q = C.shape[1]
     for j in range(len(indptr) - 1):
         for entry in range(indptr[j], indptr[j + 1]):
             for k in range(q):
@@ -207,17 +213,16 @@ def _schur(indptr, indices, C, E, half, rest_indptr, rest_indices, RC, within, w
                     total += E[j, k, m] * C[entry, m]
                 half[entry, k] = total
         for x in range(indptr[j], indptr[j + 1]):
-            row = S[indices[x]]
+            a = indices[x]
             for z in range(indptr[j], x + 1):
                 total = 0.0
                 for k in range(q):
                     total += half[x, k] * half[z, k]
-                row[indices[z]] -= total
-    return S
+                S[place(starts, rows, a, indices[z])] -= total
 
 
 @numba.njit(cache=True, nogil=True)
-def _rest_traces(indptr, indices, RC, inverse, within, width, out):
+def _rest_traces(indptr, indices, RC, inverse, starts, rows, within, width, out):
     """Add the diagonal blocks of Z_r'Z_r Lambda_r S^-1."""
     for a in range(len(within)):
         first = a - within[a]
@@ -225,11 +230,11 @@ def _rest_traces(indptr, indices, RC, inverse, within, width, out):
             b = indices[entry]
             for k in range(width[a]):
                 c = first + k
-                out[a, k] += RC[entry] * (inverse[b, c] if b >= c else inverse[c, b])
+                out[a, k] += RC[entry] * inverse[place(starts, rows, max(b, c), min(b, c))]
 
 
 @numba.njit(cache=True, nogil=True)
-def _own_traces(indptr, indices, B, C, D, inverse, within, width, out):
+def _own_traces(indptr, indices, B, C, D, inverse, starts, rows, within, width, out):
     """C_j S^-1 C_j' (J_e, q_e, q_e); subtracts the diagonal blocks of sum B_j'D_j C_j S^-1 from out."""
     J, q = len(indptr) - 1, C.shape[1]
     own = np.zeros((J, q, q))
@@ -242,14 +247,14 @@ def _own_traces(indptr, indices, B, C, D, inverse, within, width, out):
         # R = (C_j S^-1)' at the columns of group j's own pattern.
         R[:size] = 0.0
         for x in range(size):
-            row = inverse[indices[start + x]]
+            c = indices[start + x]
             for z in range(x):
-                value = row[indices[start + z]]
+                value = inverse[place(starts, rows, c, indices[start + z])]
                 for k in range(q):
                     R[x, k] += value * C[start + z, k]
                     R[z, k] += value * C[start + x, k]
             for k in range(q):
-                R[x, k] += row[indices[start + x]] * C[start + x, k]
+                R[x, k] += inverse[place(starts, rows, c, c)] * C[start + x, k]
         for x in range(size):
             a = indices[start + x]
             for k in range(q):

@@ -72,7 +72,7 @@ def statistics(fit: BayesFit, drawn: Array) -> dict[str, Array]:
     """Statistics (D,) of responses (D, n)."""
     found: dict[str, Array] = {}
     y = fit.design.y
-    if len(np.unique(y)) <= 2:
+    if len(np.unique(y)) <= 2 or fit.design.categories is not None:
         return found
     centred = drawn - drawn.mean(axis=1, keepdims=True)
     spread = np.sqrt((centred**2).mean(axis=1))

@@ -19,16 +19,18 @@ from poolwise.algebra.crossed import CrossedProducts
 from poolwise.algebra.crossed_conditional import draw_effects
 from poolwise.algebra.crossed_marginal import NormalPrior, crossed_marginal
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.schur import dense_storage
 from poolwise.algebra.theta import lower_factor
 from poolwise.compile.collapsed import Draws
 from poolwise.compile.crossed import CrossedPosterior, exact_normal, normal_prior
+from poolwise.errors import FitError
 from poolwise.fit.bayes import Sampling, all_closed, prior_codes, scalar_priors
 from poolwise.fit.importance import DEGREES, DEGREES_CORRELATED, SplitT, copies, duplicated, smoothed_weights, split_t
 from poolwise.fit.reference import BOUNDARY_STEP
 from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.priors.distributions import JOINT
 from poolwise.priors.prior import Prior
-from poolwise.spec.crossed import CrossedSufficient
+from poolwise.spec.crossed import CrossedSufficient, crossed_sufficient
 from poolwise.spec.design import Design
 
 # Above this Pareto k importance weights are unreliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)).
@@ -39,7 +41,8 @@ FIRST, NEXT, MOST = 1.25, 0.5, 6.0
 LEAST_PROPOSALS = 400
 # Share of draws that may repeat another.
 REPEATED = 0.02
-# More effects than this beside the largest factor make each draw too dear: it factorises the matrix of their square.
+# More effects than this beside the largest factor make each draw too dear if they are crossed: it factorises the matrix
+# of their square. Nested ones are served while a factorisation costs no more.
 MOST_COLUMNS = 3000
 # Multiplications of one factorisation from which threads gain more than they lose waiting for Python's lock.
 WORTH_THREADS = 1e6
@@ -57,9 +60,15 @@ def serves_crossed(design: Design, priors: Mapping[str, Prior]) -> str:
 
 
 def is_affordable(design: Design) -> bool:
-    """Whether the effects beside those of the largest factor are few enough for a factorisation at every draw."""
+    """Whether a factorisation at every draw is: the effects beside those of the largest factor are few, or nested."""
     sizes = sorted(factor.J * factor.structure.q for factor in design.factors)
-    return sum(sizes[:-1]) <= MOST_COLUMNS
+    if sum(sizes[:-1]) <= MOST_COLUMNS:
+        return True
+    try:
+        storage = crossed_sufficient(design).stats.storage
+    except FitError:
+        return False
+    return storage.work <= dense_storage(MOST_COLUMNS).work
 
 
 @dataclass(frozen=True)
@@ -241,7 +250,7 @@ class _Proposed:
 
 def _multiplications(stats: CrossedProducts) -> float:
     """What a factorisation costs: the Schur complement of the eliminated factor, and its Cholesky factor."""
-    return float((np.diff(stats.between.indptr).astype(float) ** 2).sum()) + stats.columns.Q**3 / 3
+    return float((np.diff(stats.between.indptr).astype(float) ** 2).sum()) + 2 * stats.storage.work
 
 
 def _reference(sufficient: CrossedSufficient) -> tuple[Array, float]:

@@ -10,6 +10,7 @@ from poolwise.algebra.crossed import CrossedProducts
 from poolwise.algebra.crossed_profiled import profile_crossed
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.profiled import Profiled
+from poolwise.algebra.schur import dense_storage
 from poolwise.algebra.theta import BlockStructure
 from poolwise.fit.boundary import leave_boundary
 from poolwise.fit.reml import GRADIENT_TOLERANCE, LOWEST, Optimum, _polish, optimise, penalised
@@ -50,7 +51,7 @@ def optimise_crossed(
     -----
     From every bound that is reached a way back inside is looked for, see :mod:`poolwise.fit.boundary`.
     """
-    with threadpool_limits(1 if stats.columns.Q < SINGLE_THREAD else None):
+    with threadpool_limits(1 if stats.storage.work < dense_storage(SINGLE_THREAD).work else None):
         criterion = _Criterion(stats, structure, reml=reml, power=power)
         theta = structure.theta(_start(stats, structure, reml=reml) if start is None else start)
         theta, promised = _descend(theta, structure, criterion)

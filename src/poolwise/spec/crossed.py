@@ -18,7 +18,7 @@ from poolwise.spec.sufficient import counted
 if TYPE_CHECKING:
     from poolwise.spec.collapsed import CollapsedData
 
-# The Schur complement of the factors that are not eliminated is a dense matrix: 3.2 GB at this many columns.
+# Of crossed factors the Schur complement is a dense matrix: 3.2 GB at this many columns.
 MOST_COLUMNS = 20_000
 
 
@@ -59,21 +59,12 @@ def crossed_sufficient(design: Design, *, centred: bool = True) -> CrossedSuffic
     Raises
     ------
     FitError
-        If the factors other than the largest have too many effects for a dense matrix.
+        If the factors other than the largest are crossed and have too many effects for a dense matrix.
     """
     refuse_grouping(design, "the algebra of the collapsed form")
-    sizes = sorted((factor.J * factor.structure.q, factor.name) for factor in design.factors)[:-1]
-    columns = sum(size for size, _ in sizes)
-    if columns > MOST_COLUMNS:
-        listed = ", ".join(f"{name} with {size}" for size, name in reversed(sizes))
-        raise FitError(
-            f"the grouping factors beside the largest have {columns} effects ({listed}), and the algebra keeps a dense "
-            f"matrix of their square, {8e-9 * columns**2:.0f} GB; at most {MOST_COLUMNS} effects are served. "
-            "Use fewer or coarser factors, or lme4 or MixedModels.jl, whose factorisation is sparse"
-        )
     structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
     if design.collapsed is not None:
-        return _from_sums(design.collapsed, structure, centred=centred)
+        return _refuse_too_dense(_from_sums(design.collapsed, structure, centred=centred), design)
     Z = np.column_stack([factor.Z for factor in design.factors])
     y = design.y - design.offset
     basis = make_basis(design.X, Z, y, design.intercept, centring(Z, structure) if centred else None)
@@ -87,7 +78,20 @@ def crossed_sufficient(design: Design, *, centred: bool = True) -> CrossedSuffic
         design.weights,
         frequency=design.frequency,
     )
-    return CrossedSufficient(basis, stats, structure)
+    return _refuse_too_dense(CrossedSufficient(basis, stats, structure), design)
+
+
+def _refuse_too_dense(sufficient: CrossedSufficient, design: Design) -> CrossedSufficient:
+    stats = sufficient.stats
+    if stats.columns.Q <= MOST_COLUMNS or stats.storage.pattern is not None:
+        return sufficient
+    sizes = sorted((factor.J * factor.structure.q, factor.name) for factor in design.factors)[:-1]
+    listed = ", ".join(f"{name} with {size}" for size, name in reversed(sizes))
+    raise FitError(
+        f"the grouping factors beside the largest have {stats.columns.Q} effects ({listed}), so crossed that the "
+        f"algebra needs the dense matrix of their square, {8e-9 * stats.columns.Q**2:.0f} GB; at most {MOST_COLUMNS} "
+        "effects are served where they are crossed, any number where they are nested. Use fewer or coarser factors"
+    )
 
 
 def _from_sums(data: "CollapsedData", structure: BlockStructure, *, centred: bool) -> CrossedSufficient:
