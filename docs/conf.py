@@ -16,7 +16,7 @@ from poolwise import errors
 
 project = "poolwise"
 author = "The poolwise authors"
-copyright = author  # noqa: A001
+copyright = author
 version = release = poolwise.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -47,6 +47,8 @@ pygments_dark_style = "monokai"
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
+# A prime of a formula, X'y, is no quotation mark.
+smartquotes = False
 # A fence of a formula or of output has no language.
 highlight_language = "none"
 
@@ -67,11 +69,13 @@ class NotebookParser(MystParser):
 
     def parse(self, inputstring, document):
         """Parse the cells, those of code as fenced blocks."""
+        name = document.settings.env.docname.rsplit("/")[-1]
+        here = f"The code alone; run the notebook for its tables and pictures: {{download}}`{name}.ipynb`."
         parts = []
         for cell in json.loads(inputstring)["cells"]:
             text = "".join(cell["source"])
             parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
-        super().parse("\n\n".join(parts), document)
+        super().parse("\n\n".join([parts[0], here, *parts[1:]]), document)
 
 
 def code_behind(app, env, node: Element, shown: Element) -> Element | None:
