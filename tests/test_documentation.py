@@ -4,6 +4,7 @@ Blocks of a page marked ``python`` run from top to bottom in one namespace, in a
 Notebooks have a test file of their own, docstrings run as doctests.
 """
 
+import inspect
 import re
 from pathlib import Path
 
@@ -16,12 +17,8 @@ from poolwise.check.settings import CODES
 from poolwise.cli import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    path
-    for place in ("*.md", "docs/**/*.md", "priors/*.md")
-    for path in ROOT.glob(place)
-    if "```python" in path.read_text()
-)
+PLACES = ("*.md", "docs/**/*.md", "priors/*.md")
+PAGES = sorted(path for place in PLACES for path in ROOT.glob(place) if "```python" in path.read_text())
 # The landing page shows lines of README, which run there.
 LANDING = ROOT / "docs" / "index.md"
 
@@ -77,6 +74,23 @@ def test_the_landing_page_shows_lines_of_the_readme():
         assert any(line.split("  #")[0] == other.split("  #")[0] for other in said), line
 
 
+def public_functions() -> dict[str, object]:
+    """Functions of poolwise, and of its modules, by the name a user writes."""
+    found = {name: getattr(pw, name) for name in pw.__all__}
+    for module in ("checks", "plots", "validate"):
+        found |= {f"{module}.{name}": getattr(getattr(pw, module), name) for name in getattr(pw, module).__all__}
+    return {name: one for name, one in found.items() if inspect.isfunction(one)}
+
+
+def test_every_public_function_has_an_example_that_runs():
+    """In its docstring, where it is not skipped, or in a page, whose code runs above."""
+    run = "\n".join(block for page in PAGES for block in blocks(page))
+    for name, function in public_functions().items():
+        said = inspect.getdoc(function) or ""
+        in_docstring = ">>>" in said and "+SKIP" not in said
+        assert in_docstring or re.search(rf"\b{re.escape(name)}\(", run), name
+
+
 def codes_of_checks() -> set[str]:
     """Every code that a check gives a finding, those of the studies too."""
     source = "\n".join(path.read_text() for path in (ROOT / "src/poolwise/check").glob("*.py"))
@@ -90,6 +104,6 @@ def test_every_code_has_a_section_and_no_section_is_of_none():
 
 def test_links_that_leave_the_site_are_well_formed():
     """Offline, their form is all that can be checked."""
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("priors/*.md"), *ROOT.glob("notebooks/*")]:
+    for path in [path for place in (*PLACES, "notebooks/*") for path in ROOT.glob(place)]:
         for link in re.findall(r"\]\((\w+:[^)]*)\)", path.read_text()):
             assert re.fullmatch(r"https://[a-z0-9.-]+\.[a-z]{2,}(/[^\s]*)?", link), f"{path.name}: {link}"
