@@ -46,7 +46,6 @@ pygments_style = "friendly"
 pygments_dark_style = "monokai"
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["deflist"]
 # A prime of a formula, X'y, is no quotation mark.
 smartquotes = False
 # A fence of a formula or of output has no language.
