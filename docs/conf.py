@@ -47,7 +47,7 @@ pygments_dark_style = "monokai"
 
 myst_heading_anchors = 4
 # A prime of a formula, X'y, is no quotation mark.
-smartquotes = False
+smartquotes_action = "D"
 # A fence of a formula or of output has no language.
 highlight_language = "none"
 
