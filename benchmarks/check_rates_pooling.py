@@ -1,6 +1,6 @@
-"""How often the checks of pooling fire where nothing is wrong, and where something is; for docs/checks_pooling.md.
+"""How often checks fire where nothing is wrong, and where something is; for docs/checks_pooling.md.
 
-python benchmarks/check_rates_pooling.py [data sets]
+python benchmarks/check_rates_pooling.py [data sets] [only cases whose name begins so]
 """
 
 import sys
@@ -12,6 +12,8 @@ import pandas as pd
 
 import poolwise as pw
 from poolwise import checks
+from poolwise.result.no_pooling import NoPoolingFit
+from poolwise.result.no_pooling_glm import NoPoolingGLM
 
 HOSPITALS = "p(died, patients) ~ risk + (1 | hospital)"
 
@@ -54,11 +56,32 @@ def decides(seed: int, J: int) -> str:
     return _any(checks.prior_decides(fit))
 
 
-def vanishing(seed: int, sd: float) -> str:
+def sloped(seed: int, sd: float) -> pd.DataFrame:
+    """20 groups of 12 rows, whose slopes vary with this sd."""
     rng = np.random.default_rng(seed)
     data = rows(seed, 20, 12)
     data["y"] += sd * rng.normal(size=20)[data["g"].astype(int)] * data["x"]
-    model = pw.Model("y ~ x + (x | g)", data)
+    return data
+
+
+def every(seed: int, family: str) -> list[str]:
+    """All checks of a fit under the defaults, and those of a study."""
+    if family == "gaussian":
+        model = pw.Model("y ~ x + (x | g)", sloped(seed, 1.0))
+    else:
+        model = pw.Model("y ~ x + (1 | g)", rows(seed, 20, 30, sd=0.7, family=family), family)
+    bayes, partial = model.fit(seed=seed, progress=False), model.fit_frequentist()
+    none = (NoPoolingFit if family == "gaussian" else NoPoolingGLM)(model.design, model.design.factors[0])
+    found = [*bayes.check(), *checks.singular_fit(partial), *checks.too_few_rows(none)]
+    found += checks.vanishing_intervals(partial, bayes)
+    if isinstance(none, NoPoolingGLM):
+        complete = pw.Model("y ~ x", model.design.frame, family).fit_frequentist()
+        found += checks.separation(complete, none, partial) + checks.not_maximised(none, partial)
+    return sorted({f"{one.code} ({one.severity})" for one in found})
+
+
+def vanishing(seed: int, sd: float) -> str:
+    model = pw.Model("y ~ x + (x | g)", sloped(seed, sd))
     bayes = model.fit(300, 500, 2, seed, progress=False, target_accept=0.95)
     return _any(checks.vanishing_intervals(model.fit_frequentist(), bayes))
 
@@ -94,18 +117,23 @@ CASES = [
     ("vanishing_intervals, slopes sd 0", vanishing, (0.0,)),
     ("coding_matters, (f | g), 10 rows a cell", coding, ("(f | g)", 10, 0.5)),
     ("coding_matters, (f || g), 1 row a cell", coding, ("(f || g)", 1, 2.0)),
+    ("every check, gaussian, (x | g), J 20", every, ("gaussian",)),
+    ("every check, poisson, J 20", every, ("poisson",)),
+    ("every check, bernoulli, J 20", every, ("bernoulli",)),
 ]
 
 
-def main(count: int = 200) -> None:
+def main(count: str = "200", only: str = "") -> None:
     warnings.simplefilter("ignore")
     for label, case, options in CASES:
+        if not label.startswith(only):
+            continue
         start = time.perf_counter()
-        found = pd.Series([case(seed, *options) for seed in range(count)])
-        shares = found[found != ""].value_counts().sort_index() / count
+        found = pd.Series([case(seed, *options) for seed in range(int(count))]).explode().dropna()
+        shares = found[found != ""].value_counts().sort_index() / int(count)
         said = ", ".join(f"{name} {share:.3f}" for name, share in shares.items()) or "never"
         print(f"{label}: {said} ({count} data sets, {time.perf_counter() - start:.0f} s)", flush=True)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])
