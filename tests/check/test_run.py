@@ -119,7 +119,7 @@ def test_statistics_are_their_definitions(sleep):
     assert (seen["smallest"][0], seen["largest"][0]) == (y.min(), y.max())
     table = predictive_statistics(sleep)
     assert table["p"].between(0, 1).all()
-    mixed = predictive_statistics(sleep, groups="population_draw")
+    mixed = predictive_statistics(sleep, replications="mixed")
     # New subjects differ from those seen: replicated extremes vary more.
     width = {name: np.ptp(one.loc["largest", ["lower", "upper"]]) for name, one in (("own", table), ("new", mixed))}
     assert width["new"] > width["own"]

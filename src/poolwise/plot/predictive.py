@@ -1,9 +1,14 @@
 """Data drawn from the posterior beside the data, by ArviZ."""
 
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
+import arviz as az
 import numpy as np
 import xarray as xr
+
+from poolwise import names
 
 from poolwise.errors import ArgumentError
 from poolwise.plot.lettering import legible, plain
@@ -14,7 +19,10 @@ if TYPE_CHECKING:
 
     from poolwise.result.bayes import BayesFit
 
+Kind = Literal["distribution", "intervals", "loo_intervals", "rootogram", "calibration", "pit"]
 REPLICATIONS = 50
+# Rows whose intervals fit beside one another.
+ROWS = 100
 WHOLE_NUMBERS = ("count", "binary", "trials", "levels")
 
 
@@ -49,12 +57,20 @@ def predictive_tree(fit: "BayesFit", seed: int = 1) -> xr.DataTree:
 
 
 @legible
-def plot_posterior_predictive(fit: "BayesFit", seed: int = 1) -> "Figure":
-    """Draw the distribution of the response and of 50 replications, by :func:`arviz.plot_ppc_dist`.
+def plot_posterior_predictive(fit: "BayesFit", kind: Kind = "distribution", seed: int = 1) -> "Figure":
+    """Draw the data beside data drawn from the posterior, by ArviZ.
 
     Parameters
     ----------
     fit : BayesFit
+    kind : {"distribution", "intervals", "loo_intervals", "rootogram", "calibration", "pit"}
+        The distribution of the response and of 50 replications (:func:`arviz.plot_ppc_dist`); intervals (50 and 95 %) of
+        each row's replications (:func:`arviz.plot_ppc_interval`), or of each row left out
+        (:func:`arviz.plot_loo_interval`), of 100 rows at most, in the order of their predictions; how often each count
+        occurs, on a square-root scale (:func:`arviz.plot_ppc_rootogram`, of counts); the share of successes among rows
+        of like prediction (:func:`arviz.plot_ppc_pava`, of binary responses and ordered levels); how far the
+        probabilities of left-out rows are from uniform (of :func:`poolwise.checks.loo_pit_values`, by
+        :func:`arviz.plot_ecdf_pit`).
     seed : int, default 1
         Of the replications.
 
@@ -62,16 +78,86 @@ def plot_posterior_predictive(fit: "BayesFit", seed: int = 1) -> "Figure":
     -------
     matplotlib Figure
         Not shown, not attached to pyplot.
+
+    Raises
+    ------
+    ArgumentError
+        For a kind that there is not, or that the response is not of; if draws times rows exceed memory.
     """
-    import arviz as az
     import matplotlib.pyplot as plt
 
-    tree = predictive_tree(fit, seed)
+    if kind not in _DRAW:
+        raise ArgumentError(f"kind must be one of {', '.join(map(repr, _DRAW))}; got {kind!r}")
+    draw, suits, title = _DRAW[kind]
+    holds = fit.design.family.holds
+    if suits and holds not in suits:
+        raise ArgumentError(f"kind={kind!r} is for {' and '.join(map(_RESPONSES.get, suits))}; try kind='distribution'")
+    with warnings.catch_warnings():
+        # Rows whose weights are unreliable are the finding unreliable_elpd.
+        warnings.simplefilter("ignore", UserWarning)
+        figure = draw(fit, seed).viz["figure"].item()
+    plt.close(figure)
+    figure.set_size_inches(7.2 if len(figure.axes) == 1 else 3.0 * len(figure.axes), 3.4)
+    said = f"{plain(fit.design.formula.response)}: {title}"
+    if len(figure.axes) == 1:
+        figure.axes[0].set_title(said)
+    else:
+        figure.suptitle(said)
+    return figure
+
+
+def _distribution(fit: "BayesFit", seed: int) -> Any:
     kind = "ecdf" if fit.design.family.holds in WHOLE_NUMBERS else "kde"
     options = dict(kind=kind, num_samples=REPLICATIONS, visuals={"title": False})
-    drawn = az.plot_ppc_dist(tree, backend="matplotlib", **options)
-    figure = drawn.viz["figure"].item()
-    plt.close(figure)
-    figure.set_size_inches(7.2, 3.4)
-    figure.axes[0].set_title(f"{plain(fit.design.formula.response)}: the data (black) and {REPLICATIONS} replications")
-    return figure
+    return az.plot_ppc_dist(predictive_tree(fit, seed), backend="matplotlib", **options)
+
+
+def _intervals(fit: "BayesFit", seed: int) -> Any:
+    return az.plot_ppc_interval(_few_rows(fit, predictive_tree(fit, seed)), backend="matplotlib", **_INTERVALS)
+
+
+def _loo_intervals(fit: "BayesFit", seed: int) -> Any:
+    tree = predictive_tree(fit, seed)
+    tree["log_likelihood"] = pointwise.rowwise(fit, pointwise.log_likelihood(fit))
+    tree["posterior"] = fit.posterior
+    return az.plot_loo_interval(_few_rows(fit, tree), backend="matplotlib", **_INTERVALS)
+
+
+def _few_rows(fit: "BayesFit", tree: xr.DataTree) -> xr.DataTree:
+    """Rows in the order of their predictions, evenly chosen where there are many."""
+    mean = fit.predict_draws().mean(axis=0)
+    rows = np.argsort(mean, kind="stable")[np.unique(np.linspace(0, fit.design.n - 1, ROWS).astype(int))]
+    chosen = {}
+    for name, group in tree.children.items():
+        own = group.to_dataset()
+        dims = [dim for dim in own.dims if dim == names.OBSERVATION]
+        chosen[name] = own.isel({dim: rows for dim in dims}).assign_coords({dim: np.arange(len(rows)) for dim in dims})
+    return xr.DataTree.from_dict(chosen)
+
+
+def _rootogram(fit: "BayesFit", seed: int) -> Any:
+    return az.plot_ppc_rootogram(predictive_tree(fit, seed), backend="matplotlib")
+
+
+def _calibration(fit: "BayesFit", seed: int) -> Any:
+    kind = "binary" if fit.design.family.holds == "binary" else "ordinal"
+    return az.plot_ppc_pava(predictive_tree(fit, seed), data_type=kind, backend="matplotlib")
+
+
+def _pit(fit: "BayesFit", seed: int) -> Any:
+    from poolwise.check.loo_pit import loo_pit_values
+
+    values = xr.Dataset({fit.design.response: (("sample",), loo_pit_values(fit, seed=seed))})
+    return az.plot_ecdf_pit(values, sample_dims="sample", backend="matplotlib")
+
+
+_INTERVALS: dict[str, Any] = dict(ci_probs=(0.5, 0.95), visuals={"title": False})
+_RESPONSES = {"count": "counts", "binary": "binary responses", "levels": "ordered levels"}
+_DRAW: dict[str, tuple[Callable[["BayesFit", int], Any], tuple[str, ...], str]] = {
+    "distribution": (_distribution, (), f"the data (black) and {REPLICATIONS} replications"),
+    "intervals": (_intervals, (), "rows and the intervals of their replications"),
+    "loo_intervals": (_loo_intervals, (), "rows and their intervals when left out"),
+    "rootogram": (_rootogram, ("count",), "how often each count occurs, and 95 % of replications"),
+    "calibration": (_calibration, ("binary", "levels"), "successes among rows of like prediction"),
+    "pit": (_pit, (), "probabilities of left-out rows less uniform"),
+}
