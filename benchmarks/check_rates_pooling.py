@@ -58,7 +58,8 @@ def decides(seed: int, J: int) -> str:
 
 def sloped(seed: int, sd: float) -> pd.DataFrame:
     """20 groups of 12 rows, whose slopes vary with this sd."""
-    rng = np.random.default_rng(seed)
+    # Not the stream of `rows`, or the slopes would be the groups' means of x.
+    rng = np.random.default_rng([seed, 1])
     data = rows(seed, 20, 12)
     data["y"] += sd * rng.normal(size=20)[data["g"].astype(int)] * data["x"]
     return data

@@ -125,6 +125,31 @@ def test_statistics_are_their_definitions(sleep):
     assert width["new"] > width["own"]
 
 
+def test_statistics_of_the_prior_of_the_population_and_by_group(sleep):
+    prior = predictive_statistics(sleep, replications="prior")
+    own, mixed = (predictive_statistics(sleep, replications=kind) for kind in ("posterior", "mixed"))
+    widths = [float(np.ptp(one.loc["median", ["lower", "upper"]])) for one in (own, mixed, prior)]
+    # The weakly informative preset expects responses several times as far apart as those of this population.
+    assert widths[0] < widths[1] < widths[2] / 3
+    assert "spread_of_group_sds" in mixed.index and "spread_of_group_sds" not in prior.index
+    found, y = predictive_statistics(sleep, by="Subject"), sleep.design.frame["Reaction"]
+    by = y.groupby(sleep.design.frame["Subject"].astype(str))
+    assert len(found) == 4 * 18 and (found["n"] == 10).all()
+    assert found.loc["median", "observed"].to_dict() == pytest.approx(by.median().to_dict())
+    drawn = sleep.predict_draws(kind="response", seed=1)[:, (sleep.design.frame["Subject"].astype(str) == "332")]
+    assert found.loc[("largest", "332"), "replicated"] == pytest.approx(np.median(drawn.max(axis=1)))
+    assert found.loc[("largest", "332"), "p"] == pytest.approx(2 * (drawn.max(axis=1) > by.max()["332"]).mean())
+    with pytest.raises(pw.PoolwiseError, match="'posterior', 'mixed' or 'prior'; got 'population'"):
+        predictive_statistics(sleep, replications="population")
+
+
+def test_ordered_levels_have_no_statistics():
+    """Levels are drawn as 1, 2, ... and kept as 0, 1, ...: their extremes say nothing."""
+    levels = pd.DataFrame({"o": pd.Categorical(list("abca") * 15, ordered=True), "g": list("wxyz") * 15})
+    fit = pw.Model("o ~ 1 + (1 | g)", levels, "cumulative").fit(seed=1, progress=False)
+    assert predictive_statistics(fit).empty and posterior_predictive(fit) == []
+
+
 @pytest.mark.slow
 def test_nulls_are_left_alone():
     """100 normal data sets: the nominal rate is 0.01; 5 or more of 100 have probability 0.003 under it."""

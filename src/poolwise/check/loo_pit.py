@@ -114,5 +114,6 @@ def loo_pit(fit: BayesFit, *, alpha: float = ALPHA) -> list[Finding]:
             ),
             reference="Tesso & Vehtari (2026), arXiv 2603.02928; Vehtari, Gelman & Gabry (2017), Stat. Comput. 27.",
             table=table,
+            figure=table,
         )
     ]

@@ -184,6 +184,7 @@ def posterior_predictive(fit: BayesFit, *, alpha: float = ALPHA, seed: int = 1) 
             advice=_ADVICE[str(name)],
             reference="Gelman, Meng & Stern (1996), Statistica Sinica 6, 733-807.",
             table=table.reset_index(),
+            figure=table.reset_index(),
         )
     ]
 
