@@ -34,7 +34,7 @@ DOORS = {
     ("result/checked.py", "check"),
     ("result/bayes.py", "check"),
     ("result/bayes.py", "plot"),
-    ("result/bayes.py", "report"),
+    ("result/checked.py", "report"),
     ("check/singularity.py", "plot"),
     ("check/finding.py", "plot"),
 }

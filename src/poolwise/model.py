@@ -55,7 +55,8 @@ class Model:
         One row an observation; pandas, polars, pyarrow or a dict of columns. It is not changed.
     family : str, default "gaussian"
         Distribution of the response, by Bambi's names: bernoulli, binomial (``p(successes, trials) ~ ...``), poisson,
-        negativebinomial, gamma, beta, t, cumulative (ordered levels), categorical (levels without an order) ...
+        negativebinomial, gamma, beta, t, cumulative (ordered levels), categorical (levels without an order),
+        multinomial (counts, ``c(a, b, d) ~ ...``) ...
     priors : str, path, PriorPreset or dict, default "weakly_informative"
         A preset by name or file, or a dict of :class:`poolwise.Prior` by parameter on top of the default preset.
     link : str, optional
@@ -512,7 +513,8 @@ class Model:
             + (f", dropped for missing values: {table.dropped}" if table.dropped else ""),
         ]
         if design.categories is not None:
-            lines.insert(3, f"  categories     {', '.join(design.categories)} (the first is the reference)")
+            reference = " (the first is the reference)" if design.family.has_reference else ""
+            lines.insert(3, f"  categories     {', '.join(design.categories)}{reference}")
         for factor in [factor for own in (design.linear[0], *design.further) for factor in own.factors]:
             sizes = factor.sizes
             lines.append(

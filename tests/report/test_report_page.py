@@ -220,6 +220,35 @@ def test_a_report_of_a_fit_of_several_factors_and_of_none(tmp_path):
     assert "The model has no groups." in [element["text"] for element in page.all("p")]
 
 
+FREQUENTIST = ["question", "findings", "data", "model", "estimates", "groups", "methods", "versions"]
+
+
+@pytest.mark.parametrize(
+    ("formula", "data", "family"),
+    [
+        ("Reaction ~ Days + (Days | Subject)", "sleepstudy", "gaussian"),
+        ("diameter ~ 1 + (1 | plate) + (1 | sample)", "penicillin", "gaussian"),
+        ("p(incidence, size) ~ period + (1 | herd)", "cbpp", "binomial"),
+    ],
+)
+def test_a_report_of_a_frequentist_fit(tmp_path, formula, data, family):
+    fit = pw.Model(formula, pw.load_dataset(data), family).fit_frequentist()
+    text = fit.report(tmp_path / "fit.html").read_text(encoding="utf-8")
+    page = Reader(text)
+    assert [element["@id"] for element in page.all("section")] == FREQUENTIST
+    assert "Not available here" not in text
+    cells = [element["text"].strip() for element in page.all("td", "th")]
+    assert ("lower 95 %" in cells) and (len(fit.coef()) < len(page.all("tr")))
+    # The first common effect, as the table of the fit has it.
+    assert any(cell == f"{fit.fixef.iloc[0]:.{len(cell.split('.')[1])}f}" for cell in cells if cell.count(".") == 1)
+
+
+def test_a_frequentist_report_of_no_groups(tmp_path):
+    fit = pw.Model("Reaction ~ Days", pw.load_dataset("sleepstudy")).fit_frequentist()
+    page = Reader(fit.report(tmp_path / "fit.html").read_text(encoding="utf-8"))
+    assert [element["@id"] for element in page.all("section")] == [name for name in FREQUENTIST if name != "groups"]
+
+
 def test_many_groups_stay_small(many_page):
     assert many_page.stat().st_size < 8e6
     read = Reader(many_page.read_text(encoding="utf-8"))
@@ -242,8 +271,8 @@ def test_a_report_is_written_whole_or_not_at_all(bounce_study, tmp_path, monkeyp
     with pytest.raises(StoreError, match="No space left"):
         bounce_study.report(path)
     assert path.read_text() == "earlier" and [one.name for one in tmp_path.iterdir()] == ["report.html"]
-    with pytest.raises(ArgumentError, match="a pooling study or a Bayesian fit"):
-        pw.write_report(bounce_study.reml, path)
+    with pytest.raises(ArgumentError, match="a pooling study or of a fit"):
+        pw.write_report(bounce_study.model, path)
 
 
 def test_rows_of_several_groups_count_in_each():

@@ -42,10 +42,12 @@ _DISTRIBUTIONS = {
     "cumulative": pm.Categorical,
     "sratio": pm.Categorical,
     "categorical": pm.Categorical,
+    "multinomial": pm.Multinomial,
+    "dirichlet_multinomial": pm.DirichletMultinomial,
 }
 
 # What a response holds where it is a whole number.
-WHOLE = ("binary", "trials", "count", "levels", "categories")
+WHOLE = ("binary", "trials", "count", "levels", "categories", "counts")
 
 
 def inverse_link(link: str, eta: Any) -> Any:
@@ -76,12 +78,12 @@ def distribution(family: Family, eta: Any, own: Mapping[str, Any], trials: Any =
     family : Family
         With its link.
     eta : tensor (..., n)
-        Linear predictor, offset included.
+        Linear predictor, offset included; of a categorical response that of the reference, if there is one.
     own : mapping of str to tensor
         The family's further parameters, broadcastable against ``eta``; ``threshold`` (..., K - 1); of a categorical
-        response the linear predictors of the categories after the first, in order.
+        response the linear predictors of the other categories, in order.
     trials : ndarray (n,), optional
-        Of a binomial response.
+        Of a binomial response; totals of counts by category.
 
     Returns
     -------
@@ -94,7 +96,10 @@ def distribution(family: Family, eta: Any, own: Mapping[str, Any], trials: Any =
     if family.name in ("cumulative", "sratio"):
         return chosen, {"p": ordinal_probabilities(family, eta, own["threshold"])}
     if family.categorical:
-        return chosen, {"p": pt.special.softmax(pt.stack([eta, *own.values()], axis=-1), axis=-1)}
+        total = {} if trials is None else {"n": trials}
+        if not family.has_reference:
+            return chosen, total | {family.parent: pt.exp(pt.stack(list(own.values()), axis=-1))}
+        return chosen, total | {family.parent: pt.special.softmax(pt.stack([eta, *own.values()], axis=-1), axis=-1)}
     mean = inverse_link(link, eta)
     given = dict(own)
     if trials is not None:
@@ -130,6 +135,11 @@ def ordinal_probabilities(family: Family, eta: Any, threshold: Any) -> Any:
     return pt.concatenate([first, below[..., 1:] * passed[..., :-1], passed[..., -1:]], axis=-1)
 
 
+def trials_of_rows(design: Design) -> np.ndarray | None:
+    """Trials of a binomial response, totals of counts by category; None of any other."""
+    return design.outcome.trials if design.outcome.counts is None else design.outcome.y
+
+
 def observe(design: Design, eta: Any, own: Mapping[str, Any], scale: Any = None) -> None:
     """Add the observed response to the PyMC model on the stack.
 
@@ -146,16 +156,16 @@ def observe(design: Design, eta: Any, own: Mapping[str, Any], scale: Any = None)
     """
     outcome, family, name = design.outcome, design.family, design.response
     own = dict(own) if scale is None else {**own, names.SIGMA: scale}
-    observed: Any = outcome.y
+    observed: Any = outcome.observed
     if family.holds in WHOLE:
         observed = observed.astype(np.int64)
-    trials = None if outcome.trials is None else outcome.trials.astype(np.int64)
-    chosen, given = distribution(family, eta, own, trials)
-    dims = names.OBSERVATION
+    trials = trials_of_rows(design)
+    chosen, given = distribution(family, eta, own, None if trials is None else trials.astype(np.int64))
+    dims: Any = names.OBSERVATION
     if outcome.levels is not None:
         pm.Deterministic(family.parent, given["p"])
     elif outcome.categories is not None:
-        pm.Deterministic(family.parent, given["p"], dims=(dims, names.term_dim(name)))
+        pm.Deterministic(family.parent, given[family.parent], dims=(dims, names.term_dim(name)))
     else:
         pm.Deterministic(family.parent, inverse_link(family.link, eta), dims=dims)
     if outcome.status is not None:
@@ -169,6 +179,8 @@ def observe(design: Design, eta: Any, own: Mapping[str, Any], scale: Any = None)
         density = pt.as_tensor(design.weights) * pm.logp(chosen.dist(**given), observed)
         pm.Potential(name, density.sum())
     else:
+        if outcome.counts is not None:
+            dims = (dims, names.term_dim(name))
         chosen(name, **given, observed=observed, dims=dims)
 
 
@@ -199,9 +211,11 @@ def log_density(design: Design, eta: np.ndarray, own: Mapping[str, np.ndarray]) 
     -------
     ndarray (D, n)
     """
-    outcome = design.outcome
-    variable = _response_variable(design, eta, own, outcome.trials)
-    y = np.broadcast_to(outcome.y.astype(np.int64) if design.family.holds in WHOLE else outcome.y, eta.shape)
+    observed = design.outcome.observed
+    variable = _response_variable(design, eta, own, trials_of_rows(design))
+    y = np.broadcast_to(
+        observed.astype(np.int64) if design.family.holds in WHOLE else observed, (*eta.shape, *observed.shape[1:])
+    )
     return pm.logp(variable, pt.as_tensor(y)).eval(mode="FAST_COMPILE")
 
 

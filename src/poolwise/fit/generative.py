@@ -61,7 +61,7 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
 
 def stacked(design: Design, posterior: xr.Dataset) -> xr.Dataset:
     """The variables ``x[b]`` and ``x[c]`` of two categories as one, ``x``, the categories its last dimension."""
-    labels, dim = [own.category for own in design.linear], names.category_dim(design.response)
+    labels, dim = [own.category for own in design.linear], design.category_dim
     found = {}
     for base in base_names(design):
         own = [names.in_category(base, names.variable(label)) for label in labels]

@@ -10,9 +10,9 @@ import pandas as pd
 from poolwise.data.columns import NUMBER, kind_of
 from poolwise.data.whole_file import write_whole
 from poolwise.errors import ArgumentError
-from poolwise.plot.estimates import short_label
 from poolwise.plot.lettering import plain, with_fonts
 from poolwise.plot.lines import chosen_predictor, lines_frame
+from poolwise.plot.panels import short_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from poolwise import names
 from poolwise.errors import ArgumentError
-from poolwise.plot.estimates import short_label
 from poolwise.plot.lettering import legible, plain
+from poolwise.plot.panels import legend_below, short_label, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +78,6 @@ def plot_arrows(study: "PoolingStudy") -> "Figure":
     from matplotlib.figure import Figure
 
     everyone = arrows_frame(study)
-    table = everyone.nlargest(ARROWS_SHOWN, "moved")
     effects = study.factor.effects[:2]
     figure = Figure(figsize=(7.2, 5.6), layout="constrained")
     axis = figure.subplots()
@@ -90,6 +88,12 @@ def plot_arrows(study: "PoolingStudy") -> "Figure":
         edge = np.sqrt(-2 * np.log(1 - share)) * root @ np.vstack([np.cos(angle), np.sin(angle)])
         dashes = "--" if share > 0.5 else "-"
         axis.plot(centre[0] + edge[0], centre[1] + edge[1], color="#777777", lw=1.0, ls=dashes, zorder=4)
+    edge = np.sqrt(-2 * np.log(1 - CONTOURS[-1])) * np.sqrt((root**2).sum(axis=1))
+    windows = [_window(everyone, name, centre[k], edge[k]) for k, name in enumerate(("x", "y"))]
+    axis.set_xlim(*windows[0])
+    axis.set_ylim(*windows[1])
+    inside = everyone["x"].between(*windows[0]) & everyone["y"].between(*windows[1])
+    table = everyone[inside].nlargest(ARROWS_SHOWN, "moved")
     if len(everyone) > len(table):
         axis.plot(everyone["x_partial"], everyone["y_partial"], ".", color="#bbbbbb", ms=3, label="the other groups")
     widest = table["n"].max()
@@ -107,19 +111,30 @@ def plot_arrows(study: "PoolingStudy") -> "Figure":
     for row in shown.itertuples():
         text = short_label(str(row.group), int(row.n))
         axis.annotate(text, (row.x, row.y), textcoords="offset points", xytext=(6, 5), fontsize=8)
-    titles = ["intercept" if effect == names.INTERCEPT else f"slope of {plain(effect)}" for effect in effects]
-    axis.set_xlabel(titles[0])
-    axis.set_ylabel(titles[1])
+    axis.set_xlabel(title_of(effects[0]))
+    axis.set_ylabel(title_of(effects[1]))
     response = study.model.design.formula.response
     left_out = (
         "" if len(table) == len(everyone) else f"\narrows of the {len(table)} of {len(everyone)} groups moved most"
     )
+    if not inside.all():
+        left_out += f" within the picture; {(~inside).sum()} begin beyond it"
     axis.set_title(f"{plain(response)} by {plain(study.factor.name)}: what pooling moves{left_out}", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#eeeeee", lw=0.6)
     axis.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    legend_below(figure, axis, 4)
     return figure
+
+
+def _window(frame: pd.DataFrame, name: str, centre: float, edge: float) -> tuple[float, float]:
+    """Ends of an axis: the population, all partial estimates, and of many groups most of their own."""
+    tail = 0.0 if len(frame) <= ARROWS_SHOWN else 0.05
+    partial = frame[f"{name}_partial"]
+    low = min(partial.min(), centre - edge, frame[name].quantile(tail))
+    high = max(partial.max(), centre + edge, frame[name].quantile(1 - tail))
+    pad = 0.06 * (high - low) or 1.0
+    return float(low - pad), float(high + pad)
 
 
 def _covariance(study: "PoolingStudy") -> np.ndarray:

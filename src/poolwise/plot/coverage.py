@@ -10,7 +10,7 @@ from scipy.special import betaincinv
 
 from poolwise.errors import ArgumentError
 from poolwise.plot.lettering import legible, plain
-from poolwise.plot.panels import bare
+from poolwise.plot.panels import bare, legend_below
 from poolwise.result import pointwise
 
 if TYPE_CHECKING:
@@ -150,5 +150,5 @@ def plot_coverage(fit: "BayesFit", factor: str | None = None, seed: int = 1) -> 
     axis.set_ylabel("rows inside, each left out")
     axis.set_title(f"Calibration of {plain(fit.design.formula.response, 36)} by group size", fontsize=11)
     bare(axis, "y")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    legend_below(figure, axis, 3)
     return figure

@@ -5,35 +5,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from poolwise import names
 from poolwise.plot.lettering import legible, plain
+from poolwise.plot.panels import (
+    KINDS,
+    bare,
+    group_ticks,
+    left_out,
+    legend_below,
+    pooled_range,
+    smallest_and_largest,
+    title_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from poolwise.compare.study import PoolingStudy
 
-# Okabe & Ito's colour-blind safe palette; shapes and line widths tell the fits apart in grey.
-STYLE = {
-    ("none", "separate"): dict(label="no pooling", color="#999999", marker="o", mfc="white", lw=1.0, offset=0.27),
-    ("partial_reml", "total"): dict(
-        label="REML, total interval", color="#0072B2", marker="s", mfc="white", lw=1.2, offset=0.09
-    ),
-    ("partial_reml", "conditional"): dict(
-        label="REML, conditional interval", color="#D55E00", marker="s", mfc="#D55E00", lw=3.0, offset=-0.09
-    ),
-    ("partial_laplace", "total"): dict(
-        label="Laplace, total interval", color="#0072B2", marker="s", mfc="white", lw=1.2, offset=0.09
-    ),
-    ("partial_laplace", "conditional"): dict(
-        label="Laplace, conditional interval", color="#D55E00", marker="s", mfc="#D55E00", lw=3.0, offset=-0.09
-    ),
-    ("partial_bayes", "bayes"): dict(
-        label="Bayesian", color="#009E73", marker="D", mfc="#009E73", lw=1.8, offset=-0.27
-    ),
-}
-# Beyond this many groups the labels of single groups cannot be read: the smallest and largest groups are drawn.
-GROUPS_SHOWN = 30
+# The fits that have intervals, by group, and how far from the middle of the group's row each kind stands.
+METHODS = {"none": "", "partial_reml": "REML, ", "partial_laplace": "Laplace, ", "partial_bayes": ""}
+OFFSETS = {"separate": 0.27, "total": 0.09, "conditional": -0.09, "bayes": -0.27}
 
 
 def estimates_frame(study: "PoolingStudy", level: float = 0.95) -> pd.DataFrame:
@@ -50,13 +41,10 @@ def estimates_frame(study: "PoolingStudy", level: float = 0.95) -> pd.DataFrame:
         Columns fit, interval, group, term, estimate, lower, upper, n, position; the smallest group at the bottom.
     """
     table = study.coef(level)
-    keys = pd.Series(list(zip(table["fit"], table["interval"], strict=True)), index=table.index)
-    table = table[keys.isin(list(STYLE)) & table["term"].isin(study.factor.effects)].copy()
-    sizes = table.drop_duplicates("group").sort_values(["n", "group"])[["group", "n"]]
-    if len(sizes) > GROUPS_SHOWN:
-        half = GROUPS_SHOWN // 2
-        sizes = pd.concat([sizes.head(half), sizes.tail(GROUPS_SHOWN - half)])
-    position = {group: place for place, group in enumerate(sizes["group"])}
+    kept = table["fit"].isin(list(METHODS)) & table["interval"].isin(list(OFFSETS))
+    table = table[kept & table["term"].isin(study.factor.effects)]
+    sizes = smallest_and_largest(table.sort_values("group").drop_duplicates("group").set_index("group")["n"])
+    position = {group: place for place, group in enumerate(sizes.index)}
     table = table[table["group"].isin(position)]
     return table.assign(position=table["group"].map(position)).reset_index(drop=True)
 
@@ -80,48 +68,40 @@ def plot_estimates(study: "PoolingStudy", level: float = 0.95) -> "Figure":
 
     table = estimates_frame(study, level)
     terms = [term for term in study.factor.effects if term in set(table["term"])]
-    groups = table.drop_duplicates("group").sort_values("position")
-    height = 1.9 + 0.42 * len(groups)
-    figure = Figure(figsize=(5.2 * len(terms), height), layout="constrained")
+    groups = table["group"].nunique()
+    figure = Figure(figsize=(5.2 * len(terms), 1.9 + 0.42 * groups), layout="constrained")
     axes = figure.subplots(1, len(terms), sharey=True, squeeze=False)[0]
     for axis, term in zip(axes, terms, strict=True):
         _panel(axis, table[table["term"] == term], study.complete.fixef.get(term), term)
-    axes[0].set_yticks(
-        groups["position"], [short_label(g, n) for g, n in zip(groups["group"], groups["n"], strict=True)]
-    )
+    group_ticks(axes[0], table)
     axes[0].set_ylabel(plain(study.factor.name))
-    response = plain(study.model.design.formula.response)
-    left_out = (
-        "" if len(groups) == study.factor.J else f" ({len(groups)} of {study.factor.J} groups: smallest and largest)"
-    )
+    response, less = plain(study.model.design.formula.response), left_out(groups, study.factor.J)
     figure.suptitle(
-        f"Coefficients of {response} by {plain(study.factor.name)}, {level:.0%} intervals{left_out}", fontsize=12
+        f"Coefficients of {response} by {plain(study.factor.name)}, {level:.0%} intervals"
+        + (f" ({less})" if less else ""),
+        fontsize=12,
     )
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    legend_below(figure, axes[0], 3)
     return figure
 
 
 def _panel(axis, table: pd.DataFrame, complete: float | None, term: str) -> None:
-    for (fit, kind), style in STYLE.items():
+    low, high = pooled_range(table)
+    for (fit, kind), part in table.groupby(["fit", "interval"], sort=False):
         # An infinite estimate, of a group whose responses are perfectly predicted, has no place on an axis.
-        part = table[(table["fit"] == fit) & (table["interval"] == kind) & np.isfinite(table["estimate"])]
-        if part.empty:
-            continue
-        y = part["position"] + style["offset"]
-        axis.hlines(y, part["lower"], part["upper"], color=style["color"], lw=style["lw"])
-        axis.plot(
-            part["estimate"], y, style["marker"], color=style["color"], mfc=style["mfc"], ms=5, label=style["label"]
+        part = part[np.isfinite(part["estimate"])]
+        style, y = KINDS[kind], part["position"] + OFFSETS[kind]
+        axis.hlines(
+            y, part["lower"].clip(low, high), part["upper"].clip(low, high), color=style["color"], lw=style["lw"]
         )
+        inside = part["estimate"].between(low, high)
+        look = dict(color=style["color"], mfc=style["mfc"], ms=5, label=METHODS[fit] + style["label"])
+        axis.plot(part["estimate"][inside], y[inside], style["marker"], **look)
     if complete is not None and np.isfinite(complete):
         axis.axvline(complete, color="black", ls=":", lw=1, label="complete pooling")
-    axis.set_xlabel("intercept" if term == names.INTERCEPT else f"slope of {plain(term)}")
-    axis.grid(axis="x", color="#e5e5e5", lw=0.6)
-    axis.spines[["top", "right", "left"]].set_visible(False)
+        low, high = min(low, complete), max(high, complete)
+    axis.set_xlim(low, high)
+    axis.set_xlabel(title_of(term))
+    bare(axis, "x")
+    axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    axis.set_axisbelow(True)
-
-
-def short_label(group: str, n: int) -> str:
-    """A group and its size, short enough for an axis."""
-    return f"{plain(group, 24)} (n = {n})"

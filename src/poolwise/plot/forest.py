@@ -7,9 +7,8 @@ import pandas as pd
 
 from poolwise import names
 from poolwise.errors import UnknownNameError, near_names
-from poolwise.plot.estimates import short_label
 from poolwise.plot.lettering import legible, plain
-from poolwise.plot.panels import KINDS, bare, smallest_and_largest, title_of
+from poolwise.plot.panels import KINDS, bare, group_ticks, left_out, pooled_range, smallest_and_largest, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,10 +92,10 @@ def plot_forest(study: "PoolingStudy", term: str | None = None, level: float = 0
     term = _term(study, term)
     table = forest_frame(study, term, level)
     fits = [fit for fit in PANELS if fit in set(table["fit"])]
-    groups = table.drop_duplicates("group").sort_values("position")
-    figure = Figure(figsize=(2.7 * len(fits) + 1.6, 1.7 + 0.27 * len(groups)), layout="constrained")
+    groups = table["group"].nunique()
+    figure = Figure(figsize=(2.7 * len(fits) + 1.6, 1.7 + 0.27 * groups), layout="constrained")
     axes = figure.subplots(1, len(fits), sharex=True, sharey=True, squeeze=False)[0]
-    low, high = _range(table)
+    low, high = pooled_range(table)
     for axis, fit in zip(axes, fits, strict=True):
         own = table[table["fit"] == fit]
         for kind, style in KINDS.items():
@@ -113,23 +112,13 @@ def plot_forest(study: "PoolingStudy", term: str | None = None, level: float = 0
         axis.spines["left"].set_visible(False)
         axis.tick_params(axis="y", length=0)
     axes[0].set_xlim(low, high)
-    axes[0].set_yticks(
-        groups["position"], [short_label(g, n) for g, n in zip(groups["group"], groups["n"], strict=True)]
-    )
-    shown, J, name = len(groups), study.factor.J, plain(study.factor.name, 30)
-    left_out = "" if shown == J else f"\n{shown} of {J:,} groups: smallest and largest"
+    group_ticks(axes[0], table)
+    name, less = plain(study.factor.name, 30), left_out(groups, study.factor.J)
+    less = f"\n{less}" if less else ""
     response = plain(study.model.design.formula.response, 30)
-    figure.suptitle(f"{response}: {title_of(term)} by {name}, {level:.0%} intervals{left_out}", fontsize=12)
+    figure.suptitle(
+        f"{response}: {title_of(term)} by {name}, {level:.0%} intervals" + (f"\n{less}" if less else ""), fontsize=12
+    )
     partial = axes[fits.index("partial_reml" if "partial_reml" in fits else "partial_laplace")]
     partial.set_xlabel("thick: conditional interval; thin: total", fontsize=8)
     return figure
-
-
-def _range(table: pd.DataFrame) -> tuple[float, float]:
-    """The axis: all pooled intervals and most of the estimates without pooling; wider intervals reach the edge."""
-    pooled = table.loc[table["fit"] != "none", ["lower", "upper"]].to_numpy().ravel()
-    own = table.loc[table["fit"] == "none", "estimate"].to_numpy()
-    own = own[np.isfinite(own)]
-    ends = np.concatenate([pooled[np.isfinite(pooled)], np.quantile(own, [0.05, 0.95]) if len(own) else []])
-    pad = 0.15 * (ends.max() - ends.min()) or 1.0
-    return float(ends.min() - pad), float(ends.max() + pad)

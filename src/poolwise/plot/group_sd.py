@@ -7,7 +7,7 @@ import pandas as pd
 
 from poolwise.errors import ArgumentError
 from poolwise.plot.lettering import legible, plain
-from poolwise.plot.panels import bare
+from poolwise.plot.panels import bare, legend_below
 from poolwise.plot.updating import prior_to_posterior_frame
 from poolwise.result.frequentist import FrequentistFit
 
@@ -110,6 +110,5 @@ def plot_group_sds(study: "PoolingStudy") -> "Figure":
     axes[0].set_ylabel("relative height")
     response = plain(study.model.design.formula.response, 36)
     figure.suptitle(f"Group standard deviations of {response}: likelihood and posterior", fontsize=12)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    legend_below(figure, axes[0], 4)
     return figure

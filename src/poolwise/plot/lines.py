@@ -8,8 +8,8 @@ import pandas as pd
 from poolwise import names
 from poolwise.data.columns import NUMBER, kind_of
 from poolwise.errors import ArgumentError
-from poolwise.plot.estimates import short_label
 from poolwise.plot.lettering import legible, plain
+from poolwise.plot.panels import legend_below, short_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,8 +128,7 @@ def plot_lines(study: "PoolingStudy", predictor: str | None = None, level: float
         f"{plain(response)} by {plain(factor.name)}: one line, a line each, and what lies between{left_out}",
         fontsize=12,
     )
-    handles, names_of = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names_of, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    legend_below(figure, axes[0], 3)
     return figure
 
 

@@ -10,6 +10,7 @@ from poolwise.plot.lettering import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe & Ito's colour-blind safe palette; shapes and line widths tell the kinds of interval apart in grey.
 KINDS: dict[str, dict[str, Any]] = {
@@ -27,6 +28,40 @@ SPREAD = 1.06
 def title_of(effect: str, longest: int = 40) -> str:
     """A varying effect in words."""
     return "intercept" if effect == names.INTERCEPT else f"slope of {plain(effect, longest)}"
+
+
+def short_label(group: str, n: int) -> str:
+    """A group and its size, short enough for an axis."""
+    return f"{plain(group, 24)} (n = {n})"
+
+
+def group_ticks(axis: "Axes", groups: pd.DataFrame) -> None:
+    """A label a group on the vertical axis: columns group, n, position, of which each group's first row counts."""
+    once = groups.drop_duplicates("group").sort_values("position")
+    labels = [short_label(group, n) for group, n in zip(once["group"], once["n"], strict=True)]
+    axis.set_yticks(once["position"], labels)
+
+
+def left_out(shown: int, of: int) -> str:
+    """What a title says where groups are left out."""
+    return "" if shown == of else f"{shown} of {of:,} groups: smallest and largest"
+
+
+def pooled_range(table: pd.DataFrame) -> tuple[float, float]:
+    """Ends of an axis: all pooled intervals, most estimates without pooling; wider intervals reach the edge."""
+    pooled = table.loc[table["fit"] != "none", ["lower", "upper"]].to_numpy().ravel()
+    own = table.loc[table["fit"] == "none", "estimate"].to_numpy()
+    own = own[np.isfinite(own)]
+    ends = np.concatenate([pooled[np.isfinite(pooled)], np.quantile(own, [0.05, 0.95]) if len(own) else []])
+    pad = 0.15 * (ends.max() - ends.min()) or 1.0
+    return float(ends.min() - pad), float(ends.max() + pad)
+
+
+def legend_below(figure: "Figure", axis: "Axes", columns: int) -> None:
+    """The legend of an axis below the figure, each label once."""
+    handles, labels = axis.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def smallest_and_largest(sizes: pd.Series) -> pd.Series:

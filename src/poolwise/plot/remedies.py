@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from poolwise.plot.lettering import legible, plain
-from poolwise.plot.panels import KINDS, bare, title_of
+from poolwise.plot.panels import KINDS, bare, legend_below, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,11 +86,7 @@ def plot_remedies(singularity: "Singularity") -> "Figure":
     figure.suptitle(
         f"{response} by {plain(factor.name, 40)}: remedies compared\n(ticks: groups; bars: mean interval)", fontsize=12
     )
-    handles, labels = axes[1, 0].get_legend_handles_labels()
-    by_label = dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(by_label.values()), list(by_label), loc="outside lower center", ncols=3, frameon=False, fontsize=9
-    )
+    legend_below(figure, axes[1, 0], 3)
     return figure
 
 

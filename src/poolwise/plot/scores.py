@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from poolwise.plot.lettering import legible, plain
-from poolwise.plot.panels import bare
+from poolwise.plot.panels import bare, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,8 +81,7 @@ def plot_scores(study: "PoolingStudy") -> "Figure":
     labels = [study.labels[name] for name in fits]
     axes[0].set_yticks([place[name] for name in fits], labels)
     figure.suptitle(f"How well each fit predicts {plain(study.model.design.formula.response)}", fontsize=12)
-    handles, said = axes[0].get_legend_handles_labels()
-    figure.legend(handles, said, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    legend_below(figure, axes[0], 3)
     return figure
 
 

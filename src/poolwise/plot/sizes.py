@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from poolwise.plot.lettering import legible, plain
-from poolwise.plot.panels import KINDS, bare, side_by_side, size_axis, title_of
+from poolwise.plot.panels import KINDS, bare, legend_below, side_by_side, size_axis, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,8 +84,7 @@ def plot_sizes(study: "PoolingStudy", level: float = 0.95) -> "Figure":
     what = f"{plain(study.model.design.formula.response, 30)} by {plain(factor.name, 30)}"
     left_out = "" if len(terms) == len(factor.effects) else f" (first {len(terms)} of {len(factor.effects)} terms)"
     figure.suptitle(f"{what}: {level:.0%} intervals against group size{left_out}", fontsize=12)
-    handles, labels = axes[0, -1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    legend_below(figure, axes[0, -1], 4)
     return figure
 
 

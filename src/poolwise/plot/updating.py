@@ -7,6 +7,7 @@ import pandas as pd
 
 from poolwise import names
 from poolwise.plot.lettering import legible, plain
+from poolwise.plot.panels import legend_below
 from poolwise.spec.prior_draws import improper_of, prior_draws
 
 if TYPE_CHECKING:
@@ -111,8 +112,7 @@ def plot_prior_to_posterior(fit: "BayesFit", seed: int = 1) -> "Figure":
         axis.set_visible(False)
     left_out = "" if len(shown) == len(everything) else f" (first {len(shown)} of {len(everything)})"
     figure.suptitle(f"Standard deviations, from prior to posterior{left_out}", fontsize=12)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    legend_below(figure, axes[0], 2)
     return figure
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from poolwise.errors import RowsNeededError
 from poolwise.report.text import shown
 from poolwise.result.bayes import BayesFit
+from poolwise.spec.design import Design
 from poolwise.spec.parameters import structure_note
 
 PACKAGES = (
@@ -65,18 +66,7 @@ def paragraph(fit: BayesFit, study=None) -> tuple[str, list[str]]:
         The paragraph, and its references in order of the alphabet.
     """
     design, settings, cited = fit.design, fit.settings, ["pymc", "arviz"]
-    rows = f"{design.n:,} rows"
-    link = "" if design.family.gaussian else f" with a {design.family.link} link"
-    said = [
-        f"We modelled {shown(design.formula.response)} ({rows}) by a Bayesian hierarchical model of family "
-        f"{design.family.name}{link}, {shown(design.formula.text, 400)}."
-    ]
-    for factor in design.factors:
-        sizes = factor.sizes
-        said.append(
-            f"Effects {structure_note(factor)} varied over the {factor.J:,} groups of {shown(factor.name)} "
-            f"({sizes.min():,} to {sizes.max():,} rows, median {np.median(sizes):g})."
-        )
+    said = [design_in_words(design, "a Bayesian hierarchical model")]
     sources = list(dict.fromkeys(row.source for row in fit.resolved_priors))
     said.append(f"Priors came from {', '.join(sources)}; the table of priors gives each with its numbers.")
     draws = f"{settings.chains} chains of {settings.draws:,} draws"
@@ -111,10 +101,26 @@ def paragraph(fit: BayesFit, study=None) -> tuple[str, list[str]]:
             "power-scaling (Kallioinen et al. 2024)."
         )
     said.append(
-        f"Computations used poolwise {_version('poolwise')}, PyMC {_version('pymc')} (Abril-Pla et al. 2023), ArviZ "
-        f"{_version('arviz')} (Kumar et al. 2019) and Python {platform.python_version()}."
+        f"Computations used poolwise {version_of('poolwise')}, PyMC {version_of('pymc')} (Abril-Pla et al. 2023), "
+        f"ArviZ {version_of('arviz')} (Kumar et al. 2019) and Python {platform.python_version()}."
     )
     return " ".join(said), sorted(REFERENCES[key] for key in set(cited))
+
+
+def design_in_words(design: Design, model: str) -> str:
+    """What was modelled, of which rows and groups."""
+    link = "" if design.family.gaussian else f" with a {design.family.link} link"
+    said = [
+        f"We modelled {shown(design.formula.response)} ({design.n:,} rows) by {model} of family "
+        f"{design.family.name}{link}, {shown(design.formula.text, 400)}."
+    ]
+    for factor in design.factors:
+        sizes = factor.sizes
+        said.append(
+            f"Effects {structure_note(factor)} varied over the {factor.J:,} groups of {shown(factor.name)} "
+            f"({sizes.min():,} to {sizes.max():,} rows, median {np.median(sizes):g})."
+        )
+    return " ".join(said)
 
 
 def versions(fit: BayesFit) -> list[tuple[str, str]]:
@@ -125,17 +131,18 @@ def versions(fit: BayesFit) -> list[tuple[str, str]]:
         ("seed", str(settings.seed)),
         ("run", run),
         ("form", fit.form),
-        ("rows used", _rows_used(fit)),
+        ("rows used", rows_used(fit.design)),
     ]
-    found += [(name, _version(name)) for name in PACKAGES]
+    found += [(name, version_of(name)) for name in PACKAGES]
     return [*found, ("Python", platform.python_version())]
 
 
-def _rows_used(fit: BayesFit) -> str:
+def rows_used(design: Design) -> str:
+    """A digest of the rows, or how many were collapsed."""
     try:
-        return fingerprint(fit.design.frame)
+        return fingerprint(design.frame)
     except RowsNeededError:
-        return f"{fit.design.n:,} rows, as sums"
+        return f"{design.n:,} rows, as sums"
 
 
 def fingerprint(frame: pd.DataFrame) -> str:
@@ -151,7 +158,8 @@ def fingerprint(frame: pd.DataFrame) -> str:
     return f"{len(frame):,} rows of {len(frame.columns)} columns, SHA-256 {digest[:16]}…"
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Installed version of a package."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -22,16 +22,19 @@ from poolwise.report.tables import Table
 from poolwise.report.text import shown
 from poolwise.result.bayes import BayesFit
 from poolwise.result.convergence import ESS_PER_CHAIN, RHAT_LIMIT
+from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.glmm import GLMMFit
 from poolwise.result.variance import contraction
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.parameters import structure_note
 
+Fitted = BayesFit | FrequentistFit | GLMMFit
 ESTIMATES = {"estimate": "estimate", "lower": "lower 95 %", "upper": "upper 95 %"}
 EVIDENCE_ROWS = 200
 
 
-def question(fit: BayesFit, model=None) -> Section:
+def question(fit: Fitted, model=None) -> Section:
     """What was asked, of which rows."""
     design = fit.design
     link = design.family.link
@@ -65,7 +68,7 @@ def question(fit: BayesFit, model=None) -> Section:
     return Section("question", "Question and formula", blocks)
 
 
-def data_by_group(fit: BayesFit, places: dict[str, int]) -> Section:
+def data_by_group(fit: Fitted, places: dict[str, int]) -> Section:
     """Rows, mean and spread of the response in each group."""
     blocks: list[Any] = []
     design = fit.design
@@ -75,7 +78,7 @@ def data_by_group(fit: BayesFit, places: dict[str, int]) -> Section:
         own = places if factor is design.factors[0] else {}
 
         def table(factor=factor, caption=caption, own=own):
-            return Table(f"data_{_file(factor.name)}", caption, group_table(design, factor), {}, "group", own)
+            return Table(f"data_{file_name(factor.name)}", caption, group_table(design, factor), {}, "group", own)
 
         blocks.append(attempt(table))
     if not blocks:
@@ -238,7 +241,7 @@ def fit_sections(fit: BayesFit) -> list[Section]:
         own = fit.coef(factor=factor.name).drop(columns="factor")
         caption = f"Coefficients of each group of {shown(factor.name, 40)}, common plus group-specific effects."
         first = places if factor is fit.design.factors[0] else {}
-        coefficients.append(Table(f"coef_{_file(factor.name)}", caption, own, ESTIMATES, "group", first))
+        coefficients.append(Table(f"coef_{file_name(factor.name)}", caption, own, ESTIMATES, "group", first))
     groups = [Section("groups", "Coefficients by group", coefficients)] if coefficients else []
     if len(fit.design.factors) == 1:
         groups.append(pooling_section(fit, places))
@@ -285,7 +288,7 @@ def group_places(design: Design) -> dict[str, int]:
     return {} if not design.factors else {label: place for place, label in enumerate(design.factors[0].labels)}
 
 
-def _file(name: str) -> str:
+def file_name(name: str) -> str:
     """A name for a file: letters and digits."""
     return "".join(letter if letter.isalnum() else "_" for letter in name)[:40]
 

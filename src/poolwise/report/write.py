@@ -13,18 +13,21 @@ from poolwise.compare.study import PoolingStudy
 from poolwise.data.whole_file import check_place, write_whole
 from poolwise.errors import ArgumentError
 from poolwise.report.blocks import Section
+from poolwise.report.frequentist import frequentist_sections
 from poolwise.report.sections import fit_sections
 from poolwise.report.study import study_sections
 from poolwise.report.text import shown
 from poolwise.result.bayes import BayesFit
+from poolwise.result.frequentist import FrequentistFit
+from poolwise.result.glmm import GLMMFit
 
 
-def write_report(source: PoolingStudy | BayesFit, path: str | Path) -> Path:
-    """Write a study, or a Bayesian fit, as one HTML file that needs nothing else.
+def write_report(source: PoolingStudy | BayesFit | FrequentistFit | GLMMFit, path: str | Path) -> Path:
+    """Write a study or a fit as one HTML file that needs nothing else.
 
     Parameters
     ----------
-    source : PoolingStudy or BayesFit
+    source : PoolingStudy, BayesFit, FrequentistFit or GLMMFit
     path : str or Path
         Where to; the folder must exist. An existing file is replaced once the new one is complete.
 
@@ -35,7 +38,7 @@ def write_report(source: PoolingStudy | BayesFit, path: str | Path) -> Path:
     Raises
     ------
     ArgumentError
-        For something else than a study or a Bayesian fit.
+        For something else than a study or a fit.
     StoreError
         If it cannot be written; an earlier file is then untouched.
 
@@ -55,8 +58,11 @@ def write_report(source: PoolingStudy | BayesFit, path: str | Path) -> Path:
     elif isinstance(source, BayesFit):
         formula, sections = source.design.formula.text, fit_sections(source)
         title = "Bayesian fit"
+    elif isinstance(source, FrequentistFit | GLMMFit):
+        formula, sections = source.design.formula.text, frequentist_sections(source)
+        title = "Frequentist fit"
     else:
-        raise ArgumentError(f"a report is of a pooling study or a Bayesian fit; got {type(source).__name__}")
+        raise ArgumentError(f"a report is of a pooling study or of a fit; got {type(source).__name__}")
     return write_page(path, f"{title} of {shown(formula, 200)}", sections)
 
 

@@ -336,12 +336,6 @@ class BayesFit(BayesPrediction, Checked, CrossValidated):
 
         return plot_coverage(self, **options)
 
-    def report(self, path: str | Path) -> Path:
-        """Write one self-contained HTML file about the fit; see :func:`poolwise.write_report`."""
-        from poolwise.report.write import write_report
-
-        return write_report(self, path)
-
     def save(self, path: str | Path) -> Path:
         """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""
         from poolwise.result.store import save_fit

@@ -43,7 +43,7 @@ class BayesDraws:
         if variable in posterior:
             return posterior[variable]
         # The variables x[b] and x[c] of two categories are one, x, in the posterior.
-        dim = names.category_dim(self.design.response)
+        dim = self.design.category_dim
         for own in self.design.linear:
             for base in (str(name) for name, value in posterior.data_vars.items() if dim in value.dims):
                 if names.in_category(base, names.variable(own.category)) == variable:

@@ -60,8 +60,8 @@ class BayesPrediction(BayesDraws):
         kind : {"mean", "response"} or str
             The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1; of
             a categorical one, the probability of each category), or the response itself with its residual noise (of a
-            binomial one, successes in the trials of the row), or the name of a further parameter with a formula of its
-            own, such as ``"sigma"``.
+            binomial one, successes in the trials of the row; counts of each category in the total of the row), or the
+            name of a further parameter with a formula of its own, such as ``"sigma"``.
         level : float, default 0.95
             Probability of the equal-tailed interval.
         seed : int, default 0
@@ -82,7 +82,7 @@ class BayesPrediction(BayesDraws):
             For ``kind="response"`` of a categorical response: a category has no mean and no quantiles.
         """
         categories = self.design.categories
-        if categories is not None and kind == "response":
+        if self.design.family.holds == "categories" and kind == "response":
             raise ArgumentError(
                 "a category has no mean and no interval: kind='mean' gives the probability of each category, "
                 "predict_draws(..., kind='response') draws categories, counted from 0"
@@ -150,11 +150,10 @@ class BayesPrediction(BayesDraws):
         if not self.design.family.gaussian:
             if kind == "mean":
                 return mean_of(self.design.family, mean, own)
-            from poolwise.compile.likelihood import draw_response
+            from poolwise.compile.likelihood import draw_response, trials_of_rows
 
-            trials = None
-            if self.design.outcome.trials is not None:
-                known = self.design.outcome.trials
+            known = trials = trials_of_rows(self.design)
+            if known is not None:
                 trials = known if data is None else trials_of(self.design.formula, as_frame(data))
                 trials = trials if block is None else trials[block]
             return draw_response(self.design, mean, own, trials, _mixed(seed, start))
@@ -173,7 +172,7 @@ class BayesPrediction(BayesDraws):
     def own_by_row(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None):
         """Draws of the family's further parameters: (chains * draws, n) of those with a formula, else one a draw.
 
-        Of a categorical response the linear predictors of the categories after the first.
+        Of a categorical response the linear predictors of its categories, but for a reference.
         """
         predicted = {
             one.family.name: INVERSE[one.family.link](self._linear_predictor_of(one, data, groups, seed, block))

@@ -1,15 +1,17 @@
-"""The door from a fit to the checks, which stand in a layer above."""
+"""The doors from a fit to the checks and the report, which stand in layers above."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from poolwise.check.finding import Findings
     from poolwise.check.held_out import KFold
     from poolwise.check.settings import CheckSettings
 
 
 class Checked:
-    """A fit that can be checked."""
+    """A fit that can be checked and reported."""
 
     def check(self: Any, settings: "CheckSettings | None" = None) -> "Findings":
         """Run every check that suits this fit; see :func:`poolwise.checks.check`.
@@ -27,6 +29,12 @@ class Checked:
         from poolwise.check.run import check
 
         return check(self, settings)
+
+    def report(self: Any, path: "str | Path") -> "Path":
+        """Write one self-contained HTML file about the fit; see :func:`poolwise.write_report`."""
+        from poolwise.report.write import write_report
+
+        return write_report(self, path)
 
 
 class CrossValidated:

@@ -21,14 +21,16 @@ def mean_of(family: Family, eta: Array, own: Mapping[str, Array]) -> Array:
         Linear predictor, offset included.
     own : mapping of str to ndarray
         The family's further parameters, broadcastable against ``eta``; ``threshold`` (..., 1, K - 1); of a
-        categorical response the linear predictors of the categories after the first, in order.
+        categorical response the linear predictors of the categories, but for a reference, in order.
 
     Returns
     -------
     ndarray (..., n), or (..., n, K) of a categorical response
     """
     if family.categorical:
-        return softmax(np.stack(np.broadcast_arrays(eta, *own.values()), axis=-1), axis=-1)
+        # Shares of a Dirichlet are those of its parameters, whose logs are linear.
+        parts = [eta, *own.values()] if family.has_reference else list(own.values())
+        return softmax(np.stack(np.broadcast_arrays(*parts), axis=-1), axis=-1)
     if family.holds == "levels":
         probabilities = level_probabilities(family, eta, own["threshold"])
         return probabilities @ np.arange(1.0, probabilities.shape[-1] + 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -114,7 +115,12 @@ def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | 
         return xr.DataTree.from_dict(groups)
     response = design.response
     rows = {names.OBSERVATION: np.arange(design.n)}
-    groups["observed_data"] = xr.Dataset({response: (names.OBSERVATION, design.y)}, coords=rows)
+    dims: tuple[str, ...] = (names.OBSERVATION,)
+    seen: dict[str, Any] = dict(rows)
+    if design.outcome.counts is not None:
+        dims = (names.OBSERVATION, names.term_dim(response))
+        seen[names.term_dim(response)] = list(design.outcome.categories or ())
+    groups["observed_data"] = xr.Dataset({response: (dims, design.outcome.observed)}, coords=seen)
     constant: dict[str, tuple] = {
         "common_design": ((names.OBSERVATION, "common_column"), design.linear[0].X),
         "offset": (names.OBSERVATION, design.offset),

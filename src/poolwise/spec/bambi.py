@@ -39,9 +39,11 @@ def bambi_specification(specification: Specification) -> Any:
         if prior.distribution not in OWN and not own.vector:
             priors[own.name] = _as_bambi(prior)
     formula = specification.formula
-    response = (
-        formula.response if formula.weights is None else f"weighted({formula.response}, {quote(formula.weights)})"
-    )
+    response = formula.response
+    if design.outcome.counts is not None:
+        response = f"counts({', '.join(design.outcome.categories or ())})"
+    if formula.weights is not None:
+        response = f"weighted({response}, {quote(formula.weights)})"
     offsets = "".join(f" + offset({expression})" for expression in formula.offsets)
     main: Any = f"{response} ~ {formula.common}{offsets}"
     if design.further:

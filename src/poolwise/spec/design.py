@@ -57,7 +57,8 @@ class Design:
         Before the names of all variables; ``sigma_`` in the design of sigma.
     category : str
         Of a categorical response, the category whose linear predictor this is. The design of the response itself then
-        has no columns and no factors; :attr:`predicted` has one design for each category after the first.
+        has no columns and no factors; :attr:`predicted` has one design a category, without the reference if there is
+        one.
     """
 
     formula: Formula
@@ -76,13 +77,18 @@ class Design:
 
     @property
     def linear(self) -> tuple["Design", ...]:
-        """Designs of the linear predictors of the response: itself, or one for each category after the first."""
+        """Designs of the linear predictors of the response: itself, or one a category, the reference left out."""
         return self.predicted if self.family.categorical else (self,)
 
     @property
     def categories(self) -> tuple[str, ...] | None:
         """Labels of a categorical response, the reference first; None of any other."""
         return self.outcome.categories if self.family.categorical else None
+
+    @property
+    def category_dim(self) -> str:
+        """Dimension of the effects of a categorical response."""
+        return (names.category_dim if self.family.has_reference else names.term_dim)(self.response)
 
     @property
     def further(self) -> tuple["Design", ...]:
@@ -267,12 +273,12 @@ def build_design(
 
 
 def _by_category(design: Design) -> Design:
-    """The design of a categorical response: a linear predictor of the same columns for each category but the first."""
+    """The design of a categorical response: a linear predictor of the same columns a category, but for a reference."""
     assert design.outcome.categories is not None
     if design.formula.offsets:
-        raise DataError("an offset of a categorical response would move all categories but the first; leave it out")
+        raise DataError("an offset of a categorical response would be that of every category; leave it out")
     made = []
-    for label in design.outcome.categories[1:]:
+    for label in design.outcome.categories[design.family.has_reference :]:
         factors = tuple(replace(factor, category=label) for factor in design.factors)
         family = Family(f"mu[{label}]", "mu", "identity", ("identity",), "real")
         own = replace(design, family=family, weights=None, frequency=False, weights_column=None)
@@ -326,6 +332,7 @@ def row_subset(design: Design, rows: NDArray) -> Design:
         None if outcome.status is None else outcome.status[rows],
         None if outcome.bounds is None else (outcome.bounds[0][rows], outcome.bounds[1][rows]),
         outcome.categories,
+        None if outcome.counts is None else outcome.counts[rows],
     )
     return replace(
         design,

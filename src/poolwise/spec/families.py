@@ -60,8 +60,8 @@ class Family:
     links : tuple of str
         The links there are.
     holds : str
-        What the response holds: real, positive, unit, circle, count, binary, trials, nonnegative, levels or
-        categories.
+        What the response holds: real, positive, unit, circle, count, binary, trials, nonnegative, levels,
+        categories, or counts (of every category in a row).
     auxiliaries : tuple of Auxiliary
         Its further parameters.
     """
@@ -80,8 +80,13 @@ class Family:
 
     @property
     def categorical(self) -> bool:
-        """Whether each category of the response after the first has a linear predictor of its own."""
-        return self.holds == "categories"
+        """Whether each category of the response has a linear predictor of its own."""
+        return self.holds in ("categories", "counts")
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the first category has no linear predictor: the others are log odds against it."""
+        return self.link == "softmax"
 
     @property
     def has_intercept(self) -> bool:
@@ -177,12 +182,12 @@ _FAMILIES: Mapping[str, Family] = MappingProxyType(
             Family("cumulative", "p", "logit", PROBABILITY, "levels", (_THRESHOLD,)),
             Family("sratio", "p", "logit", PROBABILITY, "levels", (_STEP,)),
             Family("categorical", "p", "softmax", ("softmax",), "categories"),
+            Family("multinomial", "p", "softmax", ("softmax",), "counts"),
+            Family("dirichlet_multinomial", "a", "log", ("log",), "counts"),
         )
     }
 )
 FAMILIES = tuple(_FAMILIES)
-# Bambi's families whose response is several numbers a row.
-_VECTOR_VALUED = ("multinomial", "dirichlet_multinomial")
 GAUSSIAN = _FAMILIES["gaussian"]
 
 
@@ -210,11 +215,6 @@ def family_of(name: str, link: str | None = None) -> Family:
     >>> str(family_of("bernoulli", "probit"))
     "bernoulli(link='probit')"
     """
-    if isinstance(name, str) and name in _VECTOR_VALUED:
-        raise UnknownNameError(
-            f"family {name!r} has several numbers a row as its response, which poolwise does not; 'categorical' serves "
-            "one row an individual, weighted(category, count) rows that count several times, Bambi or brms the family"
-        )
     if not isinstance(name, str) or name not in _FAMILIES:
         raise UnknownNameError(f"family {name!r} is not available; {near_names(str(name), FAMILIES, len(FAMILIES))}")
     family = _FAMILIES[name]

@@ -17,6 +17,7 @@ from poolwise.spec.syntax import Call, Literal, Name, Node, render
 
 Array = NDArray[np.float64]
 TRIALS = ("p", "prop", "proportion", "cbind")
+COUNTS = ("c", "counts")
 STATUS = {"none": 0, "left": -1, "right": 1}
 
 
@@ -27,7 +28,7 @@ class Response:
     Parameters
     ----------
     y : ndarray (n,)
-        Numbers; successes out of trials; 0, 1, ... for the levels of an ordinal response.
+        Numbers; successes out of trials; 0, 1, ... for the levels of an ordinal response; totals of counts.
     trials : ndarray (n,) or None
         Trials of a binomial response.
     levels : tuple or None
@@ -37,7 +38,9 @@ class Response:
     bounds : tuple of two ndarray (n,) or None
         Lower and upper bounds of a truncated response.
     categories : tuple of str or None
-        Of a categorical response, the reference first; ``y`` counts them from 0.
+        Of a categorical response, the reference first; ``y`` numbers them from 0.
+    counts : ndarray (n, K) or None
+        How many of each category, of a response c(a, b, ...).
     """
 
     y: Array
@@ -46,6 +49,12 @@ class Response:
     status: NDArray[np.int64] | None = None
     bounds: tuple[Array, Array] | None = None
     categories: tuple[str, ...] | None = None
+    counts: Array | None = None
+
+    @property
+    def observed(self) -> Array:
+        """What is observed, (n,), or (n, K) of counts by category."""
+        return self.y if self.counts is None else self.counts
 
     @property
     def plain(self) -> bool:
@@ -107,6 +116,13 @@ def read_response(
             f"the response {formula.response} counts successes in trials, which family {family.name!r} does not have; "
             "use family='binomial'"
         )
+    elif family.holds == "counts":
+        response = _counts(function, arguments, numbers, node, family)
+    elif function in COUNTS:
+        raise DataError(
+            f"the response {formula.response} counts several categories, which family {family.name!r} does not have; "
+            "use family='multinomial' or 'dirichlet_multinomial'"
+        )
     elif family.holds == "levels":
         response = _levels(node, frame)
     elif family.categorical:
@@ -130,13 +146,13 @@ def response_expression(formula: Formula) -> str:
         If it is censored, truncated or counts trials.
     """
     node, _ = Parser(f"{formula.response} ~ 1", trusted=formula.trusted).two_sided()
-    if isinstance(node, Call) and node.function in (*TRIALS, "censored", "truncated"):
+    if isinstance(node, Call) and node.function in (*TRIALS, *COUNTS, "censored", "truncated"):
         raise DataError(f"the response {formula.response} is not one number a row, which alone collapses to sums")
     return render(node) if isinstance(node, Name | Call) else f"I({render(node)})"
 
 
 def trials_of(formula: Formula, frame: pd.DataFrame) -> Array:
-    """Trials of the rows of a new table, for predictions of successes.
+    """Trials of the rows of a new table, or totals of its counts, for predictions of the response.
 
     Raises
     ------
@@ -144,10 +160,10 @@ def trials_of(formula: Formula, frame: pd.DataFrame) -> Array:
         If the formula has no trials, or the table lacks their column.
     """
     node, _ = Parser(f"{formula.response} ~ 1", trusted=formula.trusted).two_sided()
-    if not (isinstance(node, Call) and node.function in TRIALS):
+    if not (isinstance(node, Call) and node.function in (*TRIALS, *COUNTS)):
         raise DataError("the trials of new rows are not known: the response was given as shares with weights=")
     parts = []
-    for part in node.arguments if node.function == "cbind" else node.arguments[1:]:
+    for part in node.arguments if node.function in ("cbind", *COUNTS) else node.arguments[1:]:
         if isinstance(part, Literal):
             parts.append(np.full(len(frame), float(part.text)))
             continue
@@ -225,6 +241,24 @@ def _categories(node: Node, frame: pd.DataFrame) -> Response:
     return Response(codes.astype(np.float64), categories=labels)
 
 
+def _counts(
+    function: str, arguments: tuple[Node, ...], numbers: Callable[[Node], Array], node: Node, family: Family
+) -> Response:
+    if function not in COUNTS:
+        raise DataError(
+            f"family {family.name!r} needs the counts of every category: write c(first, second, ...) ~ ..., not "
+            f"{render(node)}; a column of one category a row is family='categorical'"
+        )
+    labels = tuple(render(part) for part in arguments)
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise DataError(
+            f"the response {render(node)} counts {describe_values(twice, first=3)} twice; name each category once"
+        )
+    counts = np.column_stack([numbers(part) for part in arguments])
+    return Response(counts.sum(axis=1), categories=labels, counts=counts)
+
+
 def _status(arguments: tuple[Node, ...], frame: pd.DataFrame) -> NDArray[np.int64]:
     if len(arguments) != 1 or not isinstance(arguments[0], Name):
         raise DataError(
@@ -276,6 +310,19 @@ _HOLDS: Mapping[str, tuple[Callable[[Array], NDArray[np.bool_]], str]] = {
 
 def _check_support(response: Response, family: Family, said: str, rows: NDArray[np.int64]) -> None:
     y = response.y
+    if response.counts is not None:
+        counts = response.counts
+        for wrong, what in (
+            (((counts < 0) | (counts % 1 != 0)).any(axis=1), "counts that are not whole numbers from 0"),
+            (y < 1, "no count in any category"),
+        ):
+            if wrong.any():
+                raise DataError(
+                    f"the response {said} has {what} in {count(int(wrong.sum()), 'row')} ({describe_rows(rows[wrong])})"
+                )
+        if (counts > 0).any(axis=0).sum() < 2:
+            raise DataError(f"the response {said} counts one category only; there is nothing to model")
+        return
     if response.categories is not None:
         if len(response.categories) < 2:
             raise DataError(f"the response {said!r} has one category only; there is nothing to model")

@@ -161,7 +161,7 @@ def _resolve(design: Design, priors) -> tuple[PriorPreset, tuple[ResolvedPrior, 
     """The preset for the design's family, and one prior a parameter."""
     preset, overrides = as_preset(priors)
     # The effects of a category are log odds against the first.
-    link = "logit" if design.family.categorical else design.family.link
+    link = "logit" if design.family.has_reference else design.family.link
     preset = preset.for_family(design.family.name, link)
     resolved = resolve(preset, facts_of(design), parameters_of(design), overrides)
     joint = [row for row in resolved if row.prior.support == JOINT and (row.role in GROUP_SDS or design.predicted)]

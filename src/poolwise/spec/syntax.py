@@ -18,6 +18,8 @@ class Signature(NamedTuple):
 
 
 _ONE = Signature(1, 1)
+# Columns of a response of counts by category, c(a, b, ...) or counts(a, b, ...).
+MOST_CATEGORIES = 1000
 # Functions of numbers; they may be nested in each other and in arithmetic.
 NUMERIC: Mapping[str, Signature] = MappingProxyType(
     dict.fromkeys(
@@ -39,6 +41,8 @@ RESPONSE: Mapping[str, Signature] = MappingProxyType(
         "weighted": Signature(2, 2),
         "p": Signature(2, 2),
         "cbind": Signature(2, 2),
+        "c": Signature(2, MOST_CATEGORIES),
+        "counts": Signature(2, MOST_CATEGORIES),
         "prop": Signature(2, 2),
         "proportion": Signature(2, 2),
         "censored": Signature(2, 3),
