@@ -81,6 +81,11 @@ def every(seed: int, family: str) -> list[str]:
     return sorted({f"{one.code} ({one.severity})" for one in found})
 
 
+def pit(seed: int, family: str) -> str:
+    model = pw.Model("y ~ x + (1 | g)", rows(seed, 20, 30, sd=0.7, family=family), family)
+    return _any(checks.loo_pit(model.fit(seed=seed, progress=False)))
+
+
 def vanishing(seed: int, sd: float) -> str:
     model = pw.Model("y ~ x + (x | g)", sloped(seed, sd))
     bayes = model.fit(300, 500, 2, seed, progress=False, target_accept=0.95)
@@ -118,6 +123,7 @@ CASES = [
     ("vanishing_intervals, slopes sd 0", vanishing, (0.0,)),
     ("coding_matters, (f | g), 10 rows a cell", coding, ("(f | g)", 10, 0.5)),
     ("coding_matters, (f || g), 1 row a cell", coding, ("(f || g)", 1, 2.0)),
+    ("loo_pit, poisson, J 20", pit, ("poisson",)),
     ("every check, gaussian, (x | g), J 20", every, ("gaussian",)),
     ("every check, poisson, J 20", every, ("poisson",)),
     ("every check, bernoulli, J 20", every, ("bernoulli",)),

@@ -13,8 +13,11 @@ import xarray as xr
 import poolwise as pw
 from poolwise.check import run
 from poolwise.check.geometry import few_effective_draws, low_energy, tree_depth
+from poolwise.check.likelihood import not_maximised
 from poolwise.check.predictive import posterior_predictive, predictive_statistics, statistics
+from poolwise.check.sampling import not_converged
 from poolwise.check.settings import CODES
+from poolwise.result.no_pooling_glm import NoPoolingGLM
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,22 @@ def test_few_draws_make_rough_ends():
     found = few_effective_draws(fit)
     assert [finding.code for finding in found] == ["few_effective_draws"]
     assert found[0].value > 0.1
+    assert [finding.code for finding in not_converged(fit)] == ["not_converged"]
+
+
+def test_likelihoods_that_are_not_maximised():
+    """The identity link of counts leaves the means of some groups no room above zero."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(list("abcdef"), 6), "x": rng.normal(size=36), "y": rng.poisson(1, 36)})
+    for link, codes in (("identity", ["not_maximised"]), ("log", [])):
+        model = pw.Model("y ~ x + (1 | g)", data, "poisson", link=link)
+        none = NoPoolingGLM(model.design, model.design.factors[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pw.PoolwiseWarning)
+            partial = model.fit_frequentist()
+        found = not_maximised(none, partial)
+        assert [finding.code for finding in found] == codes
+        assert all(set(finding.table["group"]) == set(none.failed) for finding in found)
 
 
 @pytest.mark.parametrize(
