@@ -41,6 +41,11 @@ def between_within(seed: int, J: int, sd: float, contextual: float, family: str)
     return found[0].severity if found else ""
 
 
+def between_sloped(seed: int, J: int) -> str:
+    found = checks.between_within(pw.Model("y ~ x + (x | g)", sloped(seed, 1.0, J)))
+    return found[0].severity if found else ""
+
+
 def audit(seed: int, slope: float, tau_slope: float) -> str:
     data = pw.hospital_mortality(100, slope, tau_slope=tau_slope, seed=seed)
     return _any(checks.audit_shrinkage(pw.Model(HOSPITALS, data, "binomial"), bayes=False).findings)
@@ -56,12 +61,12 @@ def decides(seed: int, J: int) -> str:
     return _any(checks.prior_decides(fit))
 
 
-def sloped(seed: int, sd: float) -> pd.DataFrame:
-    """20 groups of 12 rows, whose slopes vary with this sd."""
+def sloped(seed: int, sd: float, J: int = 20) -> pd.DataFrame:
+    """Groups of 12 rows, whose slopes vary with this sd."""
     # Not the stream of `rows`, or the slopes would be the groups' means of x.
     rng = np.random.default_rng([seed, 1])
-    data = rows(seed, 20, 12)
-    data["y"] += sd * rng.normal(size=20)[data["g"].astype(int)] * data["x"]
+    data = rows(seed, J, 12)
+    data["y"] += sd * rng.normal(size=J)[data["g"].astype(int)] * data["x"]
     return data
 
 
@@ -110,6 +115,8 @@ CASES = [
     ("between_within, groups at random, J 8", between_within, (8, 1.0, 0.0, "gaussian")),
     ("between_within, groups at random, J 30", between_within, (30, 1.0, 0.0, "gaussian")),
     ("between_within, groups at random, J 30, bernoulli", between_within, (30, 1.0, 0.0, "bernoulli")),
+    ("between_within, slopes at random too, J 20", between_sloped, (20,)),
+    ("between_within, slopes at random too, J 60", between_sloped, (60,)),
     ("between_within, contextual effect 1, J 30", between_within, (30, 1.0, 1.0, "gaussian")),
     ("audit_shrinkage, hospitals, slope 0", audit, (0.0, -0.15)),
     ("audit_shrinkage, hospitals, slope 0, one spread", audit, (0.0, 0.0)),
