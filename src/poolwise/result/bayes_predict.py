@@ -226,9 +226,10 @@ class BayesPrediction(BayesDraws):
         kind = np.zeros(len(new), dtype=np.int64) if factor.kinds is None else factor.kinds.of_rows(new)
         if mode == INTEGRATED:
             for k in np.unique(kind):
-                # (D, rows, q), whether or not Z differs by draw.
+                # (D, rows, q), whether or not Z differs by draw. Effects are drawn, not only their sum: two versions
+                # of a row then have the same ones.
                 root = np.matmul(Z[:, kind == k], T[:, k])
-                total[:, drawn[kind == k]] = np.sqrt((root**2).sum(axis=2)) * rng.standard_normal(root.shape[:2])
+                total[:, drawn[kind == k]] = (root * rng.standard_normal(root.shape)).sum(axis=2)
             return total
         labels = row_labels(factor, new)
         for label in labels.unique():

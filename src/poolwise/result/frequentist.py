@@ -14,6 +14,7 @@ from poolwise.data.intake import as_frame
 from poolwise.fit.reml import SINGULAR_TOLERANCE, Optimum
 from poolwise.result import tables
 from poolwise.result.checked import Checked
+from poolwise.result.comparisons import Compared
 from poolwise.result.group_modes import GroupRows, Groups, check_kind, check_seed, group_modes, group_rows
 from poolwise.result.inference import Inference
 from poolwise.spec.design import Design
@@ -21,7 +22,7 @@ from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.sufficient import Sufficient
 
 
-class FrequentistFit(Inference, Checked):
+class FrequentistFit(Inference, Compared, Checked):
     """A linear mixed model at its REML or ML optimum, or a linear regression where there are no groups.
 
     Parameters

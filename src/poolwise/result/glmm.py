@@ -17,6 +17,7 @@ from poolwise.fit.laplace import LaplaceOptimum, optimise_laplace
 from poolwise.fit.reml import SINGULAR_TOLERANCE
 from poolwise.result import scores, tables
 from poolwise.result.checked import Checked
+from poolwise.result.comparisons import Compared
 from poolwise.result.glmm_predict import predict
 from poolwise.result.group_modes import Groups
 from poolwise.result.wald import WaldInference
@@ -32,7 +33,7 @@ MOST_NODES = 100
 PERFECT = 1e-3
 
 
-class GLMMFit(WaldInference, Checked):
+class GLMMFit(WaldInference, Compared, Checked):
     """A generalised linear mixed model at its maximum likelihood, or a generalised linear model without groups.
 
     Parameters
