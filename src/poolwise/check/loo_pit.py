@@ -29,8 +29,8 @@ def loo_pit_values(fit: BayesFit, *, seed: int = 1) -> Array:
     """PIT of each row (n,), left out.
 
     For a Gaussian response with one grouping factor the group's effects are integrated out and the probability is exact
-    given the parameters; otherwise it is the place of the row among the weighted replications and itself, ties broken at
-    random.
+    given the parameters; otherwise it is the place of the row among the weighted replications and itself, ties broken
+    at random.
 
     Parameters
     ----------
