@@ -44,7 +44,9 @@ def main() -> None:
         again = pw.load_fit(fit.save(Path(folder) / "fit.nc"))
         assert again.predict().equals(fit.predict())
         assert study.report(Path(folder) / "study.html").stat().st_size > 100_000
-    print(f"poolwise {pw.__version__} on Python {sys.version.split()[0]}: all well in {time.perf_counter() - start:.0f} s")
+    print(
+        f"poolwise {pw.__version__} on Python {sys.version.split()[0]}: all well in {time.perf_counter() - start:.0f} s"
+    )
 
 
 if __name__ == "__main__":
