@@ -1,4 +1,4 @@
-"""What an installed wheel must do: import fast, find its data, presets and templates, fit, check, report, save, load."""
+"""What an installed wheel must do: import fast, find its data and presets, fit, check, report, save and load."""
 
 import subprocess
 import sys
@@ -22,6 +22,7 @@ def import_seconds() -> float:
 
 
 def main() -> None:
+    """Run it all."""
     import poolwise as pw
 
     assert "site-packages" in pw.__file__, f"not the installed package: {pw.__file__}"
