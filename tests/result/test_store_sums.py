@@ -46,7 +46,7 @@ def test_a_loaded_fit_gives_the_same_numbers(name, tmp_path):
     pd.testing.assert_frame_equal(again.ranef, fit.ranef, check_exact=True)
     pd.testing.assert_frame_equal(again.priors, fit.priors, check_exact=True)
     new = rows().iloc[[0, 40, 90]]
-    for kind in ("expected", "response"):
+    for kind in ("mean", "response"):
         ours, theirs = (one.predict(new, kind=kind, seed=2) for one in (again, fit))
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
     assert [f.code for f in again.check()] == [f.code for f in fit.check()]
