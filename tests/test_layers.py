@@ -36,6 +36,7 @@ DOORS = {
     ("result/bayes.py", "plot"),
     ("result/checked.py", "report"),
     ("check/singularity.py", "plot"),
+    ("check/finding.py", "plot"),
 }
 ROOMS = {
     "pymc": {"compile", "fit/generative.py"},

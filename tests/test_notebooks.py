@@ -14,7 +14,7 @@ def cells(path: Path, kind: str) -> list[str]:
 
 
 def test_there_are_notebooks():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "90"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06", "90"]
 
 
 @pytest.mark.slow

@@ -282,9 +282,9 @@ class Model:
             Restricted likelihood; False for ordinary maximum likelihood, to compare common effects by likelihood ratio.
             Of Gaussian models only: other families have ordinary maximum likelihood, and say so.
         penalty : {"boundary_avoiding"}, optional
-            Multiply the likelihood by |group covariance / sigma^2|^(3/4), which keeps estimates of group sds about a
-            standard error off zero and correlations off -1 and 1, and hardly moves them elsewhere: blme's default. Of
-            Gaussian models only.
+            Multiply the likelihood by ``|group covariance / sigma^2|^(3/4)``, which keeps estimates of group sds about
+            a standard error off zero and correlations off -1 and 1, and hardly moves them elsewhere: blme's default.
+            Of Gaussian models only.
         n_quadrature : int, default 1
             Nodes of adaptive Gauss-Hermite quadrature, lme4's ``nAGQ``, for a family other than the Gaussian with one
             grouping factor of one effect; 1 is the Laplace approximation.

@@ -69,5 +69,9 @@ def test_counts_break_ties_at_random():
     pit = loo_pit_values(found)
     assert pit.min() >= 0 and pit.max() <= 1 and len(np.unique(pit)) == 80
     assert loo_pit(found) == []
+    # A count that no replication reaches is beyond them, not impossible.
+    high = data.assign(y=data["y"].where(data.index != 7, 12))
+    beyond = loo_pit_values(fit(high, "y ~ 1 + (1 | g)", "poisson", draws=300))
+    assert 0.95 < beyond[7] < 1 and beyond.min() > 0
     overdispersed = data.assign(y=rng.negative_binomial(0.4, 0.1, 80))
     assert loo_pit(fit(overdispersed, "y ~ 1 + (1 | g)", "poisson", draws=300))

@@ -13,8 +13,11 @@ import xarray as xr
 import poolwise as pw
 from poolwise.check import run
 from poolwise.check.geometry import few_effective_draws, low_energy, tree_depth
+from poolwise.check.likelihood import not_maximised
 from poolwise.check.predictive import posterior_predictive, predictive_statistics, statistics
+from poolwise.check.sampling import not_converged
 from poolwise.check.settings import CODES
+from poolwise.result.no_pooling_glm import NoPoolingGLM
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,22 @@ def test_few_draws_make_rough_ends():
     found = few_effective_draws(fit)
     assert [finding.code for finding in found] == ["few_effective_draws"]
     assert found[0].value > 0.1
+    assert [finding.code for finding in not_converged(fit)] == ["not_converged"]
+
+
+def test_likelihoods_that_are_not_maximised():
+    """The identity link of counts leaves the means of some groups no room above zero."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.repeat(list("abcdef"), 6), "x": rng.normal(size=36), "y": rng.poisson(1, 36)})
+    for link, codes in (("identity", ["not_maximised"]), ("log", [])):
+        model = pw.Model("y ~ x + (1 | g)", data, "poisson", link=link)
+        none = NoPoolingGLM(model.design, model.design.factors[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pw.PoolwiseWarning)
+            partial = model.fit_frequentist()
+        found = not_maximised(none, partial)
+        assert [finding.code for finding in found] == codes
+        assert all(set(finding.table["group"]) == set(none.failed) for finding in found)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +138,35 @@ def test_statistics_are_their_definitions(sleep):
     assert (seen["smallest"][0], seen["largest"][0]) == (y.min(), y.max())
     table = predictive_statistics(sleep)
     assert table["p"].between(0, 1).all()
-    mixed = predictive_statistics(sleep, groups="population_draw")
+    mixed = predictive_statistics(sleep, replications="mixed")
     # New subjects differ from those seen: replicated extremes vary more.
     width = {name: np.ptp(one.loc["largest", ["lower", "upper"]]) for name, one in (("own", table), ("new", mixed))}
     assert width["new"] > width["own"]
+
+
+def test_statistics_of_the_prior_of_the_population_and_by_group(sleep):
+    prior = predictive_statistics(sleep, replications="prior")
+    own, mixed = (predictive_statistics(sleep, replications=kind) for kind in ("posterior", "mixed"))
+    widths = [float(np.ptp(one.loc["median", ["lower", "upper"]])) for one in (own, mixed, prior)]
+    # The weakly informative preset expects responses several times as far apart as those of this population.
+    assert widths[0] < widths[1] < widths[2] / 3
+    assert "spread_of_group_sds" in mixed.index and "spread_of_group_sds" not in prior.index
+    found, y = predictive_statistics(sleep, by="Subject"), sleep.design.frame["Reaction"]
+    by = y.groupby(sleep.design.frame["Subject"].astype(str))
+    assert len(found) == 4 * 18 and (found["n"] == 10).all()
+    assert found.loc["median", "observed"].to_dict() == pytest.approx(by.median().to_dict())
+    drawn = sleep.predict_draws(kind="response", seed=1)[:, (sleep.design.frame["Subject"].astype(str) == "332")]
+    assert found.loc[("largest", "332"), "replicated"] == pytest.approx(np.median(drawn.max(axis=1)))
+    assert found.loc[("largest", "332"), "p"] == pytest.approx(2 * (drawn.max(axis=1) > by.max()["332"]).mean())
+    with pytest.raises(pw.PoolwiseError, match="'posterior', 'mixed' or 'prior'; got 'population'"):
+        predictive_statistics(sleep, replications="population")
+
+
+def test_ordered_levels_have_no_statistics():
+    """Levels are drawn as 1, 2, ... and kept as 0, 1, ...: their extremes say nothing."""
+    levels = pd.DataFrame({"o": pd.Categorical(list("abca") * 15, ordered=True), "g": list("wxyz") * 15})
+    fit = pw.Model("o ~ 1 + (1 | g)", levels, "cumulative").fit(seed=1, progress=False)
+    assert predictive_statistics(fit).empty and posterior_predictive(fit) == []
 
 
 @pytest.mark.slow

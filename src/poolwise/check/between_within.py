@@ -55,7 +55,7 @@ def between_within(source: Source, factor: str | None = None, *, alpha: float = 
     Returns
     -------
     list of Finding
-        Empty or one, code ``between_within``, its table by :func:`slopes_between_within`. Severity ``warning`` where
+        Empty or one, code ``between_within``, its table by ``slopes_between_within``. Severity ``warning`` where
         the contextual effect shows beyond what groups that differ at random explain (``serious`` if the signs are
         opposite), ``note`` where it shows only beyond the noise of rows: partial pooling is right then, complete
         pooling is not.

@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 from html import escape
 from textwrap import fill
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Severity = Literal["note", "warning", "serious"]
 _ORDER = {"serious": 0, "warning": 1, "note": 2}
@@ -33,6 +36,8 @@ class Finding:
         Where this is explained.
     table : DataFrame
         The evidence.
+    figure : DataFrame
+        What :meth:`plot` draws; without rows where a finding has no picture.
     """
 
     code: str
@@ -44,6 +49,13 @@ class Finding:
     advice: str
     reference: str
     table: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+    figure: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
+
+    def plot(self) -> "Figure":
+        """Draw the finding's figure; see :func:`poolwise.plots.plot_finding`."""
+        from poolwise.plot.finding import plot_finding
+
+        return plot_finding(self)
 
     def __str__(self) -> str:
         parts = [f"{self.severity.upper()}  {self.code}: {self.title}"]

@@ -103,7 +103,7 @@ def kfold(fit: BayesFit, k: int = 10, *, by: str = "rows", seed: int | None = No
     Raises
     ------
     ArgumentError
-        For another ``by`` or k, and for fits whose priors cannot be carried over (see :func:`~.again.model_of`).
+        For another ``by`` or k, and for fits whose priors cannot be carried over (``check.again``).
 
     Examples
     --------

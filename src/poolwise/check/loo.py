@@ -34,5 +34,6 @@ def unreliable_elpd(loo) -> list[Finding]:
             advice="Look at these rows (the finding's table): outliers or a wrong family; compare by rmse_kfold too.",
             reference="Vehtari, Gelman & Gabry (2017), Statistics and Computing 27, 1413-1432.",
             table=pd.DataFrame({"row": rows, "pareto_k": k[rows]}),
+            figure=pd.DataFrame({"row": np.arange(len(k)), "pareto_k": k}),
         )
     ]

@@ -29,8 +29,8 @@ def loo_pit_values(fit: BayesFit, *, seed: int = 1) -> Array:
     """PIT of each row (n,), left out.
 
     For a Gaussian response with one grouping factor the group's effects are integrated out and the probability is exact
-    given the parameters; otherwise it is the weighted share of replications at or below the row, ties of a discrete
-    response broken at random.
+    given the parameters; otherwise it is the place of the row among the weighted replications and itself, ties broken
+    at random.
 
     Parameters
     ----------
@@ -60,7 +60,11 @@ def loo_pit_values(fit: BayesFit, *, seed: int = 1) -> Array:
     weights = _weights(pointwise.log_likelihood(fit))
     drawn, y = fit.predict_draws(kind="response", seed=seed), design.y + (design.outcome.levels is not None)
     below, tied = (weights * (drawn < y)).sum(axis=0), (weights * (drawn == y)).sum(axis=0)
-    return np.clip(below + np.random.default_rng(seed).uniform(size=design.n) * tied, 0.0, 1.0)
+    # The row is one of D + 1 exchangeable draws, D as many as the weights are worth: beyond all replications it lies
+    # between 1 - 1 / (D + 1) and 1, not at 1 itself, which would settle the test.
+    share = 1 / (1 + 1 / (weights**2).sum(axis=0))
+    u = np.random.default_rng(seed).uniform(size=design.n)
+    return np.clip((1 - share) * (below + u * tied) + share * u, 0.0, 1.0)
 
 
 def _weights(density: Array) -> Array:
@@ -114,5 +118,6 @@ def loo_pit(fit: BayesFit, *, alpha: float = ALPHA) -> list[Finding]:
             ),
             reference="Tesso & Vehtari (2026), arXiv 2603.02928; Vehtari, Gelman & Gabry (2017), Stat. Comput. 27.",
             table=table,
+            figure=table,
         )
     ]

@@ -1,94 +1,147 @@
 """Do data drawn from the posterior look like the data, in what no parameter was fitted to?"""
 
+from typing import Literal, get_args
+
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.check.again import model_of
 from poolwise.check.finding import Finding
 from poolwise.errors import ArgumentError
 from poolwise.result.bayes import BayesFit
 from poolwise.result.pointwise import fits_memory
+from poolwise.result.tables import choose_factor
 
+Replications = Literal["posterior", "mixed", "prior"]
 ALPHA = 0.01
+PRIOR_DRAWS = 500
 # Groups with fewer rows have no sd worth comparing.
 ROWS_FOR_SD = 5
 
 
-def predictive_statistics(fit: BayesFit, *, groups=None, seed: int = 1) -> pd.DataFrame:
+def predictive_statistics(
+    fit: BayesFit, *, replications: Replications = "posterior", by: str | None = None, seed: int = 1
+) -> pd.DataFrame:
     """Statistics of the data among those of replicated data.
 
     Parameters
     ----------
     fit : BayesFit
-    groups : str or dict by factor, optional
-        As in :meth:`poolwise.BayesFit.predict`: by default the groups that were seen; ``"population_draw"`` gives
-        mixed replications, whose group effects are new draws from the population.
+    replications : {"posterior", "mixed", "prior"}
+        Drawn from the posterior; from the posterior with the effects of every group drawn anew from the population,
+        which says what the model expects of groups as such; or from the prior (500 draws).
+    by : str, optional
+        A grouping factor: the statistics within each of its groups of 5 rows or more.
     seed : int, default 1
         Of the replications.
 
     Returns
     -------
     DataFrame
-        Index statistic: skewness, smallest, largest, share_of_zeros (of counts), and spread_of_group_sds: the sd of
-        the log standard deviations of the residual rows within groups of 5 rows or more. Columns observed,
-        replicated (median), lower, upper (95 %), p: the two-sided posterior predictive probability.
+        Index statistic: skewness, median, smallest, largest, share_of_zeros (of counts), and spread_of_group_sds (of
+        all rows, not of the prior): the sd of the log standard deviations of the residual rows within groups of 5 rows
+        or more. With ``by`` the index is statistic and group, and a column n says its rows. Columns observed,
+        replicated (median), lower, upper (95 %), p: the two-sided predictive probability. Empty for responses that have
+        two values, categories or ordered levels.
 
     Raises
     ------
     ArgumentError
-        If draws times rows exceed memory.
+        If draws times rows exceed memory, or for other replications or groups than there are.
 
     References
     ----------
     Gelman, Meng & Stern (1996), Statistica Sinica 6, 733-807; Gelman et al. (2013), Bayesian Data Analysis,
-    section 6.3, for statistics unrelated to the parameters.
+    section 6.3, for statistics unrelated to the parameters; Marshall & Spiegelhalter (2007), Bayesian Analysis 2(2),
+    409-444, for mixed replications.
 
     Examples
     --------
     >>> import poolwise as pw
     >>> model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"))
-    >>> list(predictive_statistics(model.fit(seed=1, progress=False)).index[:3])
-    ['skewness', 'smallest', 'largest']
+    >>> fit = model.fit(seed=1, progress=False)
+    >>> list(predictive_statistics(fit).index[:3])
+    ['skewness', 'median', 'smallest']
+    >>> predictive_statistics(fit, replications="mixed", by="Batch").shape
+    (24, 6)
     """
+    if replications not in get_args(Replications):
+        raise ArgumentError(f"replications must be 'posterior', 'mixed' or 'prior'; got {replications!r}")
+    factor = None if by is None else choose_factor(fit.design, by)
+    if factor is not None and factor.members is not None:
+        raise ArgumentError(f"rows of {factor.name} are in several of its groups: no group has statistics of its own")
+    y = np.asarray(fit.design.y, dtype=float)
+    if len(np.unique(y)) <= 2 or fit.design.categories is not None or fit.design.outcome.levels is not None:
+        return _compared({}, {}).drop(columns="n")
+    drawn = _replicated(fit, replications, seed)
+    if factor is None:
+        return _compared(statistics(fit, y[None], replications), statistics(fit, drawn, replications)).drop(columns="n")
+    parts = {}
+    for j in np.flatnonzero(factor.sizes >= ROWS_FOR_SD):
+        rows = factor.codes == j
+        one = _of_rows(y[None, rows], counts=_counts(y)), _of_rows(drawn[:, rows], counts=_counts(y))
+        parts[factor.labels[j]] = _compared(*one, n=int(rows.sum()))
+    found = pd.concat(parts, names=["group"]) if parts else _compared({}, {})
+    return found if not parts else found.reorder_levels(["statistic", "group"])
+
+
+def _replicated(fit: BayesFit, replications: str, seed: int) -> Array:
+    """Responses (D, n), counts of successes for trials."""
     if not fits_memory(fit):
         raise ArgumentError("draws times rows exceed what fits in memory; replicate a part: fit.predict_draws(rows)")
-    y = np.asarray(fit.design.y, dtype=float)
-    drawn = fit.predict_draws(groups=groups, kind="response", seed=seed)
-    seen, rows = statistics(fit, y[None]), []
-    for name, values in statistics(fit, drawn).items():
+    if replications == "prior":
+        drawn = model_of(fit).prior_predictive(PRIOR_DRAWS, seed)["prior_predictive"]
+        (name,) = map(str, drawn.data_vars)
+        return drawn[name].to_numpy().astype(float).reshape(-1, fit.design.n)
+    return fit.predict_draws(groups="population_draw" if replications == "mixed" else None, kind="response", seed=seed)
+
+
+def _compared(seen: dict[str, Array], drawn: dict[str, Array], n: int = 0) -> pd.DataFrame:
+    rows = []
+    for name, values in drawn.items():
         observed = float(seen[name][0])
         if not np.isfinite(observed):
             continue
         above, ties = float((values > observed).mean()), float((values == observed).mean())
         share = above + 0.5 * ties
-        middle, lower, upper = np.quantile(values, [0.5, 0.025, 0.975])
-        rows.append((name, observed, middle, lower, upper, 2 * min(share, 1 - share)))
-    columns = ["statistic", "observed", "replicated", "lower", "upper", "p"]
+        middle, lower, upper = np.nanquantile(values, [0.5, 0.025, 0.975])
+        rows.append((name, n, observed, middle, lower, upper, 2 * min(share, 1 - share)))
+    columns = ["statistic", "n", "observed", "replicated", "lower", "upper", "p"]
     return pd.DataFrame(rows, columns=columns).set_index("statistic")
 
 
-def statistics(fit: BayesFit, drawn: Array) -> dict[str, Array]:
-    """Statistics (D,) of responses (D, n)."""
-    found: dict[str, Array] = {}
-    y = fit.design.y
-    if len(np.unique(y)) <= 2 or fit.design.categories is not None:
-        return found
+def _counts(y: Array) -> bool:
+    return bool(np.all(y == np.round(y)) and y.min() == 0)
+
+
+def _of_rows(drawn: Array, *, counts: bool) -> dict[str, Array]:
+    """Statistics (D,) of responses (D, n) that need nothing else."""
     centred = drawn - drawn.mean(axis=1, keepdims=True)
     spread = np.sqrt((centred**2).mean(axis=1))
+    found: dict[str, Array] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         found["skewness"] = (centred**3).mean(axis=1) / spread**3
+    found["median"] = np.median(drawn, axis=1)
     found["smallest"], found["largest"] = drawn.min(axis=1), drawn.max(axis=1)
-    if np.all(y == np.round(y)) and y.min() == 0:
+    if counts:
         found["share_of_zeros"] = (drawn == 0).mean(axis=1)
-    if fit.design.family.gaussian and fit.design.factors and fit.design.factors[0].members is None:
-        factor = fit.design.factors[0]
-        large = np.flatnonzero(factor.sizes >= ROWS_FOR_SD)
+    return found
+
+
+def statistics(fit: BayesFit, drawn: Array, replications: str = "posterior") -> dict[str, Array]:
+    """Statistics (D,) of responses (D, n)."""
+    found = _of_rows(drawn, counts=_counts(fit.design.y))
+    if replications == "prior" or not fit.design.family.gaussian or not fit.design.factors:
+        return found
+    factor = fit.design.factors[0]
+    large = np.flatnonzero(factor.sizes >= ROWS_FOR_SD)
+    if factor.members is None and len(large) > 2:
         residual = drawn - fit.fitted
-        if len(large) > 2:
-            sds = np.stack([residual[:, factor.codes == j].std(axis=1) for j in large], axis=1)
-            with np.errstate(divide="ignore"):
-                found["spread_of_group_sds"] = np.log(sds).std(axis=1)
+        sds = np.stack([residual[:, factor.codes == j].std(axis=1) for j in large], axis=1)
+        with np.errstate(divide="ignore"):
+            found["spread_of_group_sds"] = np.log(sds).std(axis=1)
     return found
 
 
@@ -131,6 +184,7 @@ def posterior_predictive(fit: BayesFit, *, alpha: float = ALPHA, seed: int = 1) 
             advice=_ADVICE[str(name)],
             reference="Gelman, Meng & Stern (1996), Statistica Sinica 6, 733-807.",
             table=table.reset_index(),
+            figure=table.reset_index(),
         )
     ]
 
@@ -138,14 +192,17 @@ def posterior_predictive(fit: BayesFit, *, alpha: float = ALPHA, seed: int = 1) 
 _TAILS = "The family cannot make responses like the data's: intervals of predictions miss on one side."
 _MEANING = {
     "skewness": _TAILS,
+    "median": _TAILS,
     "smallest": "The data have a tail, or an outlier, that the family does not; it may carry the coefficients along.",
     "largest": "The data have a tail, or an outlier, that the family does not; it may carry the coefficients along.",
     "share_of_zeros": "Zeros arise in a way of their own, or the counts vary more than the family allows.",
     "spread_of_group_sds": "Groups differ in their noise: one sigma is too large for some, too small for others.",
 }
 _OUTLIER = "Look at these rows; family='t' gives them less weight, log(y) or family='gamma' suits a long right tail."
+_SKEWED = "Transform the response (log, sqrt), or choose a skewed family: 'gamma', 'skewnormal'."
 _ADVICE = {
-    "skewness": "Transform the response (log, sqrt), or choose a skewed family: 'gamma', 'skewnormal'.",
+    "skewness": _SKEWED,
+    "median": _SKEWED,
     "smallest": _OUTLIER,
     "largest": _OUTLIER,
     "share_of_zeros": "Compare with family='negativebinomial', 'zero_inflated_poisson', 'hurdle_poisson' by loo().",

@@ -112,6 +112,7 @@ class ShrinkageAudit:
                     "Silber et al. (2010), Health Serv. Res. 45, 1148-1167."
                 ),
                 table=self.calibration,
+                figure=self.figure,
             )
         ]
 

@@ -123,6 +123,7 @@ def vanishing_intervals(
                 ),
                 reference="Henderson (1975), Biometrics 31, 423-447; Gelman & Hill (2007), section 12.4.",
                 table=table.reset_index(drop=True),
+                figure=table.reset_index(drop=True),
             )
         )
     return found

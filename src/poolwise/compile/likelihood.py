@@ -213,9 +213,9 @@ def log_density(design: Design, eta: np.ndarray, own: Mapping[str, np.ndarray]) 
     """
     observed = design.outcome.observed
     variable = _response_variable(design, eta, own, trials_of_rows(design))
-    y = np.broadcast_to(
-        observed.astype(np.int64) if design.family.holds in WHOLE else observed, (*eta.shape, *observed.shape[1:])
-    )
+    # (D, n): a response for all draws, or one for each; counts by category (D, n, K).
+    shape = eta.shape if design.outcome.counts is None else (*eta.shape, observed.shape[-1])
+    y = np.broadcast_to(observed.astype(np.int64) if design.family.holds in WHOLE else observed, shape)
     return pm.logp(variable, pt.as_tensor(y)).eval(mode="FAST_COMPILE")
 
 

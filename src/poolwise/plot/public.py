@@ -5,6 +5,7 @@ from poolwise.plot.arrows import arrows_frame, plot_arrows
 from poolwise.plot.calibration import calibration_frame, plot_calibration
 from poolwise.plot.coverage import coverage_frame, plot_coverage
 from poolwise.plot.estimates import estimates_frame, plot_estimates
+from poolwise.plot.finding import plot_finding
 from poolwise.plot.forest import forest_frame, plot_forest
 from poolwise.plot.group_sd import group_sd_frame, plot_group_sds
 from poolwise.plot.lines import lines_frame, plot_lines
@@ -30,6 +31,7 @@ __all__ = [
     "plot_calibration",
     "plot_coverage",
     "plot_estimates",
+    "plot_finding",
     "plot_forest",
     "plot_group_sds",
     "plot_lines",

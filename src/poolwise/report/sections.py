@@ -159,7 +159,9 @@ def predictive_section(fit: BayesFit, more: list[Any] | None = None) -> Section:
     def statistics():
         table = predictive_statistics(fit).reset_index()
         if table.empty:
-            return Text("A binary response has no statistic that the model was not fitted to.")
+            return Text(
+                "A response of two values, categories or levels has no statistic that the model was not fitted to."
+            )
         table["statistic"] = table["statistic"].str.replace("_", " ")
         caption = "Statistics of the data among those of data drawn from the posterior; p near 0 says that they differ."
         return Table(

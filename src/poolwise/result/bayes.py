@@ -280,19 +280,19 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         return az.loo(xr.DataTree.from_dict({"posterior": self.posterior, "log_likelihood": value}), **options)
 
     def sensitivity(self) -> pd.DataFrame:
-        """Power-scaling sensitivity to each group of priors and to the likelihood, see :func:`.sensitivity`."""
+        """Power-scaling sensitivity to each group of priors and to the likelihood (``result.sensitivity``)."""
         from poolwise.result.sensitivity import sensitivity
 
         return sensitivity(self)
 
     def variance(self, level: float = 0.95):
-        """Pooling factors, R2 by level, intraclass correlation and contraction of the priors; :func:`.variance`."""
+        """Pooling factors, R2 by level, intraclass correlation and contraction of the priors (``result.variance``)."""
         from poolwise.result.variance import variance
 
         return variance(self, level)
 
     def credible_intervals(self, kind: str = "eti", level: float = 0.95, **options) -> pd.DataFrame:
-        """Equal-tailed or highest-density intervals, direction, ROPE; options as :func:`.credible_intervals`."""
+        """Equal-tailed or highest-density intervals, direction, ROPE, options as in ``result.credible``."""
         from poolwise.result.credible import credible_intervals
 
         return credible_intervals(self, kind, level, **options)

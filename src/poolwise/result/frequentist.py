@@ -36,7 +36,7 @@ class FrequentistFit(Inference, Compared, Checked):
     reml : bool
         Restricted or ordinary likelihood.
     penalty : str, optional
-        Penalty on the likelihood; :attr:`criterion` is without it.
+        Penalty on the likelihood; ``criterion`` is without it.
 
     Attributes
     ----------
