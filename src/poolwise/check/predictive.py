@@ -9,10 +9,12 @@ from scipy.special import ndtri
 from poolwise.algebra.crossproducts import Array
 from poolwise.check.again import model_of
 from poolwise.check.finding import Finding
+from poolwise.check.predictive_sums import group_sds
 from poolwise.errors import ArgumentError
 from poolwise.result.bayes import BayesFit
 from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
+from poolwise.spec.rowless import RowlessDesign
 
 Replications = Literal["posterior", "mixed", "prior"]
 ALPHA = 0.01
@@ -44,10 +46,13 @@ def predictive_statistics(
         all rows, not of the prior): the sd of the log standard deviations of the residual rows within groups of 5 rows
         or more. With ``by`` the index is statistic and group, and a column n says its rows. Columns observed,
         replicated (median), lower, upper (95 %), p: the two-sided predictive probability. Empty for responses that have
-        two values, categories or ordered levels.
+        two values, categories or ordered levels. Of collapsed data spread_of_group_sds alone, from the sampling
+        distribution of the sums.
 
     Raises
     ------
+    RowsNeededError
+        Of collapsed data, for all other statistics and replications, and with precision weights.
     ArgumentError
         If draws times rows exceed memory, or for other replications or groups than there are.
 
@@ -72,6 +77,8 @@ def predictive_statistics(
     factor = None if by is None else choose_factor(fit.design, by)
     if factor is not None and factor.members is not None:
         raise ArgumentError(f"rows of {factor.name} are in several of its groups: no group has statistics of its own")
+    if isinstance(fit.design, RowlessDesign) and replications == "posterior" and factor is None:
+        return _of_sums(fit, seed)
     y = np.asarray(fit.design.y, dtype=float)
     if len(np.unique(y)) <= 2 or fit.design.categories is not None or fit.design.outcome.levels is not None:
         return _compared({}, {}).drop(columns="n")
@@ -85,6 +92,16 @@ def predictive_statistics(
         parts[factor.labels[j]] = _compared(*one, n=int(rows.sum()))
     found = pd.concat(parts, names=["group"]) if parts else _compared({}, {})
     return found if not parts else found.reorder_levels(["statistic", "group"])
+
+
+def _of_sums(fit: BayesFit, seed: int) -> pd.DataFrame:
+    sizes = fit.design.factors[0].sizes if fit.design.factors else np.zeros(0, dtype=np.int64)
+    large = np.flatnonzero(sizes >= ROWS_FOR_SD)
+    if len(large) <= 2:
+        return _compared({}, {}).drop(columns="n")
+    with np.errstate(divide="ignore"):
+        seen, drawn = ({"spread_of_group_sds": np.log(sds).std(axis=1)} for sds in group_sds(fit, large, seed))
+    return _compared(seen, drawn).drop(columns="n")
 
 
 def _replicated(fit: BayesFit, replications: str, seed: int) -> Array:

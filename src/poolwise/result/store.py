@@ -1,4 +1,4 @@
-"""Saved fits: one NetCDF file with the draws, the rows and the recipe; checksums, no code, no pickle."""
+"""Saved fits: one NetCDF file with the draws, the rows or their sums, and the recipe; checksums, no code, no pickle."""
 
 import hashlib
 import json
@@ -17,16 +17,18 @@ from poolwise.fit.bayes import Sampling
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior
 from poolwise.result.bayes import BayesFit
-from poolwise.spec.design import build_design
+from poolwise.spec.collapsed_file import decode_collapsed, encode_collapsed
+from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import family_of
 from poolwise.spec.formula import parse_formula
+from poolwise.spec.rowless import RowlessDesign
 from poolwise.spec.specification import checked_rows
 
 # 4 ends with a digest of the whole file, 3 did not.
 FORMAT, READABLE = 4, (3, 4)
 RECIPE = "poolwise_recipe"
 CHECKSUMS = "poolwise_checksums"
-ROWS = "rows"
+ROWS, SUMS = "rows", "sums"
 # HDF5 does not read beyond its own end, so these bytes after it do not concern other programs.
 TRAILER = b"poolwise-sha256:"
 
@@ -51,22 +53,10 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
         If it cannot be written; an earlier file is then untouched.
     """
     tree = fit.data.copy()
-    rows, columns = _encode_rows(fit.design.frame)
-    covariances = fit.design.covariances
-    for position, table in enumerate(covariances.values()):
-        rows[f"covariance_{position}"] = ((f"group_{position}", f"group_{position}_bis"), table.to_numpy())
-    tree[ROWS] = xr.DataTree(rows)
     recipe = {
         "format": FORMAT,
         "poolwise": version("poolwise"),
-        "formula": fit.design.formula.text,
-        "canonical": fit.design.formula.canonical,
-        "further": [own.formula.canonical for own in fit.design.further],
-        "columns": columns,
-        "covariances": [[name, list(table.index)] for name, table in covariances.items()],
-        "family": fit.design.family.name,
-        "link": fit.design.family.link,
-        "weights": None if fit.design.frequency else fit.design.weights_column,
+        **(_put_sums(tree, fit.design) if isinstance(fit.design, RowlessDesign) else _put_rows(tree, fit.design)),
         "form": fit.form,
         "settings": fit.settings.__dict__,
         "priors": [
@@ -80,6 +70,32 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
     content = bytes(tree.to_netcdf(engine="h5netcdf"))
     digest = TRAILER + hashlib.sha256(content).hexdigest().encode()
     return write_whole(path, content + digest, "the fit", verify=_open)
+
+
+def _put_rows(tree: xr.DataTree, design: Design) -> dict:
+    """Add the rows of a design to the tree; returns its part of the recipe."""
+    rows, columns = _encode_rows(design.frame)
+    covariances = design.covariances
+    for position, table in enumerate(covariances.values()):
+        rows[f"covariance_{position}"] = ((f"group_{position}", f"group_{position}_bis"), table.to_numpy())
+    tree[ROWS] = xr.DataTree(rows)
+    return {
+        "formula": design.formula.text,
+        "canonical": design.formula.canonical,
+        "further": [own.formula.canonical for own in design.further],
+        "columns": columns,
+        "covariances": [[name, list(table.index)] for name, table in covariances.items()],
+        "family": design.family.name,
+        "link": design.family.link,
+        "weights": None if design.frequency else design.weights_column,
+    }
+
+
+def _put_sums(tree: xr.DataTree, design: RowlessDesign) -> dict:
+    """Add sums to the tree, as the bytes of their own file, which brings the formula and is checked as such."""
+    content = np.frombuffer(encode_collapsed(design.collapsed), dtype=np.uint8)
+    tree[SUMS] = xr.DataTree(xr.Dataset({"file": ("byte", content)}))
+    return {"formula": design.formula.text, "canonical": design.formula.canonical}
 
 
 def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
@@ -109,25 +125,37 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
         raise StoreError(f"there is no file {str(path)!r}")
     tree, recipe = _open(path)
     try:
-        frame = _decode_rows(tree[ROWS].to_dataset(), recipe["columns"])
-        formula = replace(parse_formula(recipe["canonical"], trusted=trusted), text=recipe["formula"])
-        weights, family = recipe["weights"], family_of(recipe["family"], recipe["link"])
-        further = tuple(parse_formula(text, trusted=trusted) for text in recipe.get("further", ()))
-        table = checked_rows(frame, formula, further, family, weights)
-        covariances = {
-            name: pd.DataFrame(tree[ROWS][f"covariance_{k}"].to_numpy(), labels, labels)
-            for k, (name, labels) in enumerate(recipe.get("covariances", ()))
-        }
-        design = build_design(formula, table, weights, family, covariances, further)
+        design = _sums_design(tree, path, trusted) if SUMS in tree.children else _rows_design(tree, recipe, trusted)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
             for parameter, role, distribution, params, rule, source, at in recipe["priors"]
         ]
-        del tree[ROWS]
         tree.attrs = {}
         return BayesFit(design, tree, priors, Sampling(**recipe["settings"]), recipe["form"])
     except (KeyError, TypeError, ValueError, PoolwiseError) as error:
         raise StoreError(f"{str(path)!r} does not hold a complete poolwise fit: {error}") from error
+
+
+def _rows_design(tree: xr.DataTree, recipe: dict, trusted: bool) -> Design:
+    """The design of the rows, which leave the tree."""
+    frame = _decode_rows(tree[ROWS].to_dataset(), recipe["columns"])
+    formula = replace(parse_formula(recipe["canonical"], trusted=trusted), text=recipe["formula"])
+    weights, family = recipe["weights"], family_of(recipe["family"], recipe["link"])
+    further = tuple(parse_formula(text, trusted=trusted) for text in recipe.get("further", ()))
+    table = checked_rows(frame, formula, further, family, weights)
+    covariances = {
+        name: pd.DataFrame(tree[ROWS][f"covariance_{k}"].to_numpy(), labels, labels)
+        for k, (name, labels) in enumerate(recipe.get("covariances", ()))
+    }
+    del tree[ROWS]
+    return build_design(formula, table, weights, family, covariances, further)
+
+
+def _sums_design(tree: xr.DataTree, path: Path, trusted: bool) -> Design:
+    """The design of the sums, which leave the tree."""
+    content = tree[SUMS]["file"].to_numpy().tobytes()
+    del tree[SUMS]
+    return decode_collapsed(content, f"the sums in {str(path)!r}", trusted=trusted).design
 
 
 def _open(path: Path) -> tuple[xr.DataTree, dict]:

@@ -37,6 +37,11 @@ KINDS = ("number", "text", "categorical")
 
 def save_collapsed(data: CollapsedData, path: str | Path) -> Path:
     """Write sums to a file, whole or not at all; see :meth:`CollapsedData.save`."""
+    return write_whole(path, encode_collapsed(data), "the sums")
+
+
+def encode_collapsed(data: CollapsedData) -> bytes:
+    """The bytes of a file of sums."""
     recipe, sums = data.recipe, data.sums
     arrays: dict[str, NDArray] = {"keys": sums.keys, "rows": sums.rows, "between": sums.between}
     # The ends of a range are single rows' values, but for a column of two values.
@@ -65,7 +70,7 @@ def save_collapsed(data: CollapsedData, path: str | Path) -> Path:
     parts = [MAGIC, len(text).to_bytes(8, "little"), text]
     parts += [np.ascontiguousarray(array, dtype=TYPES[_type(array)]).tobytes() for array in arrays.values()]
     body = b"".join(parts)
-    return write_whole(path, body + hashlib.sha256(body).digest(), "the sums")
+    return body + hashlib.sha256(body).digest()
 
 
 def _type(array: NDArray) -> str:
@@ -104,21 +109,32 @@ def load_collapsed(path: str | Path, *, trusted: bool = False) -> CollapsedData:
         content = path.read_bytes()
     except OSError as error:
         raise StoreError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    return decode_collapsed(content, repr(str(path)), trusted=trusted)
+
+
+def decode_collapsed(content: bytes, called: str, *, trusted: bool = False) -> CollapsedData:
+    """Read what :func:`encode_collapsed` wrote; ``called`` names it in messages.
+
+    Raises
+    ------
+    StoreError
+        As :func:`load_collapsed`.
+    """
     if not content.startswith(MAGIC):
         version = content[:40].split(b"\n")[0]
         said = "another version of them" if version.startswith(b"poolwise collapsed") else "of another kind"
-        raise StoreError(f"{str(path)!r} is no file of collapsed data of version 1, but {said}")
+        raise StoreError(f"{called} is no file of collapsed data of version 1, but {said}")
     body, checksum = content[:-32], content[-32:]
     if len(content) < len(MAGIC) + 40 or hashlib.sha256(body).digest() != checksum:
-        raise StoreError(f"{str(path)!r} was truncated, altered or damaged: its checksum does not fit")
+        raise StoreError(f"{called} was truncated, altered or damaged: its checksum does not fit")
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             return _decoded(body, trusted)
     except (PoolwiseError, KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError) as error:
         detail = str(error)[:300]
-        raise StoreError(f"{str(path)!r} does not hold collapsed data that can be used: {detail}") from error
+        raise StoreError(f"{called} does not hold collapsed data that can be used: {detail}") from error
     except (AttributeError, ArithmeticError, np.linalg.LinAlgError, MemoryError) as error:
-        raise StoreError(f"{str(path)!r} holds numbers that are no sums of rows") from error
+        raise StoreError(f"{called} holds numbers that are no sums of rows") from error
 
 
 def _decoded(body: bytes, trusted: bool) -> CollapsedData:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def _refuse(what: str) -> NoReturn:
     raise RowsNeededError(
         f"this needs {what}, and the model was made from collapsed data, which have only sums. From sums come fit(), "
-        "fit_frequentist(), coef(), summary(), ranef, varcorr and predict(new rows); what looks at single rows (fitted "
-        "values, residuals, rmse(), loo(), predictive checks and densities, saved fits, the generative and whitened "
-        "forms) takes pw.Model(formula, table) with the rows, or a sample of them"
+        "fit_frequentist(), coef(), summary(), ranef, varcorr, predict(new rows) and save(); what looks at single rows "
+        "(fitted values, residuals, rmse(), loo(), predictive checks and densities, the generative and whitened forms) "
+        "takes pw.Model(formula, table) with the rows, or a sample of them"
     )
 
 
