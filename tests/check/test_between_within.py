@@ -65,6 +65,28 @@ def test_one_coefficient_fires_at_its_nominal_rate():
     assert fired <= 9
 
 
+def test_with_varying_slopes_a_doubtful_p_is_held_against_replicates():
+    """The t test alone takes 20 groups' covariance as known; its p may only grow."""
+    from scipy import stats
+
+    grown = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        g = np.repeat(np.arange(20), 12)
+        x = rng.normal(size=20)[g] + rng.normal(size=240)
+        y = rng.normal(size=20)[g] + x * (1 + rng.normal(size=20)[g]) + rng.normal(size=240)
+        model = pw.Model("y ~ x + (x | g)", pd.DataFrame({"y": y, "x": x, "g": g.astype(str)}))
+        row = slopes_between_within(model).iloc[0]
+        alone = 2 * stats.t.sf(abs(row["contextual"] / row["se"]), row["df"])
+        assert row["p"] >= alone - 1e-12
+        # Multiples of 1/1001 where replicates were drawn, the t test's own p elsewhere.
+        drawn = row["p"] * 1001
+        assert row["p"] == pytest.approx(alone) or drawn == pytest.approx(round(drawn))
+        if 1e-4 < alone < 0.1:
+            grown += row["p"] > alone
+    assert grown >= 1
+
+
 def test_binomial_rows_count_by_their_trials():
     data = pw.hospital_mortality(40, seed=3)
     table = slopes_between_within(pw.Model("p(died, patients) ~ risk + (1 | hospital)", data, "binomial"))
