@@ -70,7 +70,7 @@ def test_with_varying_slopes_a_doubtful_p_is_held_against_replicates():
     from scipy import stats
 
     grown = 0
-    for seed in range(12):
+    for seed in range(60):
         rng = np.random.default_rng(seed)
         g = np.repeat(np.arange(20), 12)
         x = rng.normal(size=20)[g] + rng.normal(size=240)
@@ -84,7 +84,7 @@ def test_with_varying_slopes_a_doubtful_p_is_held_against_replicates():
         assert row["p"] == pytest.approx(alone) or drawn == pytest.approx(round(drawn))
         if 1e-4 < alone < 0.1:
             grown += row["p"] > alone
-    assert grown >= 1
+    assert grown >= 3
 
 
 def test_binomial_rows_count_by_their_trials():

@@ -144,8 +144,8 @@ def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataF
     -----
     p is of a t statistic with J - k - 1 degrees of freedom, J groups and k group means: the contextual effect is
     estimated from the J groups however many rows they have. Where slopes vary too, a p below 0.1 is at least that of a
-    parametric bootstrap of the statistic (1,000 replicates, seed 1). Predictors whose group means the other columns determine
-    are left out.
+    parametric bootstrap of the statistic (1,000 replicates, seed 1). Predictors whose group means the other columns
+    determine are left out.
     """
     model = model_of(source)
     refuse_grouping(model.design, "a slope between and within groups")
