@@ -115,6 +115,61 @@ class Model:
         )
         self.design = self.specification.design
 
+    @classmethod
+    def from_bambi(cls, model) -> "Model":
+        """The model that a bambi.Model says: formula, data, family, link and every prior.
+
+        Parameters
+        ----------
+        model : bambi.Model
+            Built or not; its group-specific effects are independent, so this one's are too, whatever the formula.
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        ArgumentError, PriorError
+            For what poolwise does not have: potentials, Gaussian processes, families of one's own, fixed numbers in
+            place of priors.
+
+        Examples
+        --------
+        >>> import bambi as bmb
+        >>> import poolwise as pw
+        >>> peer = bmb.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"))
+        >>> list(pw.Model.from_bambi(peer).priors["parameter"])
+        ['Intercept', '1|Batch_sigma', 'sigma']
+        """
+        from poolwise.spec.from_bambi import arguments_of, priors_of
+
+        read = cls(**arguments_of(model))
+        return read.with_priors(priors_of(model, read.design))
+
+    def to_bambi(self):
+        """Make an unbuilt bambi.Model of it, its group-specific blocks and every prior included.
+
+        Returns
+        -------
+        bambi.Model
+
+        Raises
+        ------
+        ArgumentError
+            For what Bambi does not have: correlated effects, joint priors, precision weights, ``gr()`` and ``mm()``.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"))
+        >>> model.to_bambi().formula.main
+        'Yield ~ 1 + (1|Batch)'
+        """
+        from poolwise.spec.bambi import whole_bambi_model
+
+        return whole_bambi_model(self.specification)
+
     def with_priors(self, priors) -> "Model":
         """The same model under other priors; nothing is read, checked or collapsed again.
 

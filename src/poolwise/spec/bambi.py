@@ -2,13 +2,84 @@
 
 from typing import Any
 
+import numpy as np
+
 from poolwise import names
-from poolwise.priors.distributions import OWN
+from poolwise.errors import ArgumentError
+from poolwise.priors.distributions import JOINT, OWN
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
 from poolwise.spec.evaluate import NAMESPACE
 from poolwise.spec.specification import Specification
 from poolwise.spec.syntax import quote
+
+
+def whole_bambi_model(specification: Specification) -> Any:
+    """The unbuilt bambi.Model of everything, the group-specific blocks included.
+
+    Parameters
+    ----------
+    specification : Specification
+        The model as understood.
+
+    Returns
+    -------
+    bambi.Model
+
+    Raises
+    ------
+    ArgumentError
+        For what Bambi does not have.
+    """
+    import bambi
+
+    _refuse_more_than_bambi_has(specification)
+    design, blocks = specification.design, []
+    priors: dict[str, Any] = {}
+    for one in (design, *design.further):
+        own = priors.setdefault(one.family.name, {}) if one.prefix else priors
+        for factor in one.factors:
+            for term in factor.terms:
+                name = f"{'1' if term.name == names.INTERCEPT else term.name}|{factor.name}"
+                sds = [specification.priors[factor.sd_names[k]] for k in range(len(factor.effects))[term.columns]]
+                own[name] = bambi.Prior("Normal", mu=0, sigma=_joined(sds))
+        blocks.append(" + ".join(f"({_lhs(block.expression)}|{block.factor})" for block in one.formula.blocks))
+    return _model(specification, blocks, priors)
+
+
+def _refuse_more_than_bambi_has(specification: Specification) -> None:
+    design = specification.design
+    for factor in (factor for one in (design, *design.further) for factor in one.factors):
+        if factor.structure.n_correlations:
+            raise ArgumentError(
+                f"Bambi has no correlated effects, and those of {factor.name} are: write || in place of |, or "
+                "group_correlation=False"
+            )
+        if any((factor.relation, factor.kinds, factor.members, factor.sd_regression)):
+            raise ArgumentError(f"Bambi has neither gr(..., sd=, by=, cov=) nor mm(), which {factor.name} is")
+    if design.weights is not None and not design.frequency:
+        raise ArgumentError("Bambi has no precision weights; weighted(y, w) ~ ... has frequency weights")
+    for name, prior in specification.priors.items():
+        if prior.distribution in OWN or prior.support == JOINT:
+            raise ArgumentError(
+                f"Bambi has not the prior {prior} of {name!r}; choose another preset, such as 'weakly_informative'"
+            )
+
+
+def _lhs(expression: str) -> str:
+    """Left of the bar, a sole intercept as it is written."""
+    return expression.removeprefix("1 + ") if expression.startswith("1 + ") else expression
+
+
+def _joined(row: list[Prior]) -> Any:
+    """One Bambi prior of several columns."""
+    import bambi
+
+    if len({prior.distribution for prior in row}) > 1:
+        raise ArgumentError(f"Bambi has one distribution a term; here are {', '.join(map(str, row))}")
+    keys = dict(row[0].params)
+    joined = {key: np.array([dict(prior.params)[key] for prior in row]) for key in keys}
+    return bambi.Prior(row[0].distribution, **{k: v if len(row) > 1 else v[0] for k, v in joined.items()})
 
 
 def bambi_specification(specification: Specification) -> Any:
@@ -25,15 +96,23 @@ def bambi_specification(specification: Specification) -> Any:
     -------
     bambi.Model
     """
+    return _model(specification, ["" for _ in (specification.design, *specification.design.further)], {})
+
+
+def _model(specification: Specification, blocks: list[str], priors: dict[str, Any]) -> Any:
+    """The model of the common parts, with group-specific blocks for each formula, and the priors of the blocks."""
     import bambi
 
     design = specification.design
-    priors: dict[str, Any] = {}
-    for term, where, levels in design.linear[0].common.terms:
+    for term, where, _ in design.linear[0].common.terms:
         row = [specification.priors[name] for own in design.linear for name in own.coefficient_names[where]]
+        if any(prior.distribution in OWN for prior in row):
+            continue
         # Bambi has one prior for all categories of a response.
-        if levels is None and row[0].distribution not in OWN and row.count(row[0]) == len(row):
-            priors[names.INTERCEPT if term == names.INTERCEPT else term] = _as_bambi(row[0])
+        if row.count(row[0]) == len(row):
+            priors[term] = _as_bambi(row[0])
+        elif len(design.linear) == 1 and len({prior.distribution for prior in row}) == 1:
+            priors[term] = _joined(row)
     for own in design.constant_auxiliaries:
         prior = specification.priors[own.name]
         if prior.distribution not in OWN and not own.vector:
@@ -45,9 +124,10 @@ def bambi_specification(specification: Specification) -> Any:
     if formula.weights is not None:
         response = f"weighted({response}, {quote(formula.weights)})"
     offsets = "".join(f" + offset({expression})" for expression in formula.offsets)
-    main: Any = f"{response} ~ {formula.common}{offsets}"
+    main: Any = _joined_terms(f"{response} ~ {formula.common}{offsets}", blocks[0])
     if design.further:
-        main = bambi.Formula(main, *(_further(one, specification, priors) for one in design.further))
+        further = zip(design.further, blocks[1:], strict=True)
+        main = bambi.Formula(main, *(_joined_terms(_further(one, specification, priors), own) for one, own in further))
     return bambi.Model(
         main,
         design.frame,
@@ -61,13 +141,17 @@ def bambi_specification(specification: Specification) -> Any:
 def _further(design: Design, specification: Specification, priors: dict[str, Any]) -> str:
     """Formula of a further parameter; its priors go among the others under its name."""
     name = design.family.name
-    own = priors[name] = {}
-    for term, where, levels in design.common.terms:
-        prior = specification.priors[design.coefficient_names[where.start]]
-        if levels is None and prior.distribution not in OWN:
-            own[term] = _as_bambi(prior)
+    own = priors.setdefault(name, {})
+    for term, where, _ in design.common.terms:
+        row = [specification.priors[column] for column in design.coefficient_names[where]]
+        if len({prior.distribution for prior in row} | set(OWN)) == 1 + len(OWN):
+            own[term] = _joined(row)
     offsets = "".join(f" + offset({expression})" for expression in design.formula.offsets)
     return f"{name} ~ {design.formula.common}{offsets}"
+
+
+def _joined_terms(formula: str, blocks: str) -> str:
+    return f"{formula} + {blocks}" if blocks else formula
 
 
 def _as_bambi(prior: Prior) -> Any:
