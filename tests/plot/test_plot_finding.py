@@ -83,7 +83,7 @@ def test_a_finding_without_a_picture_says_which_have_one():
 
 
 def test_intervals_are_those_of_replications(sleep):
-    tree = pw.plots.predictive_tree(sleep)
+    tree, others = pw.plots.predictive_tree(sleep), pyplot.get_fignums()
     figure = sleep.plot_posterior_predictive(kind="intervals")
     assert "in the order of their predictions" in figure.axes[0].get_xlabel()
     order = np.argsort(sleep.predict_draws().mean(axis=0), kind="stable")
@@ -93,7 +93,7 @@ def test_intervals_are_those_of_replications(sleep):
     for low, high in ((0.025, 0.975), (0.25, 0.75)):
         assert any(np.allclose(np.sort(pair), np.quantile(first, [low, high]), rtol=1e-6) for pair in ends)
     points = drawn_points(sleep.plot_posterior_predictive(kind="loo_intervals"))
-    assert len(points) >= 100 and not pyplot.get_fignums()
+    assert len(points) >= 100 and pyplot.get_fignums() == others
 
 
 def test_rootograms_are_of_counts(counts, sleep):

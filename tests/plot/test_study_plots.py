@@ -190,6 +190,7 @@ def test_every_picture_draws(name, bounce_study, many, cbpp_study):
 
 
 def test_replications_stand_beside_the_data(bounce_study, cbpp_study):
+    others = pyplot.get_fignums()
     tree = pw.plots.predictive_tree(bounce_study.bayes)
     drawn = tree["posterior_predictive"]["bounce_time"]
     assert drawn.sizes["draw"] == 2000 and drawn.sizes[drawn.dims[-1]] == 613
@@ -201,7 +202,7 @@ def test_replications_stand_beside_the_data(bounce_study, cbpp_study):
         figure = study.bayes.plot_posterior_predictive()
         assert "50 replications" in figure.axes[0].get_title()
         figure.savefig(io.BytesIO(), format="png")
-    assert not pyplot.get_fignums()
+    assert pyplot.get_fignums() == others
     levels = pd.DataFrame({"o": pd.Categorical(list("abc") * 20, ordered=True), "g": list("wxyz") * 15})
     ordinal = pw.Model("o ~ 1 + (1 | g)", levels, "cumulative").fit(seed=1, progress=False)
     tree = pw.plots.predictive_tree(ordinal)

@@ -56,7 +56,7 @@ def install_poolwise(site: Path) -> None:
     for source, target in wheel["force-include"].items():
         shutil.copytree(REPOSITORY / source, site / target, ignore=leave_out)
     scripts = "".join(f"{name} = {where}\n" for name, where in project["project"]["scripts"].items())
-    install(site, "poolwise", project["project"]["version"], f"[console_scripts]\n{scripts}")
+    install(site, "poolwise", poolwise.__version__, f"[console_scripts]\n{scripts}")
 
 
 def install_theirs(site: Path, entry: str = "their_priors:folder", preset: str = "theirs") -> None:
