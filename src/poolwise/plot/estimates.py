@@ -51,7 +51,7 @@ def estimates_frame(study: "PoolingStudy", level: float = 0.95) -> pd.DataFrame:
 
 @legible
 def plot_estimates(study: "PoolingStudy", level: float = 0.95) -> "Figure":
-    """Draw estimates and intervals by group, one panel a varying term.
+    """Draw estimates and intervals by group, one panel a varying term; a line to the edge is an interval beyond it.
 
     Parameters
     ----------
@@ -86,7 +86,8 @@ def plot_estimates(study: "PoolingStudy", level: float = 0.95) -> "Figure":
 
 
 def _panel(axis, table: pd.DataFrame, complete: float | None, term: str) -> None:
-    low, high = pooled_range(table)
+    known = [] if complete is None or not np.isfinite(complete) else [complete]
+    low, high = pooled_range(table, *known)
     for (fit, kind), part in table.groupby(["fit", "interval"], sort=False):
         # An infinite estimate, of a group whose responses are perfectly predicted, has no place on an axis.
         part = part[np.isfinite(part["estimate"])]
@@ -97,9 +98,8 @@ def _panel(axis, table: pd.DataFrame, complete: float | None, term: str) -> None
         inside = part["estimate"].between(low, high)
         look = dict(color=style["color"], mfc=style["mfc"], ms=5, label=METHODS[fit] + style["label"])
         axis.plot(part["estimate"][inside], y[inside], style["marker"], **look)
-    if complete is not None and np.isfinite(complete):
-        axis.axvline(complete, color="black", ls=":", lw=1, label="complete pooling")
-        low, high = min(low, complete), max(high, complete)
+    for value in known:
+        axis.axvline(value, color="black", ls=":", lw=1, label="complete pooling")
     axis.set_xlim(low, high)
     axis.set_xlabel(title_of(term))
     bare(axis, "x")

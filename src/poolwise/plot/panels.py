@@ -47,12 +47,12 @@ def left_out(shown: int, of: int) -> str:
     return "" if shown == of else f"{shown} of {of:,} groups: smallest and largest"
 
 
-def pooled_range(table: pd.DataFrame) -> tuple[float, float]:
+def pooled_range(table: pd.DataFrame, *also: float) -> tuple[float, float]:
     """Ends of an axis: all pooled intervals, most estimates without pooling; wider intervals reach the edge."""
     pooled = table.loc[table["fit"] != "none", ["lower", "upper"]].to_numpy().ravel()
     own = table.loc[table["fit"] == "none", "estimate"].to_numpy()
     own = own[np.isfinite(own)]
-    ends = np.concatenate([pooled[np.isfinite(pooled)], np.quantile(own, [0.05, 0.95]) if len(own) else []])
+    ends = np.concatenate([pooled[np.isfinite(pooled)], np.quantile(own, [0.05, 0.95]) if len(own) else [], also])
     pad = 0.15 * (ends.max() - ends.min()) or 1.0
     return float(ends.min() - pad), float(ends.max() + pad)
 
