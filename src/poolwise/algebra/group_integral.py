@@ -12,6 +12,8 @@ Pinheiro & Bates (1995), Journal of Computational and Graphical Statistics 4, 12
 """
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numba
@@ -75,7 +77,15 @@ def group_log_densities(
     rows = [np.ascontiguousarray(part[order], dtype=np.float64) for part in (y, trials, weight, constant, Z)]
     out = np.zeros((len(base), J))
     base = np.ascontiguousarray(base[:, order])
-    _integrate(code, link, *rows, base, np.array(own, dtype=np.float64), T, starts, nodes, logs, out)
+    own = np.array(own, dtype=np.float64)
+
+    def run(draws: slice) -> None:
+        _integrate(code, link, *rows, base[draws], own[draws], T[draws], starts, nodes, logs, out[draws])
+
+    cores = os.cpu_count() or 1
+    share = max(1, -(-len(base) // cores))
+    with ThreadPoolExecutor(cores) as pool:
+        list(pool.map(run, [slice(start, start + share) for start in range(0, len(base), share)]))
     return out
 
 

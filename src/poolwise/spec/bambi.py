@@ -14,6 +14,13 @@ from poolwise.spec.specification import Specification
 from poolwise.spec.syntax import quote
 
 
+def is_bambi_model(model: Any) -> bool:
+    """Whether it is a bambi.Model."""
+    import bambi
+
+    return isinstance(model, bambi.Model)
+
+
 def whole_bambi_model(specification: Specification) -> Any:
     """The unbuilt bambi.Model of everything, the group-specific blocks included.
 

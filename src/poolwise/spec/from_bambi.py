@@ -9,6 +9,7 @@ from poolwise import names
 from poolwise.errors import ArgumentError, PriorError, shown
 from poolwise.priors.presets import PriorPreset, load_preset
 from poolwise.priors.prior import Prior
+from poolwise.spec.bambi import is_bambi_model
 from poolwise.spec.design import Design
 from poolwise.spec.families import family_of
 
@@ -33,9 +34,7 @@ def arguments_of(model: Any) -> dict[str, Any]:
     ArgumentError
         If it is no bambi.Model, or has potentials, no centring of its predictors, or a family of the user's own.
     """
-    import bambi
-
-    if not isinstance(model, bambi.Model):
+    if not is_bambi_model(model):
         raise ArgumentError(f"from_bambi takes a bambi.Model; got {type(model).__name__}")
     if model.potentials:
         raise ArgumentError("the Bambi model has potentials, which a formula does not say; leave them out")
