@@ -25,7 +25,8 @@ from poolwise.algebra.likelihoods import own_density, prepare, row_density
 Array = NDArray[np.float64]
 # Nodes a dimension: adaptive rules converge fast, and cost their power.
 NODES = {1: 15, 2: 9, 3: 7}
-STEPS, SMALL = 50, 1e-10
+# The rule is centred where Newton stops: a decrement of this size moves nothing that 15 nodes would notice.
+STEPS, SMALL = 50, 1e-6
 
 
 def group_log_densities(
@@ -94,8 +95,8 @@ def _integrate(code, link, y, trials, weight, constant, Z, base, own, T, starts,
     q, J = Z.shape[1], out.shape[1]
     spare, one = np.zeros(own.shape[1]), np.ones(1)
     A = np.empty_like(Z)
-    e, trial, slope = np.empty(q), np.empty(q), np.empty(q)
-    H = np.empty((q, q))
+    e, trial, slope, step = np.empty(q), np.empty(q), np.empty(q), np.empty(q)
+    H, L = np.empty((q, q)), np.zeros((q, q))
     terms = np.empty(len(logs))
     for d in range(out.shape[0]):
         prepare(code, own[d])
@@ -111,11 +112,15 @@ def _integrate(code, link, y, trials, weight, constant, Z, base, own, T, starts,
             e[:] = 0.0
             value = _density(code, link, y, trials, weight, at, A, own[d], spare, low, high, e, slope, H)
             for _ in range(STEPS):
-                step = np.linalg.solve(H, slope)
-                gain, length = step @ slope, 1.0
+                _factor(H, L)
+                _solve(L, slope, step)
+                gain, length = 0.0, 1.0
+                for m in range(q):
+                    gain += step[m] * slope[m]
                 found = value
                 while length > 1e-6:
-                    trial[:] = e + length * step
+                    for m in range(q):
+                        trial[m] = e[m] + length * step[m]
                     found = _density(
                         code, link, y, trials, weight, base[d], A, own[d], spare, low, high, trial, slope, H
                     )
@@ -126,13 +131,15 @@ def _integrate(code, link, y, trials, weight, constant, Z, base, own, T, starts,
                 value = found
                 if gain < SMALL:
                     break
-            L = np.linalg.cholesky(H)
-            # C C' = H^-1 with C = L^-T.
-            C = np.linalg.inv(L).T
+            _factor(H, L)
             top = -math.inf
             for k in range(len(logs)):
-                trial[:] = e + math.sqrt(2.0) * (C @ nodes[k])
-                total = logs[k] - 0.5 * (trial @ trial)
+                # C C' = H^-1 with C = L^-T.
+                _solve_upper(L, nodes[k], trial)
+                total = logs[k]
+                for m in range(q):
+                    trial[m] = e[m] + math.sqrt(2.0) * trial[m]
+                    total -= 0.5 * trial[m] ** 2
                 for i in range(low, high):
                     eta = at[i]
                     for m in range(q):
@@ -148,13 +155,52 @@ def _integrate(code, link, y, trials, weight, constant, Z, base, own, T, starts,
             out[d, j] = fixed + top + math.log(area) - 0.5 * q * math.log(math.pi)
 
 
+# At most three effects: LAPACK's calls would cost more than their work.
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _factor(H, L):
+    """Lower Cholesky factor of a positive definite H."""
+    q = len(H)
+    for a in range(q):
+        for b in range(a + 1):
+            total = H[a, b]
+            for k in range(b):
+                total -= L[a, k] * L[b, k]
+            L[a, b] = math.sqrt(total) if a == b else total / L[b, b]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _solve_upper(L, right, x):
+    """X becomes L^-T right."""
+    q = len(right)
+    for a in range(q - 1, -1, -1):
+        x[a] = right[a]
+        for k in range(a + 1, q):
+            x[a] -= L[k, a] * x[k]
+        x[a] /= L[a, a]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _solve(L, right, x):
+    """X becomes (L L')^-1 right."""
+    q = len(right)
+    for a in range(q):
+        x[a] = right[a]
+        for k in range(a):
+            x[a] -= L[a, k] * x[k]
+        x[a] /= L[a, a]
+    _solve_upper(L, x, x)
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _density(code, link, y, trials, weight, base, A, own, spare, low, high, e, slope, H):
     """Log density of a group's rows and of e, up to a constant; fills its slope and (expected) curvature."""
     q = len(e)
-    H[:, :] = np.eye(q)
-    slope[:] = -e
-    total = -0.5 * (e @ e)
+    total = 0.0
+    for m in range(q):
+        slope[m] = -e[m]
+        total -= 0.5 * e[m] ** 2
+        for k in range(q):
+            H[m, k] = 1.0 if m == k else 0.0
     for i in range(low, high):
         eta = base[i]
         for m in range(q):
