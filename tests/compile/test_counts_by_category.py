@@ -111,18 +111,20 @@ def test_replications_have_the_totals_of_their_rows(fit):
     np.testing.assert_allclose(table.groupby("row")["estimate"].sum(), 100)
 
 
-def test_what_takes_one_number_a_row_says_so(fit):
+def test_what_takes_one_number_a_row_says_so(fit, tmp_path):
     model = pw.Model(FORMULA, rows(), fit.design.family.name)
     for refused in (
         model.fit_frequentist,
         fit.variance,
         fit.logo,
         lambda: pw.checks.loo_pit_values(fit),
+        fit.plot_posterior_predictive,
         lambda: pw.compare_pooling(FORMULA, rows(), fit.design.family.name, progress=False),
         lambda: pw.collapse(rows(), FORMULA),
     ):
         with pytest.raises(pw.PoolwiseError):
             refused()
+    assert fit.report(tmp_path / "fit.html").stat().st_size > 10_000
     assert not [found for found in fit.check() if found.code == "check_failed" and "error of poolwise" in found.advice]
 
 

@@ -44,6 +44,11 @@ def predictive_tree(fit: "BayesFit", seed: int = 1) -> xr.DataTree:
     ArgumentError
         If draws times rows exceed memory.
     """
+    if fit.design.outcome.counts is not None:
+        raise ArgumentError(
+            f"a row of {fit.design.response} is several counts, which no picture here draws; compare the counts of "
+            "fit.predict_draws(kind='response') category by category"
+        )
     if not pointwise.fits_memory(fit):
         raise ArgumentError("draws times rows exceed what fits in memory; replicate a part: fit.predict_draws(rows)")
     drawn = pointwise.rowwise(fit, fit.predict_draws(kind="response", seed=seed))

@@ -10,6 +10,7 @@ from poolwise.priors.distributions import JOINT, OWN
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
 from poolwise.spec.evaluate import NAMESPACE
+from poolwise.spec.families import Family
 from poolwise.spec.specification import Specification
 from poolwise.spec.syntax import quote
 
@@ -54,8 +55,23 @@ def whole_bambi_model(specification: Specification) -> Any:
     return _model(specification, blocks, priors)
 
 
+def refuse_several_predictors(family: Family) -> None:
+    """Of families whose priors do not stand one a column in both programs.
+
+    Raises
+    ------
+    ArgumentError
+    """
+    if family.categorical or any(own.vector for own in family.auxiliaries):
+        raise ArgumentError(
+            f"family {family.name!r} has priors by category or threshold, which differ in shape between Bambi and "
+            "poolwise; write the formula and the priors anew"
+        )
+
+
 def _refuse_more_than_bambi_has(specification: Specification) -> None:
     design = specification.design
+    refuse_several_predictors(design.family)
     for factor in (factor for one in (design, *design.further) for factor in one.factors):
         if factor.structure.n_correlations:
             raise ArgumentError(

@@ -9,7 +9,7 @@ from poolwise import names
 from poolwise.errors import ArgumentError, PriorError, shown
 from poolwise.priors.presets import PriorPreset, load_preset
 from poolwise.priors.prior import Prior
-from poolwise.spec.bambi import is_bambi_model
+from poolwise.spec.bambi import is_bambi_model, refuse_several_predictors
 from poolwise.spec.design import Design
 from poolwise.spec.families import family_of
 
@@ -44,6 +44,7 @@ def arguments_of(model: Any) -> dict[str, Any]:
             "poolwise at their means; build it with center_predictors=True"
         )
     family = family_of(model.family.name)
+    refuse_several_predictors(family)
     parent = model.family.likelihood.parent
     link = model.family.link[parent].name
     return {
@@ -72,6 +73,12 @@ def priors_of(model: Any, design: Design) -> PriorPreset:
     """
     found: dict[str, Prior] = {}
     parent = model.family.likelihood.parent
+    for one in design.further:
+        theirs = model.family.link[one.family.name].name
+        if theirs != one.family.link:
+            raise ArgumentError(
+                f"the Bambi model has the link {theirs!r} of {one.family.name}, and poolwise {one.family.link!r} only"
+            )
     for one in (design, *design.further):
         terms = model.parameters[one.family.name if one.prefix else parent].terms
         for term, where, _ in one.common.terms:
