@@ -1,7 +1,8 @@
 """Leaving groups out by importance is the dense density, and agrees with fits that never saw the group.
 
-The two estimates of a group have Monte Carlo errors of their own: four of their joint errors. A quadrature of 15 nodes
-is within 1e-4 of a fine grid where a group has a few rows.
+The two estimates of a group have Monte Carlo errors of their own: within two of their joint errors, but for the one
+group in twenty that chance takes beyond. A quadrature of 15 nodes is within 1e-4 of a fine grid where a group has a few
+rows.
 """
 
 import warnings
@@ -13,7 +14,13 @@ import scipy.stats as st
 from scipy.special import expit
 
 import poolwise as pw
-from poolwise.check.leave_group_out import _refitted, leave_group_out, log_density_of_groups
+from poolwise.check.leave_group_out import (
+    LARGEST_K,
+    _importance,
+    _refitted,
+    leave_group_out,
+    log_density_of_groups,
+)
 from poolwise.compile.likelihood import log_density
 
 QUADRATURE_ERROR = 1e-4
@@ -46,15 +53,36 @@ def test_the_density_is_the_dense_one(weighted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("formula", "data"), [(BOUNCE, "bounce_rates"), (SLEEP, "sleepstudy")])
-def test_importance_agrees_with_refits(formula, data):
-    fit = pw.Model(formula, pw.load_dataset(data)).fit(seed=1, progress=False)
-    found = leave_group_out(fit)
-    factor = fit.design.factors[0]
-    for j, row in enumerate(found.table.itertuples()):
-        elpd, mcse = _refitted(fit, factor.codes == j, j)
-        assert row.elpd == pytest.approx(elpd, abs=4 * np.hypot(mcse, row.mcse)), row
-    assert found.elpd == pytest.approx(found.table["elpd"].sum())
+def test_importance_agrees_with_refits():
+    """41 groups: under honest errors five or more beyond two of them have a chance of 4 in 100, any beyond four none."""
+    z = []
+    for formula, data, family in (
+        (BOUNCE, "bounce_rates", "gaussian"),
+        (SLEEP, "sleepstudy", "gaussian"),
+        ("p(incidence, size) ~ period + (1 | herd)", "cbpp", "binomial"),
+    ):
+        fit = pw.Model(formula, pw.load_dataset(data), family).fit(seed=1, progress=False)
+        found = leave_group_out(fit, refit=False)
+        for j, row in enumerate(found.table.itertuples()):
+            if row.pareto_k < LARGEST_K:
+                elpd, mcse = _refitted(fit, fit.design.factors[0].codes == j, j)
+                z.append((row.elpd - elpd) / np.hypot(mcse, row.mcse))
+        assert found.elpd == pytest.approx(found.table["elpd"].sum())
+    z = np.abs(z)
+    assert len(z) >= 35
+    assert (z > 2).sum() <= 4
+    assert z.max() < 4
+    assert 0.7 < np.sqrt((z**2).mean()) < 1.3, "the stated error is neither too small nor too large"
+
+
+def test_the_error_counts_what_a_chain_repeats():
+    """Each draw of an independent chain twice: half the draws are worth nothing, and the error stays."""
+    density = np.random.default_rng(4).normal(size=(4, 500))
+    once, error, k = _importance(density.ravel(), 4)
+    again, of_repeated, _ = _importance(np.repeat(density, 2, axis=1).ravel(), 4)
+    assert again == pytest.approx(once, abs=error)
+    assert of_repeated == pytest.approx(error, rel=0.2)
+    assert k < 0.5
 
 
 def test_a_group_out_of_reach_is_refitted():
@@ -119,17 +147,6 @@ def test_the_integral_is_a_fine_grids(family):
             total = density[:, factor.codes == j].sum(axis=1) + log_prior
             expected = np.log(np.exp(total - total.max()).sum()) + total.max()
             assert found[d, j] == pytest.approx(expected, abs=QUADRATURE_ERROR)
-
-
-@pytest.mark.slow
-def test_importance_agrees_with_refits_of_counts():
-    fit = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial").fit(
-        seed=1, progress=False
-    )
-    found, factor = leave_group_out(fit).table, fit.design.factors[0]
-    for j, row in enumerate(found.itertuples()):
-        elpd, mcse = _refitted(fit, factor.codes == j, j)
-        assert row.elpd == pytest.approx(elpd, abs=4 * np.hypot(mcse, row.mcse)), row
 
 
 def test_other_models_are_refused():

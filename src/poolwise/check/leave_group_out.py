@@ -25,6 +25,7 @@ from poolwise.algebra.likelihoods import GAMMA, WEIBULL, constants, density_code
 from poolwise.algebra.theta import lower_factor
 from poolwise.check.again import carried_priors, rebuilt
 from poolwise.errors import ArgumentError, ConvergenceWarning
+from poolwise.fit.importance import smoothed_weights
 from poolwise.result.bayes import BayesFit
 from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
@@ -118,9 +119,9 @@ def leave_group_out(fit: BayesFit, *, refit: bool = True) -> LeaveGroupOut:
     density = log_density_of_groups(fit, design)
     factor = choose_factor(design, None)
     assert factor is not None
-    rows = []
+    rows, chains = [], fit.posterior.sizes["chain"]
     for j, group in enumerate(factor.labels):
-        elpd, mcse, k = _importance(density[:, j])
+        elpd, mcse, k = _importance(density[:, j], chains)
         method = "importance"
         if k > LARGEST_K and refit and factor.J > 2:
             elpd, mcse = _refitted(fit, factor.codes == j, j)
@@ -189,11 +190,13 @@ def _gaussian(fit: BayesFit, of: Design) -> Array:
     codes, J, q = group.codes, group.J, Z.shape[1]
     counts = np.bincount(codes, weights if of.frequency else None, minlength=J)
     logs = np.zeros(J) if of.frequency else np.bincount(codes, np.log(weights), minlength=J)
-    e = y - b @ X.T  # (D, n)
-    rss = np.stack([np.bincount(codes, weights * row**2, minlength=J) for row in e])
-    r = np.stack([[np.bincount(codes, weights * Z[:, k] * row, minlength=J) for row in e] for k in range(q)], axis=2)
-    S = np.zeros((J, q, q))
-    np.add.at(S, codes, weights[:, None, None] * Z[:, :, None] * Z[:, None, :])
+    all_of = np.column_stack([X, Z, y])
+    rows_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes, minlength=J))[:-1])
+    C = np.stack([all_of[rows].T @ (weights[rows, None] * all_of[rows]) for rows in rows_of])
+    residual = np.column_stack([-b, np.zeros((len(b), q)), np.ones(len(b))])  # of the columns, so that e = y - X b
+    effects = slice(X.shape[1], X.shape[1] + q)
+    S, r = C[:, effects, effects], np.einsum("jkl,dl->djk", C[:, effects], residual)
+    rss = np.einsum("dk,jkl,dl->dj", residual, C, residual, optimize=True)
     M = s[:, None, None, None] * np.eye(q) + np.einsum("dki,jkl,dlm->djim", T, S, T, optimize=True)
     w = np.einsum("dki,djk->dji", T, r)
     quadratic = (w * np.linalg.solve(M, w[..., None])[..., 0]).sum(axis=2)
@@ -203,16 +206,23 @@ def _gaussian(fit: BayesFit, of: Design) -> Array:
     return -0.5 * (value + (rss - quadratic) / s[:, None]) - counts * np.log(basis.y_scale)
 
 
-def _importance(density: Array) -> tuple[float, float, float]:
+def _importance(density: Array, chains: int) -> tuple[float, float, float]:
     """Log of the harmonic mean, smoothed; its Monte Carlo error; Pareto k."""
-    smoothed, k = array_stats.psislw(density - density.min())
-    weights = np.exp(smoothed - smoothed.max())
-    weights /= weights.sum()
+    raw = np.exp(density.min() - density)
+    weights, k = smoothed_weights(-density, _effective(raw, chains) / len(raw))
     shift = density.max()
     terms = np.exp(density - shift)
     mean = float(weights @ terms)
-    error = float(np.sqrt((weights**2 * (terms - mean) ** 2).sum()) / mean)
-    return float(np.log(mean) + shift), error, float(k) if np.isfinite(k) else np.inf
+    parts = weights * (terms - mean)
+    error = float(np.sqrt((parts**2).sum() * len(parts) / _effective(parts, chains)) / mean)
+    return float(np.log(mean) + shift), error, k
+
+
+def _effective(series: Array, chains: int) -> float:
+    """How many independent draws the mean of a series over all chains is worth."""
+    found = float(array_stats.ess(series.reshape(chains, -1), method="mean"))
+    # A chain of less than four draws has none to tell.
+    return found if np.isfinite(found) else float(len(series))
 
 
 def _refitted(fit: BayesFit, held: NDArray[np.bool_], j: int) -> tuple[float, float]:
@@ -230,4 +240,5 @@ def _refitted(fit: BayesFit, held: NDArray[np.bool_], j: int) -> tuple[float, fl
     density = log_density_of_groups(without, fit.design)[:, j]
     shift = density.max()
     terms = np.exp(density - shift)
-    return float(np.log(terms.mean()) + shift), float(terms.std() / np.sqrt(len(terms)) / terms.mean())
+    error = terms.std() / np.sqrt(_effective(terms, without.posterior.sizes["chain"])) / terms.mean()
+    return float(np.log(terms.mean()) + shift), float(error)

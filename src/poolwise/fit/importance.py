@@ -159,13 +159,15 @@ def _negative_hessian(with_gradient: Gradient, at: Array, steps: Array) -> Array
     return (hessian + hessian.T) / 2
 
 
-def smoothed_weights(log_ratio: Array) -> tuple[Array, float]:
+def smoothed_weights(log_ratio: Array, efficiency: float = 1.0) -> tuple[Array, float]:
     """Normalised Pareto-smoothed weights (n,) and their k; infinity where they have none.
 
     Parameters
     ----------
     log_ratio : ndarray (n,)
         Log of target over proposal; anything that is not finite counts as a weight of zero.
+    efficiency : float, default 1
+        Independent draws that one proposal is worth: less than one where they come from a Markov chain.
     """
     from arviz_stats.base import array_stats
 
@@ -175,7 +177,7 @@ def smoothed_weights(log_ratio: Array) -> tuple[Array, float]:
         return weights, math.inf
     own = log_ratio[there]
     # ArviZ takes the negative of log weights there: of leave-one-out, the log likelihood.
-    smoothed, k = array_stats.psislw(own.max() - own)
+    smoothed, k = array_stats.psislw(own.max() - own, r_eff=efficiency)
     weights[there] = np.exp(smoothed - smoothed.max())
     return weights / weights.sum(), float(k) if np.isfinite(k) else math.inf
 
