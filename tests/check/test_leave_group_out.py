@@ -54,7 +54,7 @@ def test_the_density_is_the_dense_one(weighted):
 
 @pytest.mark.slow
 def test_importance_agrees_with_refits():
-    """41 groups: under honest errors five or more beyond two of them have a chance of 4 in 100, any beyond four none."""
+    """41 groups: under honest errors five or more beyond two of them are seldom, one beyond four never."""
     z = []
     for formula, data, family in (
         (BOUNCE, "bounce_rates", "gaussian"),
