@@ -13,8 +13,9 @@ import xarray as xr
 from poolwise import names
 from poolwise.errors import ArgumentError, FitError, OtherFormWarning, PartialRunWarning, UncentredSlopeWarning
 from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
-from poolwise.fit.crossed import K_LIMIT, CrossedDraws, CrossedSampler, is_affordable, serves_crossed
+from poolwise.fit.crossed import CrossedDraws, CrossedSampler, is_affordable, serves_crossed
 from poolwise.fit.identified import refuse_exact, refuse_unidentified
+from poolwise.fit.importance import K_LIMIT
 from poolwise.fit.memory import refuse_too_large
 from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
 from poolwise.fit.reml_crossed import optimise_crossed

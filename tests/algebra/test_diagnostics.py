@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 
-from poolwise.algebra.diagnostics import ess_bulk, ess_tail, rhat
+from poolwise.algebra.diagnostics import ess_bulk, ess_mean, ess_tail, rhat
 
 
 def chains(kind: str) -> np.ndarray:
@@ -29,6 +29,7 @@ def test_equal_to_arviz(kind):
     axes = {"chain_axis": 0, "draw_axis": 1}
     assert rhat(draws) == pytest.approx(float(array_stats.rhat(draws, **axes)), rel=1e-10)
     assert ess_bulk(draws) == pytest.approx(float(array_stats.ess(draws, **axes)), rel=1e-8)
+    assert ess_mean(draws) == pytest.approx(float(array_stats.ess(draws, method="mean", **axes)), rel=1e-8)
     expected = float(array_stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes))
     assert ess_tail(draws) == pytest.approx(expected, rel=1e-8)
 
@@ -36,3 +37,7 @@ def test_equal_to_arviz(kind):
 def test_a_constant_has_no_rhat():
     assert np.isnan(rhat(np.ones((4, 100))))
     assert ess_bulk(np.ones((4, 100))) == 400
+
+
+def test_chains_too_short_to_tell_count_whole():
+    assert ess_mean(np.arange(6.0).reshape(2, 3)) == 6

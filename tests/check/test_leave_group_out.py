@@ -14,14 +14,9 @@ import scipy.stats as st
 from scipy.special import expit
 
 import poolwise as pw
-from poolwise.check.leave_group_out import (
-    LARGEST_K,
-    _importance,
-    _refitted,
-    leave_group_out,
-    log_density_of_groups,
-)
+from poolwise.check.leave_group_out import _importance, _refitted, leave_group_out, log_density_of_groups
 from poolwise.compile.likelihood import log_density
+from poolwise.fit.importance import K_LIMIT
 
 QUADRATURE_ERROR = 1e-4
 BOUNCE = "bounce_time ~ std_age + (std_age | county)"
@@ -54,7 +49,7 @@ def test_the_density_is_the_dense_one(weighted):
 
 @pytest.mark.slow
 def test_importance_agrees_with_refits():
-    """41 groups: under honest errors five or more beyond two of them are seldom, one beyond four never."""
+    """41 groups: under honest errors five or more beyond two of them come 4 times in 100, one beyond four never."""
     z = []
     for formula, data, family in (
         (BOUNCE, "bounce_rates", "gaussian"),
@@ -64,10 +59,9 @@ def test_importance_agrees_with_refits():
         fit = pw.Model(formula, pw.load_dataset(data), family).fit(seed=1, progress=False)
         found = leave_group_out(fit, refit=False)
         for j, row in enumerate(found.table.itertuples()):
-            if row.pareto_k < LARGEST_K:
+            if row.pareto_k < K_LIMIT:
                 elpd, mcse = _refitted(fit, fit.design.factors[0].codes == j, j)
                 z.append((row.elpd - elpd) / np.hypot(mcse, row.mcse))
-        assert found.elpd == pytest.approx(found.table["elpd"].sum())
     z = np.abs(z)
     assert len(z) >= 35
     assert (z > 2).sum() <= 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import dblquad
 
-from poolwise.fit.importance import SplitT, copies, duplicated, smoothed_weights, split_t
+from poolwise.fit.importance import K_LIMIT, SplitT, copies, duplicated, smoothed_weights, split_t
 
 PROPOSAL = SplitT(np.array([0.5, -1.0]), np.array([[0.7, 0.0], [0.9, 0.4]]), np.array([[2.0, 0.8], [0.7, 1.5]]))
 
@@ -58,7 +58,10 @@ def test_without_a_mode_there_is_no_proposal():
 def test_weights_of_equal_ratios_are_equal():
     weights, k = smoothed_weights(np.random.default_rng(1).normal(size=500) * 1e-3)
     np.testing.assert_allclose(weights, 1 / 500, rtol=0.01)
-    assert k < 0.7
+    assert k < K_LIMIT
+    weights, k = smoothed_weights(np.full(100, -3.0))
+    np.testing.assert_allclose(weights, 1 / 100)
+    assert k == -math.inf
 
 
 def test_heavy_tails_and_impossible_proposals():
@@ -72,6 +75,7 @@ def test_heavy_tails_and_impossible_proposals():
     weights, _ = smoothed_weights(log_ratio)
     assert weights[7] == 0 and weights.sum() == pytest.approx(1.0)
     assert smoothed_weights(np.full(10, np.nan))[1] == math.inf
+    assert smoothed_weights(np.append(log_ratio, np.inf))[1] == math.inf
 
 
 def test_copies_are_the_weights_rounded():

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pandas as pd
+import pymc as pm
 import pytest
 from arviz_stats.base import array_stats
+from scipy.stats import ks_2samp
 
 import poolwise as pw
 from conftest import reference
+from poolwise.spec.prior_draws import parameter_draws
 
 MCSE_LIMIT = 4.0
 
@@ -137,6 +140,17 @@ def test_collapsed_and_generative_forms_agree(preset):
         one, two = (np.log(one), np.log(two)) if "sigma" in name else (one, two)
         mcse = np.hypot(one.std() / np.sqrt(effective(one)), two.std() / np.sqrt(effective(two)))
         assert abs(one.mean() - two.mean()) < MCSE_LIMIT * mcse, name
+
+
+@pytest.mark.parametrize("preset", ["rstanarm", "icc_beta", "r2d2m2", "horseshoe"])
+def test_the_pieces_of_the_generative_form_have_the_joint_prior(preset):
+    """Its prior draws against those made in numpy: a test of two samples, one level over all parameters."""
+    model = pw.Model("y ~ x + z + (x | g)", small_table(), priors=preset)
+    ours = parameter_draws(model.design, model.specification.priors, 4000, np.random.default_rng(1))
+    names = ["x", "z", "x|g_sigma", "sigma"]
+    theirs = dict(zip(names, pm.draw([model.pymc[name] for name in names], 4000, random_seed=2), strict=True))
+    for name in names:
+        assert ks_2samp(ours[name], theirs[name]).pvalue > 0.001 / len(names), name
 
 
 def test_a_joint_prior_beside_one_that_pymc_evaluates_is_sampled_in_the_generative_form():

@@ -32,6 +32,11 @@ def rhat(draws: Array) -> float:
     return max(_split_rhat(_normal_scores(_split(draws))), _split_rhat(_normal_scores(_split(folded))))
 
 
+def ess_mean(draws: Array) -> float:
+    """Effective sample size of the mean of draws (chain, draw); chains of less than four count whole."""
+    return _ess(_split(draws)) if draws.shape[1] >= 4 else float(draws.size)
+
+
 def ess_bulk(draws: Array) -> float:
     """Effective sample size of the rank-normalised draws (chain, draw)."""
     return _ess(_normal_scores(_split(draws)))

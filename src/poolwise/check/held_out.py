@@ -18,13 +18,11 @@ from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.check.again import model_of, quiet_draws
 from poolwise.errors import ArgumentError
+from poolwise.fit.importance import K_LIMIT
 from poolwise.model import Model
 from poolwise.result.bayes import BayesFit
 from poolwise.result.tables import choose_factor, choose_seed
 from poolwise.spec.design import row_subset
-
-# Vehtari et al. (2024): above it importance sampling cannot be trusted.
-LARGEST_K = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +172,7 @@ def reloo(fit: BayesFit, estimate):
         Pareto k of the rows that were refitted is 0.
     """
     k = np.asarray(estimate.pareto_k)
-    bad = np.flatnonzero(~(k <= LARGEST_K))
+    bad = np.flatnonzero(~(k <= K_LIMIT))
     if not len(bad):
         return estimate
     found, model = copy.deepcopy(estimate), model_of(fit)

@@ -16,25 +16,22 @@ from html import escape
 
 import numpy as np
 import pandas as pd
-from arviz_stats.base import array_stats
 from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.diagnostics import ess_mean
 from poolwise.algebra.group_integral import NODES, group_log_densities
 from poolwise.algebra.likelihoods import GAMMA, WEIBULL, constants, density_code, names_of
 from poolwise.algebra.theta import lower_factor
 from poolwise.check.again import carried_priors, rebuilt
 from poolwise.errors import ArgumentError, ConvergenceWarning
-from poolwise.fit.importance import smoothed_weights
+from poolwise.fit.importance import K_LIMIT, smoothed_weights
 from poolwise.result.bayes import BayesFit
 from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
 from poolwise.spec.design import Design
 from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.sufficient import sufficient
-
-# Vehtari et al. (2024): above it importance sampling cannot be trusted.
-LARGEST_K = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +120,7 @@ def leave_group_out(fit: BayesFit, *, refit: bool = True) -> LeaveGroupOut:
     for j, group in enumerate(factor.labels):
         elpd, mcse, k = _importance(density[:, j], chains)
         method = "importance"
-        if k > LARGEST_K and refit and factor.J > 2:
+        if k > K_LIMIT and refit and factor.J > 2:
             elpd, mcse = _refitted(fit, factor.codes == j, j)
             method = "refit"
         rows.append((group, int(factor.sizes[j]), elpd, mcse, k, method))
@@ -190,10 +187,12 @@ def _gaussian(fit: BayesFit, of: Design) -> Array:
     codes, J, q = group.codes, group.J, Z.shape[1]
     counts = np.bincount(codes, weights if of.frequency else None, minlength=J)
     logs = np.zeros(J) if of.frequency else np.bincount(codes, np.log(weights), minlength=J)
-    all_of = np.column_stack([X, Z, y])
+    # Sums of squares by group about the mean coefficients: what the draws differ by is small, and little cancels.
+    centre = b.mean(axis=0)
+    columns = np.column_stack([X, Z, y - X @ centre])
     rows_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes, minlength=J))[:-1])
-    C = np.stack([all_of[rows].T @ (weights[rows, None] * all_of[rows]) for rows in rows_of])
-    residual = np.column_stack([-b, np.zeros((len(b), q)), np.ones(len(b))])  # of the columns, so that e = y - X b
+    C = np.stack([columns[rows].T @ (weights[rows, None] * columns[rows]) for rows in rows_of])
+    residual = np.column_stack([centre - b, np.zeros((len(b), q)), np.ones(len(b))])  # columns @ it = y - X b
     effects = slice(X.shape[1], X.shape[1] + q)
     S, r = C[:, effects, effects], np.einsum("jkl,dl->djk", C[:, effects], residual)
     rss = np.einsum("dk,jkl,dl->dj", residual, C, residual, optimize=True)
@@ -209,20 +208,13 @@ def _gaussian(fit: BayesFit, of: Design) -> Array:
 def _importance(density: Array, chains: int) -> tuple[float, float, float]:
     """Log of the harmonic mean, smoothed; its Monte Carlo error; Pareto k."""
     raw = np.exp(density.min() - density)
-    weights, k = smoothed_weights(-density, _effective(raw, chains) / len(raw))
+    weights, k = smoothed_weights(-density, ess_mean(raw.reshape(chains, -1)) / len(raw))
     shift = density.max()
     terms = np.exp(density - shift)
     mean = float(weights @ terms)
     parts = weights * (terms - mean)
-    error = float(np.sqrt((parts**2).sum() * len(parts) / _effective(parts, chains)) / mean)
+    error = float(np.sqrt((parts**2).sum() * len(parts) / ess_mean(parts.reshape(chains, -1))) / mean)
     return float(np.log(mean) + shift), error, k
-
-
-def _effective(series: Array, chains: int) -> float:
-    """How many independent draws the mean of a series over all chains is worth."""
-    found = float(array_stats.ess(series.reshape(chains, -1), method="mean"))
-    # A chain of less than four draws has none to tell.
-    return found if np.isfinite(found) else float(len(series))
 
 
 def _refitted(fit: BayesFit, held: NDArray[np.bool_], j: int) -> tuple[float, float]:
@@ -240,5 +232,6 @@ def _refitted(fit: BayesFit, held: NDArray[np.bool_], j: int) -> tuple[float, fl
     density = log_density_of_groups(without, fit.design)[:, j]
     shift = density.max()
     terms = np.exp(density - shift)
-    error = terms.std() / np.sqrt(_effective(terms, without.posterior.sizes["chain"])) / terms.mean()
+    effective = ess_mean(terms.reshape(without.posterior.sizes["chain"], -1))
+    error = terms.std() / np.sqrt(effective) / terms.mean()
     return float(np.log(terms.mean()) + shift), float(error)

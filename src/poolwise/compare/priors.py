@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from arviz_stats.base import array_stats
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.errors import ArgumentError, DataError, FitError, PriorError
+from poolwise.fit.importance import K_LIMIT, smoothed_weights
 from poolwise.model import Model
 from poolwise.result import tables
 from poolwise.result.bayes import BayesFit
@@ -17,8 +17,6 @@ from poolwise.result.log_prior import log_prior
 from poolwise.result.pooling_factor import pooling_factor_draws
 from poolwise.spec.grouping import refuse_grouping
 
-# Above this Pareto k importance weights are unreliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)).
-K_LIMIT = 0.7
 # Draws of which the pooling factor is worked out; its Monte Carlo error is then below 0.02.
 POOLING_DRAWS = 500
 
@@ -120,11 +118,11 @@ def compare_priors(
     ours = log_prior_or_none(base, model)
     rows, methods = [_summary(own, quantities, None, level)], {own: ("fitted", np.nan, np.nan)}
     for name, other in others.items():
-        weights, k = None, np.nan
+        weights, k = np.zeros(0), np.nan
         theirs = None if ours is None else log_prior_or_none(base, other)
         if ours is not None and theirs is not None:
-            weights, k = _smoothed(theirs - ours)
-        if weights is not None and k <= K_LIMIT:
+            weights, k = smoothed_weights(theirs - ours)
+        if k <= K_LIMIT:
             rows.append(_summary(name, quantities, weights, level))
             methods[name] = ("reweighted", k, 1 / float((weights**2).sum()))
             continue
@@ -154,19 +152,6 @@ def log_prior_or_none(fit: BayesFit, model: Model) -> Array | None:
     except PriorError:
         return None
     return np.sum([*parts.values(), volume], axis=0)
-
-
-def _smoothed(log_ratio: Array) -> tuple[Array | None, float]:
-    """Normalised Pareto-smoothed weights and their k."""
-    if not np.isfinite(log_ratio.max()):
-        return None, np.inf
-    if np.ptp(log_ratio) < 1e-9:
-        return np.full(len(log_ratio), 1 / len(log_ratio)), -np.inf
-    # ArviZ takes the negative of log weights there: of leave-one-out, the log likelihood.
-    smoothed, k = array_stats.psislw(log_ratio.max() - log_ratio)
-    weights = np.exp(smoothed - smoothed.max())
-    # Weights so unequal that no tail can be fitted to them have no k.
-    return weights / weights.sum(), float(k) if np.isfinite(k) else np.inf
 
 
 def _quantities(fit: BayesFit) -> dict[str, Array]:

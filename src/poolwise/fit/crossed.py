@@ -25,7 +25,16 @@ from poolwise.compile.collapsed import Draws
 from poolwise.compile.crossed import CrossedPosterior, exact_normal, normal_prior
 from poolwise.errors import FitError
 from poolwise.fit.bayes import Sampling, all_closed, prior_codes, scalar_priors
-from poolwise.fit.importance import DEGREES, DEGREES_CORRELATED, SplitT, copies, duplicated, smoothed_weights, split_t
+from poolwise.fit.importance import (
+    DEGREES,
+    DEGREES_CORRELATED,
+    K_LIMIT,
+    SplitT,
+    copies,
+    duplicated,
+    smoothed_weights,
+    split_t,
+)
 from poolwise.fit.reference import BOUNDARY_STEP
 from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.priors.distributions import JOINT
@@ -33,8 +42,6 @@ from poolwise.priors.prior import Prior
 from poolwise.spec.crossed import CrossedSufficient, crossed_sufficient
 from poolwise.spec.design import Design
 
-# Above this Pareto k importance weights are unreliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)).
-K_LIMIT = 0.7
 # Proposals of the first wave and of each that follows, and the most there are, as shares of the draws.
 FIRST, NEXT, MOST = 1.25, 0.5, 6.0
 # Proposals that a tail is fitted to, at least.

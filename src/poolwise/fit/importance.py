@@ -29,6 +29,10 @@ LEAST, LARGEST = 0.5, 6.0
 BEND = 3.0
 # A mode this far from the start is none.
 FARTHEST = 40.0
+# Above this Pareto k importance weights are unreliable (Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25(72)).
+K_LIMIT = 0.7
+# Logs of weights that differ by less are equal.
+ALIKE = 1e-9
 # Steps of the differences: first blind, then in sds.
 BLIND_STEP, STEP = 1e-3, 0.1
 
@@ -160,12 +164,14 @@ def _negative_hessian(with_gradient: Gradient, at: Array, steps: Array) -> Array
 
 
 def smoothed_weights(log_ratio: Array, efficiency: float = 1.0) -> tuple[Array, float]:
-    """Normalised Pareto-smoothed weights (n,) and their k; infinity where they have none.
+    """Normalised Pareto-smoothed weights (n,) and their k.
+
+    k is infinite where no tail can be fitted to weights so unequal, minus infinity where all are equal.
 
     Parameters
     ----------
     log_ratio : ndarray (n,)
-        Log of target over proposal; anything that is not finite counts as a weight of zero.
+        Log of target over proposal; minus infinity and NaN count as a weight of zero.
     efficiency : float, default 1
         Independent draws that one proposal is worth: less than one where they come from a Markov chain.
     """
@@ -173,9 +179,12 @@ def smoothed_weights(log_ratio: Array, efficiency: float = 1.0) -> tuple[Array, 
 
     there = np.isfinite(log_ratio)
     weights = np.zeros(len(log_ratio))
-    if not there.any():
+    if not there.any() or np.isposinf(log_ratio).any():
         return weights, math.inf
     own = log_ratio[there]
+    if np.ptp(own) < ALIKE:
+        weights[there] = 1 / len(own)
+        return weights, -math.inf
     # ArviZ takes the negative of log weights there: of leave-one-out, the log likelihood.
     smoothed, k = array_stats.psislw(own.max() - own, r_eff=efficiency)
     weights[there] = np.exp(smoothed - smoothed.max())
