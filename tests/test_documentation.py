@@ -74,21 +74,49 @@ def test_the_landing_page_shows_lines_of_the_readme():
         assert any(line.split("  #")[0] == other.split("  #")[0] for other in said), line
 
 
-def public_functions() -> dict[str, object]:
-    """Functions of poolwise, and of its modules, by the name a user writes."""
+def own_methods(cls: type) -> dict[str, object]:
+    """What a class of poolwise offers and its own layers do not keep to themselves."""
+    inherited = [one for one in reversed(cls.__mro__) if one.__module__.startswith("poolwise")]
+    found = {name: inspect.unwrap(getattr(cls, name)) for one in inherited for name in vars(one) if name[0] != "_"}
+    return {name: one for name, one in found.items() if inspect.isfunction(one) or inspect.ismethod(one)}
+
+
+def public_callables() -> dict[str, object]:
+    """Functions, classes and methods of poolwise and of its modules, by the name a user writes."""
     found = {name: getattr(pw, name) for name in pw.__all__}
     for module in ("checks", "plots", "validate"):
         found |= {f"{module}.{name}": getattr(getattr(pw, module), name) for name in getattr(pw, module).__all__}
-    return {name: one for name, one in found.items() if inspect.isfunction(one)}
+    # Errors and warnings are caught, not made.
+    found = {name: one for name, one in found.items() if not (inspect.isclass(one) and issubclass(one, Exception))}
+    for name, one in list(found.items()):
+        if inspect.isclass(one):
+            found |= {f"{name}.{method}": function for method, function in own_methods(one).items()}
+    shown = {name: one for name, one in found.items() if ":meta private:" not in (inspect.getdoc(one) or "")}
+    return {name: one for name, one in shown.items() if callable(one)}
 
 
-def test_every_public_function_has_an_example_that_runs():
-    """In its docstring, where it is not skipped, or in a page, whose code runs above."""
+def arguments_without_words(said: str, function) -> list[str]:
+    """Parameters that the docstring's section does not name."""
+    section = re.search(r"^(?:Parameters|Attributes)\n-+\n(.*?)(?:\n\n\w+\n---|\Z)", said, re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^(?! )([*\w, ]+?)(?: :.*)?$", section[1] if section else "", re.MULTILINE)
+    named = {name.strip(" *") for line in lines for name in line.split(",")}
+    return [name for name in inspect.signature(function).parameters if name not in {"self", "cls", *named}]
+
+
+def test_every_public_callable_says_what_it_takes_and_returns_and_shows_an_example_that_runs():
+    """Examples in docstrings run as doctests, those of pages above."""
     run = "\n".join(block for page in PAGES for block in blocks(page))
-    for name, function in public_functions().items():
-        said = inspect.getdoc(function) or ""
+    lacking = []
+    for name, one in public_callables().items():
+        said = inspect.getdoc(one) or ""
         in_docstring = ">>>" in said and "+SKIP" not in said
-        assert in_docstring or re.search(rf"\b{re.escape(name)}\(", run), name
+        if not in_docstring and not re.search(rf"\b{re.escape(name)}\(", run):
+            lacking.append(f"{name}: example")
+        if not inspect.isclass(one):
+            lacking += [f"{name}: {argument}" for argument in arguments_without_words(said, one)]
+            if not re.search(r"^Returns\n---", said, re.MULTILINE):
+                lacking.append(f"{name}: returns")
+    assert not lacking
 
 
 def codes_of_checks() -> set[str]:
@@ -100,6 +128,14 @@ def codes_of_checks() -> set[str]:
 def test_every_code_has_a_section_and_no_section_is_of_none():
     sections = re.findall(r"^### `([a-z_]+)`$", (ROOT / "docs/howto/findings.md").read_text(), re.MULTILINE)
     assert len(sections) == len(set(sections)) and set(sections) == codes_of_checks()
+
+
+def test_a_finding_names_its_section():
+    model = pw.Model("bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"))
+    finding = pw.checks.singular_fit(model.fit_frequentist())[0]
+    page, code = finding.section.split("#")
+    assert f"### `{code}`" in (ROOT / page).read_text()
+    assert finding.section in str(finding) and finding.section in finding._repr_html_()
 
 
 def test_links_that_leave_the_site_are_well_formed():

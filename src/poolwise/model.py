@@ -1,4 +1,7 @@
-"""The model: a formula and a table in, fits out."""
+"""The model: a formula and a table in, fits out.
+
+Long for its docstrings: each method is a door to a module of its own.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -182,6 +185,13 @@ class Model:
         Returns
         -------
         Model
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> model.with_priors("few_groups").priors.loc[0, "source"]
+        "preset 'few_groups'"
         """
         other = self.with_design(self.design)
         other.specification = self.specification.with_priors(priors)
@@ -207,6 +217,14 @@ class Model:
         ------
         ArgumentError
             If there are not as many numbers as rows, or one is not finite.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> twice = model.with_response(2 * pw.load_dataset("sleepstudy")["Reaction"].to_numpy())
+        >>> round(float(twice.fit_frequentist().sigma / model.fit_frequentist().sigma), 6)
+        2.0
         """
         y = np.array(y, dtype=np.float64)
         if y.shape != (self.design.n,) or not np.isfinite(y).all():
@@ -224,6 +242,8 @@ class Model:
         Returns
         -------
         Model
+
+        :meta private:
         """
         other = object.__new__(Model)
         other.design, other.specification = design, replace(self.specification, design=design)
@@ -275,6 +295,13 @@ class Model:
         -------
         xarray.DataTree
             Groups prior and prior_predictive.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> model.prior_predictive(50, seed=1)["prior_predictive"]["Reaction"].shape
+        (1, 50, 180)
         """
         from poolwise.compile.generative import prior_predictive
 
@@ -300,6 +327,13 @@ class Model:
         ------
         PriorError
             If a prior is improper.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> model.prior_implies(seed=1).pooling([2, 50]).columns.tolist()
+        ['effect', 'n', 'estimate', 'lower', 'upper']
         """
         return prior_implications(self.specification, draws, seed, level)
 
@@ -366,6 +400,15 @@ class Model:
         -----
         ConvergenceWarning
             If a family other than the Gaussian did not converge, or a common effect has no finite estimate.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> round(model.fit_frequentist().criterion, 4)
+        1743.6283
+        >>> round(model.fit_frequentist(reml=False).criterion, 4)
+        1751.9393
         """
         if penalty not in (None, "boundary_avoiding"):
             raise ArgumentError(f"penalty must be None or 'boundary_avoiding'; got {penalty!r}")
@@ -450,6 +493,14 @@ class Model:
         OtherFormWarning
             If the importance weights of several factors in collapsed form are not to be trusted: the whitened (or
             generative) form samples the model instead.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.fixef.round().tolist()
+        [251.0, 10.0]
         """
         settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
         refuse_too_large(self.design, settings)

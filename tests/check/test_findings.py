@@ -83,6 +83,7 @@ def test_a_finding_says_what_it_means_and_what_to_do():
         "  means  a meaning",
         "  do     an advice",
         "  see    a reference",
+        "  next   docs/howto/findings.md#code",
     ]
     assert Findings([finding]).codes == ["code"]
     assert repr(Findings([finding])) == str(finding)

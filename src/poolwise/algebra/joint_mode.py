@@ -1,7 +1,8 @@
 """The joint mode of group-specific effects and coefficients, and the curvature there: the Laplace approximation.
 
 Fisher scoring with halved steps on the log likelihood plus the log priors of effects and coefficients; rows with the
-same predictors and groups are added up first where the family allows it, which loses nothing.
+same predictors and groups are added up first where the family allows it, which loses nothing. The steps share one
+state, so that they stand in one module.
 
 References
 ----------

@@ -7,6 +7,8 @@ others, M_e block diagonal over the groups of e, L its Cholesky factors, B = A_r
 
 Memory: the pairs of a group of e and a group of r that share a row, and S, the square of the others' effects.
 
+Long because factor, solve and derivatives are compiled functions of one layout of blocks, which stays in one module.
+
 References
 ----------
 Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), section 3; the blocks as MixedModels.jl has them.

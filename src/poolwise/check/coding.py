@@ -47,6 +47,16 @@ class CodingInvariance:
         sd, lower, upper.
     shift : float
         Threshold of the finding.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, poolwise as pw
+    >>> rng = np.random.default_rng(1)
+    >>> data = pd.DataFrame({"g": np.repeat(list("abcdefgh"), 12), "f": np.tile(list("uvw"), 32)})
+    >>> data["y"] = rng.normal(size=96)
+    >>> found = pw.checks.coding_invariance(pw.Model("y ~ f + (f | g)", data), draws=200)
+    >>> found.contrasts.columns.tolist()
+    ['coding', 'group', 'level', 'estimate', 'sd', 'lower', 'upper']
     """
 
     column: str

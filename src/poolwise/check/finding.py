@@ -38,6 +38,14 @@ class Finding:
         The evidence.
     figure : DataFrame
         What :meth:`plot` draws; without rows where a finding has no picture.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"))
+    >>> finding = pw.checks.singular_fit(model.fit_frequentist())[0]
+    >>> finding.code, finding.severity
+    ('singular_fit', 'serious')
     """
 
     code: str
@@ -51,27 +59,63 @@ class Finding:
     table: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
     figure: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False, repr=False)
 
+    @property
+    def section(self) -> str:
+        """Where the documentation says what to do next: the page and its section."""
+        return f"docs/howto/findings.md#{self.code}"
+
     def plot(self) -> "Figure":
-        """Draw the finding's figure; see :func:`poolwise.plots.plot_finding`."""
+        """Draw the finding's figure; see :func:`poolwise.plots.plot_finding`.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        ArgumentError
+            For a finding without a picture.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> found = pw.checks.vanishing_intervals(model.fit_frequentist(), fit)
+        >>> figure = found[0].plot()
+        """
         from poolwise.plot.finding import plot_finding
 
         return plot_finding(self)
 
     def __str__(self) -> str:
         parts = [f"{self.severity.upper()}  {self.code}: {self.title}"]
-        for label, text in (("means", self.meaning), ("do", self.advice), ("see", self.reference)):
+        said = {"means": self.meaning, "do": self.advice, "see": self.reference, "next": self.section}
+        for label, text in said.items():
             parts.append(fill(text, 110, initial_indent=f"  {label:<6} ", subsequent_indent=" " * 9))
         return "\n".join(parts)
 
     def _repr_html_(self) -> str:
         return (
             f"<p><b>{escape(self.code)}</b> ({escape(self.severity)}): {escape(self.title)}<br>"
-            f"{escape(self.meaning)}<br><i>{escape(self.advice)}</i><br><small>{escape(self.reference)}</small></p>"
+            f"{escape(self.meaning)}<br><i>{escape(self.advice)}</i><br>"
+            f"<small>{escape(self.reference)}; {escape(self.section)}</small></p>"
         )
 
 
 class Findings(list[Finding]):
-    """A list of findings that reads well; the most severe first."""
+    """A list of findings that reads well; the most severe first.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"))
+    >>> findings = model.fit_frequentist().check()
+    >>> findings.codes
+    ['singular_fit', 'between_within']
+    >>> findings.frame.columns.tolist()
+    ['code', 'severity', 'title', 'value', 'threshold', 'advice']
+    """
 
     def __init__(self, findings=()):
         super().__init__(sorted(findings, key=lambda finding: _ORDER[finding.severity]))

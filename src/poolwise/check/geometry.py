@@ -11,7 +11,26 @@ BETANCOURT = "Betancourt (2017), A conceptual introduction to Hamiltonian Monte 
 
 
 def tree_depth(fit: BayesFit, *, most: float = DEPTH_SHARE) -> list[Finding]:
-    """One finding, code ``tree_depth``, where too large a share of trajectories reached the longest length."""
+    """One finding, code ``tree_depth``, where too large a share of trajectories reached the longest length.
+
+    Parameters
+    ----------
+    fit : BayesFit
+    most : float
+        Largest share of such trajectories.
+
+    Returns
+    -------
+    list of Finding
+        Empty where nothing is found.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(seed=1, progress=False)
+    >>> pw.checks.tree_depth(fit)
+    []
+    """
     stats = fit.data["sample_stats"]
     if "maxdepth_reached" not in stats:
         return []
@@ -40,6 +59,24 @@ def low_energy(fit: BayesFit, *, least: float = BFMI) -> list[Finding]:
     References
     ----------
     Betancourt (2016), arXiv:1604.00695; ArviZ measures it.
+
+    Parameters
+    ----------
+    fit : BayesFit
+    least : float
+        Smallest energy Bayesian fraction of missing information.
+
+    Returns
+    -------
+    list of Finding
+        Empty where nothing is found.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(seed=1, progress=False)
+    >>> pw.checks.low_energy(fit)
+    []
     """
     stats = fit.data["sample_stats"]
     if "energy" not in stats:
@@ -80,6 +117,18 @@ def few_effective_draws(fit: BayesFit, *, most: float = MCSE_SHARE, level: float
     References
     ----------
     Vehtari, Gelman, Simpson, Carpenter & Buerkner (2021), Bayesian Analysis 16(2), 667-718; ArviZ measures it.
+
+    Returns
+    -------
+    list of Finding
+        Empty where nothing is found.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(seed=1, progress=False)
+    >>> pw.checks.few_effective_draws(fit)
+    []
     """
     from arviz_stats.base import array_stats
 

@@ -37,6 +37,14 @@ class KFold:
         Number of folds.
     by : str
         What was left out together: "rows" or the name of the grouping factor.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(seed=1, progress=False)
+    >>> held = fit.kfold(2, seed=1)
+    >>> held.table.columns.tolist()
+    ['row', 'fold', 'elpd']
     """
 
     table: pd.DataFrame
@@ -60,6 +68,27 @@ class KFold:
         ------
         ArgumentError
             If the other one has other rows or folds.
+
+        Parameters
+        ----------
+        other : KFold
+            Of another fit, with the same ``k``, ``by`` and ``seed``.
+
+        Returns
+        -------
+        float, float
+            Difference of the elpds, natural log, and its standard error.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> data = pw.load_dataset("sleepstudy")
+        >>> with_days, without = (
+        ...     pw.Model(formula, data).fit(seed=1, progress=False).kfold(2, seed=1)
+        ...     for formula in ("Reaction ~ Days + (1 | Subject)", "Reaction ~ 1 + (1 | Subject)")
+        ... )
+        >>> with_days.difference(without)[0] > 50
+        True
         """
         if not self.table[["row", "fold"]].equals(other.table[["row", "fold"]]):
             raise ArgumentError("the two cross-validations have other rows or folds; give both the same k, by and seed")

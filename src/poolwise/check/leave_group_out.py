@@ -45,6 +45,13 @@ class LeaveGroupOut:
         pareto_k, method ("importance" or "refit").
     factor : str
         The grouping factor.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(seed=1, progress=False)
+    >>> fit.logo().table.columns.tolist()
+    ['group', 'n', 'elpd', 'mcse', 'pareto_k', 'method']
     """
 
     table: pd.DataFrame

@@ -49,6 +49,11 @@ def loo_pit_values(fit: BayesFit, *, seed: int = 1) -> Array:
     >>> fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(seed=1, progress=False)
     >>> pw.checks.loo_pit_values(fit).shape
     (30,)
+
+    Returns
+    -------
+    ndarray (n,)
+        Between 0 and 1; uniform where the model is right.
     """
     design = fit.design
     if design.outcome.categories is not None:
@@ -86,6 +91,18 @@ def loo_pit(fit: BayesFit, *, alpha: float = ALPHA) -> list[Finding]:
     References
     ----------
     Tesso & Vehtari (2026), arXiv 2603.02928: a Cauchy combination of pointwise tests; ArviZ has it.
+
+    Returns
+    -------
+    list of Finding
+        Empty where nothing is found.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(seed=1, progress=False)
+    >>> pw.checks.loo_pit(fit)
+    []
     """
     outcome = fit.design.outcome
     if fit.design.n < FEWEST or outcome.status is not None or outcome.categories is not None:

@@ -98,5 +98,8 @@ class CheckSettings:
                 )
 
     def action(self, code: str, severity: str) -> Action:
-        """What a finding of this code and severity does."""
+        """What a finding of this code and severity does.
+
+        :meta private:
+        """
         return self.actions.get(code, self.actions.get(severity, "note"))

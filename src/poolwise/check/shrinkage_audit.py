@@ -2,6 +2,8 @@
 
 Partial pooling draws a group's effect towards one common mean, small groups the most. Where small groups differ in
 level, they are drawn to where they do not belong, and no residual shows it: the effects absorb the misfit.
+
+Long for its docstrings: the audit is one sequence of steps that share the model with and without the covariate.
 """
 
 import warnings
@@ -65,6 +67,16 @@ class ShrinkageAudit:
         Threshold of p.
     notes : tuple of str
         What could not be done, and why.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("p(died, patients) ~ risk + (1 | hospital)", pw.hospital_mortality(100), "binomial")
+    >>> audit = pw.audit_shrinkage(model, bayes=False)
+    >>> audit.covariate
+    'log_n'
+    >>> audit.recipe
+    "'log_n' is the log of the sum of the trials of each 'hospital'"
     """
 
     covariate: str

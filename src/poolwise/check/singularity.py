@@ -58,6 +58,16 @@ class Singularity:
         What was left out, and why.
     n_sim : int
         Simulations behind each p.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff2"))
+    >>> why = pw.explain_singularity(model, n_boot=50, draws=500)
+    >>> why.sds["parameter"].tolist()
+    ['1|Batch_sigma']
+    >>> why.remedies.index.tolist()
+    ['as it is', 'drop the term', 'boundary-avoiding', 'Bayes, weakly_informative', 'Bayes, pc']
     """
 
     fit: FrequentistFit | GLMMFit
@@ -88,7 +98,19 @@ class Singularity:
         return [replace(found[0], meaning=found[0].meaning + said, table=self.remedies)]
 
     def plot(self):
-        """The remedies side by side; see :func:`poolwise.plots.plot_remedies`."""
+        """The remedies side by side; see :func:`poolwise.plots.plot_remedies`.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff2"))
+        >>> why = pw.explain_singularity(model, n_boot=50, draws=500)
+        >>> figure = why.plot()
+        """
         from poolwise.plot.remedies import plot_remedies
 
         return plot_remedies(self)

@@ -120,9 +120,11 @@ def compare_pooling(
     Examples
     --------
     >>> import poolwise as pw
-    >>> study = pw.compare_pooling(  # doctest: +SKIP
-    ...     "bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"), seed=1
+    >>> study = pw.compare_pooling(
+    ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
     ... )
+    >>> study.table["rmse"].round(1).tolist()
+    [47.4, 22.9, 23.4, 23.3]
     """
     for name, value in (("folds", folds), ("new_group_folds", new_group_folds)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 2:

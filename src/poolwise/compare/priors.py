@@ -35,6 +35,14 @@ class PriorComparison:
         weighted draws, mean over chains of independent ones.
     level : float
         Probability of the intervals.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+    >>> found = pw.compare_priors(model, ["weakly_informative", "few_groups"], seed=1)
+    >>> found.methods["method"].tolist()
+    ['fitted', 'reweighted']
     """
 
     table: pd.DataFrame
@@ -42,7 +50,25 @@ class PriorComparison:
     level: float
 
     def wide(self, column: str = "estimate") -> pd.DataFrame:
-        """Quantities by presets."""
+        """Quantities by presets.
+
+        Parameters
+        ----------
+        column : str, default "estimate"
+            A column of ``table``.
+
+        Returns
+        -------
+        DataFrame (quantities, presets)
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> found = pw.compare_priors(model, ["weakly_informative", "few_groups"], seed=1)
+        >>> found.wide().columns.tolist()
+        ['weakly_informative', 'few_groups']
+        """
         by_preset = {preset: rows.set_index("quantity")[column] for preset, rows in self.table.groupby("preset")}
         return pd.DataFrame({preset: by_preset[preset] for preset in self.methods.index})
 

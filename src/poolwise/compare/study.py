@@ -1,4 +1,7 @@
-"""The pooling study: fits of one question side by side, their table, findings, pictures and report."""
+"""The pooling study: fits of one question side by side, their table, findings, pictures and report.
+
+Long for its docstrings: most methods are doors to modules of their own.
+"""
 
 import warnings
 from html import escape
@@ -70,6 +73,15 @@ class PoolingStudy:
         Expected log predictive density of the Bayesian fit; NaN where rows times draws exceed memory.
     findings : Findings
         What failed silently, with evidence and advice; empty when nothing did.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> study = pw.compare_pooling(
+    ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+    ... )
+    >>> study.table["rmse"].round(1).tolist()
+    [47.4, 22.9, 23.4, 23.3]
     """
 
     def __init__(self, model: Model, fits: dict[str, Fit], scores: pd.DataFrame, folds: str):
@@ -171,6 +183,15 @@ class PoolingStudy:
         -------
         DataFrame
             Columns fit, interval, factor, group, term, estimate, lower, upper, n.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> study.coef().shape
+        (146, 9)
         """
         parts = []
         for name, fit in self.fits.items():
@@ -190,54 +211,198 @@ class PoolingStudy:
         DataFrame
             Columns group, term, n, no_pooling, complete_pooling, partial_reml (or partial_laplace), partial_bayes,
             lower, upper, pooling_factor (1 complete, 0 none); on the scale of the link.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> bool(study.shrinkage()["pooling_factor"].between(0, 1).all())
+        True
         """
         name = "partial_reml" if REML in self.fits else "partial_laplace"
         return shrinkage_table(self.none.coef(), self.complete.fixef, self.partial, self.bayes, name)
 
     def plot_estimates(self, **options):
-        """Estimates and intervals of every group under every fit; see :func:`poolwise.plots.plot_estimates`."""
+        """Estimates and intervals of every group under every fit; see :func:`poolwise.plots.plot_estimates`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_estimates` has them.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> figure = study.plot_estimates()
+        """
         from poolwise.plot.estimates import plot_estimates
 
         return plot_estimates(self, **options)
 
     def plot_lines(self, **options):
-        """Each group's rows and regression lines; see :func:`poolwise.plots.plot_lines`."""
+        """Each group's rows and regression lines; see :func:`poolwise.plots.plot_lines`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_lines` has them.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> figure = study.plot_lines()
+        """
         from poolwise.plot.lines import plot_lines
 
         return plot_lines(self, **options)
 
     def plot_arrows(self):
-        """How far each group is pulled, two effects at a time; see :func:`poolwise.plots.plot_arrows`."""
+        """How far each group is pulled, two effects at a time; see :func:`poolwise.plots.plot_arrows`.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> figure = study.plot_arrows()
+        """
         from poolwise.plot.arrows import plot_arrows
 
         return plot_arrows(self)
 
     def plot_forest(self, **options):
-        """A term's coefficients, a panel a fit; see :func:`poolwise.plots.plot_forest`."""
+        """A term's coefficients, a panel a fit; see :func:`poolwise.plots.plot_forest`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_forest` has them.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> figure = study.plot_forest()
+        """
         from poolwise.plot.forest import plot_forest
 
         return plot_forest(self, **options)
 
     def plot_sizes(self, **options):
-        """Estimates, intervals and widths against group size; see :func:`poolwise.plots.plot_sizes`."""
+        """Estimates, intervals and widths against group size; see :func:`poolwise.plots.plot_sizes`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_sizes` has them.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> figure = study.plot_sizes()
+        """
         from poolwise.plot.sizes import plot_sizes
 
         return plot_sizes(self, **options)
 
     def plot_scores(self):
-        """Errors in sample and held out, and elpd, as dots; see :func:`poolwise.plots.plot_scores`."""
+        """Errors in sample and held out, and elpd, as dots; see :func:`poolwise.plots.plot_scores`.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> figure = study.plot_scores()
+        """
         from poolwise.plot.scores import plot_scores
 
         return plot_scores(self)
 
     def plot_group_sds(self):
-        """Profile likelihood beside the posterior of each group sd; see :func:`poolwise.plots.plot_group_sds`."""
+        """Profile likelihood beside the posterior of each group sd; see :func:`poolwise.plots.plot_group_sds`.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> figure = study.plot_group_sds()
+        """
         from poolwise.plot.group_sd import plot_group_sds
 
         return plot_group_sds(self)
 
     def report(self, path: str | Path) -> Path:
-        """Write one self-contained HTML file about the study; see :func:`poolwise.write_report`."""
+        """Write one self-contained HTML file about the study; see :func:`poolwise.write_report`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; the folder must exist.
+
+        Returns
+        -------
+        Path
+            Of the file.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> with TemporaryDirectory() as folder:
+        ...     size = study.report(Path(folder) / "study.html").stat().st_size
+        >>> size > 10_000
+        True
+        """
         from poolwise.report.write import write_report
 
         return write_report(self, path)
@@ -260,6 +425,19 @@ class PoolingStudy:
         ------
         ArgumentError
             For another ending, or where there is no numeric predictor.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> with TemporaryDirectory() as folder:
+        ...     written = study.animate(Path(folder) / "lines.html").exists()
+        >>> written
+        True
         """
         from poolwise.plot.animation import write_gif
         from poolwise.report.motion import write_slider
@@ -271,7 +449,31 @@ class PoolingStudy:
         return writers[ending](self, path, predictor)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the tables as CSV, the findings as text and the posterior as NetCDF; returns the files."""
+        """Write the tables as CSV, the findings as text and the posterior as NetCDF; returns the files.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where to; made where it is not there.
+
+        Returns
+        -------
+        list of Path
+            The files.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> with TemporaryDirectory() as folder:
+        ...     files = [path.name for path in study.save(folder)]
+        >>> files
+        ['table.csv', 'coef.csv', 'shrinkage.csv', 'findings.txt', 'posterior.nc']
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tables = {"table": self.table.reset_index(), "coef": self.coef(), "shrinkage": self.shrinkage()}

@@ -9,7 +9,8 @@ their priors given the group sds, H = A + P = L L':
 so z would be standard normal at every value of the group sds if the log likelihood were quadratic; what it is beyond
 that, the density says exactly. Latents of a joint prior set precisions of b, which are in P too. It is a change of
 variables: the posterior is untouched. Where factoring H anew at every point costs too much (two large crossed factors),
-the factor at the reference sds stays: ``frozen``.
+the factor at the reference sds stays: ``frozen``. Long because value and gradient are one compiled pass, each part of
+the one beside its part of the other.
 
 References
 ----------

@@ -51,6 +51,12 @@ class PriorPreset:
     group_intercept_at : {"mean", "zero"}
         Where the priors of the sd of group intercepts and of their correlations stand: at the means of the predictors
         of their block, as the intercept's own prior does, or at zero, as in brms and Bambi.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> pw.load_preset("pc").roles["group_sd_intercept"]
+    Prior("PC", u=sd_y, alpha=0.05)
     """
 
     name: str
@@ -76,6 +82,13 @@ class PriorPreset:
         Returns
         -------
         PriorPreset
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> preset = pw.load_preset("weakly_informative")
+        >>> preset.for_family("bernoulli", "logit").roles["slope"]
+        Prior("Normal", mu=0, sigma=sd_y_over_sd_x)
         """
         own = {**self.extras.get("link", {}).get(link, {}), **self.extras.get("family", {}).get(family, {})}
         return replace(self, roles={**self.roles, **own})
@@ -91,6 +104,13 @@ class PriorPreset:
         Returns
         -------
         PriorPreset
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> preset = pw.load_preset("pc").override({"Days": pw.Prior("Normal", mu=0, sigma=5)})
+        >>> preset.overrides
+        {'Days': Prior("Normal", mu=0, sigma=5)}
         """
         added = {name: Prior.coerce(prior) for name, prior in priors.items()}
         return replace(self, overrides={**self.overrides, **added})
@@ -153,6 +173,12 @@ def presets() -> pd.DataFrame:
     -----
     PoolwiseWarning
         For each file that is not a valid preset, naming it and its problems; the others are listed.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> "weakly_informative" in pw.presets()["name"].tolist()
+    True
     """
     rows = []
     for found in catalogue_files().values():

@@ -90,7 +90,10 @@ class Prior:
 
     @classmethod
     def coerce(cls, value: Any) -> "Prior":
-        """A Prior from a Prior, or from bambi.Prior by its name and numeric arguments."""
+        """A Prior from a Prior, or from bambi.Prior by its name and numeric arguments.
+
+        :meta private:
+        """
         if isinstance(value, Prior):
             return value
         if hasattr(value, "name") and isinstance(getattr(value, "args", None), Mapping):
@@ -103,7 +106,10 @@ class Prior:
         return DISTRIBUTIONS[self.distribution].support
 
     def fits(self, support: str) -> bool:
-        """Whether it can be the prior of a parameter with this support."""
+        """Whether it can be the prior of a parameter with this support.
+
+        :meta private:
+        """
         if support == CORRELATION:
             return self.support == CORRELATION
         if support == POSITIVE:

@@ -44,12 +44,16 @@ def write_report(source: PoolingStudy | BayesFit | FrequentistFit | GLMMFit, pat
 
     Examples
     --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> import poolwise as pw
-    >>> study = pw.compare_pooling(  # doctest: +SKIP
-    ...     "bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"), seed=1
+    >>> study = pw.compare_pooling(
+    ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
     ... )
-    >>> study.report("bounce.html")  # doctest: +SKIP
-    PosixPath('bounce.html')
+    >>> with TemporaryDirectory() as folder:
+    ...     size = pw.write_report(study, Path(folder) / "study.html").stat().st_size
+    >>> size > 10_000
+    True
     """
     check_place(path, "the report")
     if isinstance(source, PoolingStudy):

@@ -1,4 +1,7 @@
-"""The Bayesian fit: one DataTree, and what a statistician asks of it."""
+"""The Bayesian fit: one DataTree, and what a statistician asks of it.
+
+Long for its docstrings: most methods are doors to modules of their own.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -46,6 +49,16 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         Goes straight into ArviZ: ``az.summary(fit.data)``, ``az.plot_trace_dist(fit.data)``.
     convergence : Convergence
         R-hat, effective sample sizes and divergences, measured after every run.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+    >>> fit = model.fit(seed=1, progress=False)
+    >>> fit.converged
+    True
+    >>> fit.form
+    'collapsed form (direct door), group-specific effects drawn exactly'
     """
 
     intervals = ("bayes",)
@@ -78,7 +91,25 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         return not self.convergence.problems
 
     def warn_if_not_converged(self) -> "BayesFit":
-        """Warn once about what the convergence measures found; returns the fit."""
+        """Warn once about what the convergence measures found; returns the fit.
+
+        Returns
+        -------
+        BayesFit
+
+        Warns
+        -----
+        ConvergenceWarning
+            Once for each limit of R-hat, effective draws or divergences that is passed.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.warn_if_not_converged() is fit
+        True
+        """
         for problem in self.convergence.problems:
             warnings.warn(problem, ConvergenceWarning, stacklevel=3)
         return self
@@ -126,6 +157,14 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         Returns
         -------
         DataFrame
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.summary().index[:4].tolist()
+        ['Intercept', 'Days', 'sigma', '1|Subject_sigma']
         """
         import arviz as az
 
@@ -168,6 +207,16 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         -------
         DataFrame
             Columns factor, group, term, estimate (posterior mean), lower, upper, n.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.coef().shape
+        (36, 7)
+        >>> fit.coef().columns.tolist()
+        ['factor', 'group', 'term', 'estimate', 'lower', 'upper', 'n']
         """
         tables.check_interval(interval, self.intervals)
         tail = (1 - tables.check_level(level)) / 2
@@ -220,7 +269,21 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         return self.design.outcome.scaled - self.fitted
 
     def rmse(self) -> float:
-        """Root mean squared residual of the posterior mean, in sample."""
+        """Root mean squared residual of the posterior mean, in sample.
+
+        Returns
+        -------
+        float
+            Units of the response; of shares for a binomial one.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> round(fit.rmse())
+        23
+        """
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def add_log_likelihood(self) -> "BayesFit":
@@ -230,13 +293,45 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         ------
         FitError
             If rows times draws would not fit memory comfortably.
+
+        Returns
+        -------
+        BayesFit
+            With the group log_likelihood (chain, draw, row) in ``data``.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.add_log_likelihood().data["log_likelihood"]["Reaction"].shape
+        (4, 1000, 180)
         """
         if "log_likelihood" not in self.data.children:
             self.data["log_likelihood"] = xr.DataTree(pointwise.rowwise(self, pointwise.log_likelihood(self)))
         return self
 
     def add_posterior_predictive(self, seed: int = 0) -> "BayesFit":
-        """Add replications of the response, one a draw, to ``data``; returns the fit."""
+        """Add replications of the response, one a draw, to ``data``; returns the fit.
+
+        Parameters
+        ----------
+        seed : int, default 0
+            Of the replications.
+
+        Returns
+        -------
+        BayesFit
+            With the group posterior_predictive (chain, draw, row) in ``data``.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.add_posterior_predictive().data["posterior_predictive"]["Reaction"].shape
+        (4, 1000, 180)
+        """
         drawn = self.predict_draws(kind="response", seed=seed)
         self.data["posterior_predictive"] = xr.DataTree(pointwise.rowwise(self, drawn))
         return self
@@ -264,6 +359,15 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         References
         ----------
         Vehtari, Gelman & Gabry (2017), Statistics and Computing 27, 1413-1432; Vehtari et al. (2016), JMLR 17(103).
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> loo = fit.loo()
+        >>> round(loo.elpd)
+        -862
         """
         import arviz as az
 
@@ -280,19 +384,75 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         return az.loo(xr.DataTree.from_dict({"posterior": self.posterior, "log_likelihood": value}), **options)
 
     def sensitivity(self) -> pd.DataFrame:
-        """Power-scaling sensitivity to each group of priors and to the likelihood (``result.sensitivity``)."""
+        """Power-scaling sensitivity to each group of priors and to the likelihood (``result.sensitivity``).
+
+        Returns
+        -------
+        DataFrame
+            Columns parameter, prior, likelihood, diagnosis; one row a parameter.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.sensitivity().shape
+        (8, 7)
+        """
         from poolwise.result.sensitivity import sensitivity
 
         return sensitivity(self)
 
     def variance(self, level: float = 0.95):
-        """Pooling factors, R2 by level, intraclass correlation and contraction of the priors (``result.variance``)."""
+        """Pooling factors, R2 by level, intraclass correlation and contraction of the priors (``result.variance``).
+
+        Parameters
+        ----------
+        level : float, default 0.95
+            Probability of the equal-tailed intervals.
+
+        Returns
+        -------
+        Variance
+            Tables by quantity.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.variance().levels["level"].tolist()
+        ['rows', 'Intercept | Subject', 'Days | Subject']
+        """
         from poolwise.result.variance import variance
 
         return variance(self, level)
 
     def credible_intervals(self, kind: str = "eti", level: float = 0.95, **options) -> pd.DataFrame:
-        """Equal-tailed or highest-density intervals, direction, ROPE, options as in ``result.credible``."""
+        """Equal-tailed or highest-density intervals, direction, ROPE, options as in ``result.credible``.
+
+        Parameters
+        ----------
+        kind : {"eti", "hdi"}, default "eti"
+            Equal tails, or the narrowest interval.
+        level : float, default 0.95
+            Probability of the interval.
+        **options
+            As ``result.credible`` has them.
+
+        Returns
+        -------
+        DataFrame
+            One row a parameter.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.credible_intervals().columns.tolist()
+        ['parameter', 'estimate', 'lower', 'upper', 'p_direction']
+        """
         from poolwise.result.credible import credible_intervals
 
         return credible_intervals(self, kind, level, **options)
@@ -308,37 +468,144 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         Returns
         -------
         LeaveGroupOut
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> found = fit.logo()
+        >>> found.table.shape
+        (18, 6)
+        >>> round(found.elpd, -1)
+        -890.0
         """
         from poolwise.check.leave_group_out import leave_group_out
 
         return leave_group_out(self, refit=refit)
 
     def plot_pooling(self, **options):
-        """Pooling factor of every group against its size; see :func:`poolwise.plots.plot_pooling`."""
+        """Pooling factor of every group against its size; see :func:`poolwise.plots.plot_pooling`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_pooling` has them.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> figure = fit.plot_pooling()
+        """
         from poolwise.plot.pooling_factor import plot_pooling
 
         return plot_pooling(self, **options)
 
     def plot_prior_to_posterior(self, **options):
-        """Prior and posterior of each sd; see :func:`poolwise.plots.plot_prior_to_posterior`."""
+        """Prior and posterior of each sd; see :func:`poolwise.plots.plot_prior_to_posterior`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_prior_to_posterior` has them.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> figure = fit.plot_prior_to_posterior()
+        """
         from poolwise.plot.updating import plot_prior_to_posterior
 
         return plot_prior_to_posterior(self, **options)
 
     def plot_posterior_predictive(self, **options):
-        """Replicated data beside the data; see :func:`poolwise.plots.plot_posterior_predictive`."""
+        """Replicated data beside the data; see :func:`poolwise.plots.plot_posterior_predictive`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_posterior_predictive` has them.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> figure = fit.plot_posterior_predictive()
+        """
         from poolwise.plot.predictive import plot_posterior_predictive
 
         return plot_posterior_predictive(self, **options)
 
     def plot_coverage(self, **options):
-        """Calibration by group size; see :func:`poolwise.plots.plot_coverage`."""
+        """Calibration by group size; see :func:`poolwise.plots.plot_coverage`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_coverage` has them.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> figure = fit.plot_coverage()
+        """
         from poolwise.plot.coverage import plot_coverage
 
         return plot_coverage(self, **options)
 
     def save(self, path: str | Path) -> Path:
-        """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`."""
+        """Write the fit to one NetCDF file; read it back with :func:`poolwise.load_fit`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; an existing file is replaced once the new one is complete.
+
+        Returns
+        -------
+        Path
+            Of the file.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written; an earlier file is then untouched.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> with TemporaryDirectory() as folder:
+        ...     again = pw.load_fit(fit.save(Path(folder) / "fit.nc"))
+        >>> again.rmse() == fit.rmse()
+        True
+        """
         from poolwise.result.store import save_fit
 
         return save_fit(self, path)

@@ -26,7 +26,10 @@ class BayesDraws:
         return self.coefficients_of(self.design)
 
     def coefficients_of(self, design: Design) -> Array:
-        """The same of one formula, which may be that of a further parameter."""
+        """The same of one formula, which may be that of a further parameter.
+
+        :meta private:
+        """
         parts = []
         for term, where, levels in design.common.terms:
             value = self._draws(design.variable(term, where))
@@ -51,7 +54,10 @@ class BayesDraws:
         raise KeyError(variable)
 
     def effects(self, factor: GroupingFactor) -> Array:
-        """Draws of the group-specific effects (chains * draws, J, q)."""
+        """Draws of the group-specific effects (chains * draws, J, q).
+
+        :meta private:
+        """
         parts = []
         for term in factor.terms:
             value = self._draws(factor.effect_name(term.name))
@@ -95,6 +101,8 @@ class BayesDraws:
         ------
         FitError
             With ``gr(g, ...)``, where the groups do not share one covariance, or are related to one another.
+
+        :meta private:
         """
         refuse_grouping(self.design, "this")
         return self._factors_by_kind(factor)[:, 0]

@@ -80,6 +80,17 @@ class BayesPrediction(BayesDraws):
             If the mode is observed and a group was not, which is named.
         ArgumentError
             For ``kind="response"`` of a categorical response: a category has no mean and no quantiles.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> new = pw.load_dataset("sleepstudy").head(2).assign(Subject="new")
+        >>> fit.predict(new).shape
+        (2, 5)
+        >>> fit.predict(new, groups="population_mean")["estimate"].round(-1).tolist()
+        [250.0, 260.0]
         """
         categories = self.design.categories
         if self.design.family.holds == "categories" and kind == "response":
@@ -139,6 +150,14 @@ class BayesPrediction(BayesDraws):
         Returns
         -------
         ndarray
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> fit.predict_draws().shape
+        (4000, 180)
         """
         check_seed(seed)
         check_kind(kind, [one.family.name for one in self.design.further])
@@ -166,6 +185,8 @@ class BayesPrediction(BayesDraws):
         """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`.
 
         Of a categorical response that of its first category, 0.
+
+        :meta private:
         """
         return self._linear_predictor_of(self.design, data, groups, seed, block)
 
@@ -173,6 +194,8 @@ class BayesPrediction(BayesDraws):
         """Draws of the family's further parameters: (chains * draws, n) of those with a formula, else one a draw.
 
         Of a categorical response the linear predictors of its categories, but for a reference.
+
+        :meta private:
         """
         predicted = {
             one.family.name: INVERSE[one.family.link](self._linear_predictor_of(one, data, groups, seed, block))
@@ -245,6 +268,8 @@ class BayesPrediction(BayesDraws):
         """Ratio (D, rows, q) of each row's group sds to those of the posterior; (1, 1, 1) of ones where they are one.
 
         The group sds of ``gr(g, sd=~ z)`` are those of a group whose covariates stand at their means.
+
+        :meta private:
         """
         if factor.sd_regression is None:
             return np.ones((1, 1, 1))

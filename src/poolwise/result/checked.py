@@ -25,13 +25,42 @@ class Checked:
         -------
         Findings
             The most severe first.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> fit.check().codes
+        []
         """
         from poolwise.check.run import check
 
         return check(self, settings)
 
     def report(self: Any, path: "str | Path") -> "Path":
-        """Write one self-contained HTML file about the fit; see :func:`poolwise.write_report`."""
+        """Write one self-contained HTML file about the fit; see :func:`poolwise.write_report`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; the folder must exist.
+
+        Returns
+        -------
+        Path
+            Of the file.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> with TemporaryDirectory() as folder:
+        ...     size = fit.report(Path(folder) / "fit.html").stat().st_size
+        >>> size > 10_000
+        True
+        """
         from poolwise.report.write import write_report
 
         return write_report(self, path)
@@ -56,6 +85,15 @@ class CrossValidated:
         -------
         KFold
             ``elpd``, ``se``, ``table``, ``difference(other)``.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> held = fit.kfold(2, by="Subject", seed=1)
+        >>> held.table.shape
+        (180, 3)
         """
         from poolwise.check.held_out import kfold
 

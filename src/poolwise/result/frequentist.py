@@ -1,4 +1,7 @@
-"""Frequentist fits: REML or ML for partial pooling, least squares for complete pooling."""
+"""Frequentist fits: REML or ML for partial pooling, least squares for complete pooling.
+
+Long for its docstrings: one class with the protocol that all fits share.
+"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -58,6 +61,15 @@ class FrequentistFit(Inference, Compared, Checked):
     References
     ----------
     Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1). Henderson (1975), Biometrics 31, 423-447.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+    >>> fit.varcorr["sdcor"].round(2).tolist()
+    [24.74, 5.92, 0.07, 25.59]
+    >>> fit.is_singular, round(fit.criterion, 2)
+    (False, 1743.63)
     """
 
     intervals = ("total", "conditional")
@@ -118,7 +130,10 @@ class FrequentistFit(Inference, Compared, Checked):
         return pd.Series(np.sqrt(np.diag(self.vcov)), index=list(self.design.coefficient_names))
 
     def se_of(self, row: Array) -> float:
-        """Standard error of a combination (p,) of the common effects, such as the mean at one row of X."""
+        """Standard error of a combination (p,) of the common effects, such as the mean at one row of X.
+
+        :meta private:
+        """
         h = self.sufficient.basis.by_b(row[None])[0]
         return float(np.sqrt(h @ self._cov_b @ h))
 
@@ -224,7 +239,20 @@ class FrequentistFit(Inference, Compared, Checked):
         return self.design.y - self.fitted
 
     def rmse(self) -> float:
-        """Root mean squared residual, in sample."""
+        """Root mean squared residual, in sample.
+
+        Returns
+        -------
+        float
+            Units of the response.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> round(fit.rmse(), 2)
+        23.44
+        """
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def predict(
@@ -262,6 +290,14 @@ class FrequentistFit(Inference, Compared, Checked):
         ------
         DataError
             If the mode is observed and a group was not, which is named.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> new = pw.load_dataset("sleepstudy").head(2).assign(Subject="new")
+        >>> fit.predict(new)["estimate"].round(1).tolist()
+        [251.4, 261.9]
         """
         level, frame = tables.check_level(level), self.design.frame if data is None else as_frame(data)
         modes, kind, seed = group_modes(self.design, groups), check_kind(kind), check_seed(seed)
@@ -323,6 +359,13 @@ class FrequentistFit(Inference, Compared, Checked):
         -------
         DataFrame
             Columns factor, group, term, estimate, lower, upper, n.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> fit.coef("conditional").head(2)["estimate"].round(1).tolist()
+        [253.7, 19.7]
         """
         tables.check_interval(interval, self.intervals)
         level = tables.check_level(level)
@@ -359,7 +402,25 @@ class FrequentistFit(Inference, Compared, Checked):
         return estimate, np.sqrt(variance), terms
 
     def coef_se(self, interval: str = "total") -> pd.DataFrame:
-        """Standard errors behind the intervals of :meth:`coef`, groups by terms."""
+        """Standard errors behind the intervals of :meth:`coef`, groups by terms.
+
+        Parameters
+        ----------
+        interval : {"total", "conditional"}
+            Kind of interval, see the notes of the class.
+
+        Returns
+        -------
+        DataFrame (J, terms)
+            Units of the coefficients.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> fit.coef_se().shape
+        (18, 2)
+        """
         tables.check_interval(interval, self.intervals)
         _, se, terms = self._coefficients(conditional=interval == "conditional")
         labels = self.factor.labels if self.factor is not None else ["all"]

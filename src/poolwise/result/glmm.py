@@ -1,4 +1,7 @@
-"""The frequentist fit of a generalised linear (mixed) model."""
+"""The frequentist fit of a generalised linear (mixed) model.
+
+Long for its docstrings: one class with the protocol that all fits share.
+"""
 
 import warnings
 from functools import cached_property
@@ -149,7 +152,10 @@ class GLMMFit(WaldInference, Compared, Checked):
         return pd.Series(np.sqrt(np.diag(self.vcov)), index=list(self.design.coefficient_names))
 
     def se_of(self, row: Array) -> float:
-        """Standard error of a combination (p,) of the common effects, such as the link's mean at one row of X."""
+        """Standard error of a combination (p,) of the common effects, such as the link's mean at one row of X.
+
+        :meta private:
+        """
         h = self.predictor.basis.by_b(row[None])[0]
         return float(np.sqrt(h @ self.optimum.covariance @ h))
 
@@ -258,15 +264,57 @@ class GLMMFit(WaldInference, Compared, Checked):
         return self.design.outcome.scaled - self.fitted
 
     def rmse(self) -> float:
-        """Root mean squared residual in sample, on the scale of the response; of shares for a binomial one."""
+        """Root mean squared residual in sample, on the scale of the response; of shares for a binomial one.
+
+        Returns
+        -------
+        float
+            Units of the response.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> round(fit.rmse(), 3)
+        0.099
+        """
         return scores.rmse(self.design, self.fitted)
 
     def brier(self) -> float:
-        """Brier score in sample, of binary responses and trials; see :func:`poolwise.result.scores.brier`."""
+        """Brier score in sample, of binary responses and trials; see :func:`poolwise.result.scores.brier`.
+
+        Returns
+        -------
+        float
+            Between 0 and 1; 0 is perfect.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> round(fit.brier(), 3)
+        0.091
+        """
         return scores.brier(self.design, self.fitted)
 
     def log_loss(self) -> float:
-        """Mean log loss in sample, of binary responses and trials; see :func:`poolwise.result.scores.log_loss`."""
+        """Mean log loss in sample, of binary responses and trials; see :func:`poolwise.result.scores.log_loss`.
+
+        Returns
+        -------
+        float
+            Nats a trial.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> round(fit.log_loss(), 3)
+        0.314
+        """
         return scores.log_loss(self.design, self.fitted)
 
     def predict(
@@ -302,6 +350,14 @@ class GLMMFit(WaldInference, Compared, Checked):
         ------
         DataError
             If the mode is observed and a group was not, which is named.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> fit.predict(groups="population_mean")["estimate"].head(2).round(3).tolist()
+        [0.198, 0.084]
         """
         return predict(self, data, groups=groups, kind=kind, level=level, seed=seed)
 
@@ -319,6 +375,14 @@ class GLMMFit(WaldInference, Compared, Checked):
         -------
         DataFrame
             Columns factor, group, term, estimate, lower, upper, n; an infinite estimate has no interval (NaN).
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> fit.coef()["estimate"].head(2).round(2).tolist()
+        [-0.81, -0.99]
         """
         conditional = tables.check_interval(interval, self.intervals) == "conditional"
         quantile = float(ndtri((1 + tables.check_level(level)) / 2))
@@ -331,7 +395,26 @@ class GLMMFit(WaldInference, Compared, Checked):
         return pd.concat(found, ignore_index=True)
 
     def coef_se(self, interval: str = "total") -> pd.DataFrame | dict[str, pd.DataFrame]:
-        """Standard errors behind the intervals of :meth:`coef`, groups by terms."""
+        """Standard errors behind the intervals of :meth:`coef`, groups by terms.
+
+        Parameters
+        ----------
+        interval : {"total", "conditional"}
+            Kind of interval, see the notes of the class.
+
+        Returns
+        -------
+        DataFrame (J, terms), or dict of these by grouping factor
+            On the scale of the link.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> fit.coef_se().shape
+        (15, 4)
+        """
         conditional = tables.check_interval(interval, self.intervals) == "conditional"
         found = {}
         for f, factor in enumerate(self.design.factors or (None,)):
@@ -390,7 +473,25 @@ class GLMMFit(WaldInference, Compared, Checked):
         return tuple(found)
 
     def warn_about_problems(self) -> "GLMMFit":
-        """Warn once about each of :attr:`problems`; returns the fit."""
+        """Warn once about each of :attr:`problems`; returns the fit.
+
+        Returns
+        -------
+        GLMMFit
+
+        Warns
+        -----
+        ConvergenceWarning
+            Once for each problem.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> fit.warn_about_problems() is fit
+        True
+        """
         for problem in self.problems:
             warnings.warn(problem, ConvergenceWarning, stacklevel=3)
         return self

@@ -82,6 +82,14 @@ class PriorImplications:
         Draws of the intraclass correlation by grouping factor.
     left_out : tuple of str
         Common effects with improper priors: nothing is said about what depends on them.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+    >>> implied = model.prior_implies(seed=1)
+    >>> implied.table.columns.tolist()
+    ['quantity', 'about', 'estimate', 'lower', 'upper']
     """
 
     table: pd.DataFrame
@@ -109,6 +117,14 @@ class PriorImplications:
         -------
         DataFrame
             Columns effect, n, estimate, lower, upper.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+        >>> implied = model.prior_implies(seed=1)
+        >>> implied.pooling([2, 50]).shape
+        (4, 5)
         """
         sizes = list(sizes)
         if not sizes or not all(np.isfinite(n) and n > 0 for n in sizes):

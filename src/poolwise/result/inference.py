@@ -196,6 +196,13 @@ class Inference:
         DataFrame
             Columns parameter, value, deviance (minus twice the log-likelihood, all other parameters at their best,
             less its smallest value) and zeta, its signed root, a straight line where the likelihood is a parabola.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> fit.profile("sigma", points=4).shape
+        (5, 4)
         """
         if not isinstance(points, int | np.integer) or points < 2:
             raise ArgumentError(f"points must be a whole number of at least 2; got {points!r}")
@@ -234,6 +241,14 @@ class Inference:
         References
         ----------
         Efron & Tibshirani (1993), An Introduction to the Bootstrap, sections 6.5 and 13.3.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> boot = fit.bootstrap(20, seed=1, progress=False)
+        >>> boot.draws.shape
+        (20, 6)
         """
         return bootstrap(self, n_boot, seed=seed, workers=workers, progress=progress)
 

@@ -38,6 +38,16 @@ class NoPoolingFit:
     -----
     A coefficient that the rows of a group do not identify (too few rows, a predictor that is constant there) is NaN
     in :meth:`coef` and listed in :attr:`unidentified`; predictions of that group do without it.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> study = pw.compare_pooling(
+    ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+    ... )
+    >>> alone = study.none
+    >>> round(alone.sigma, 2)
+    25.59
     """
 
     intervals = ("separate",)
@@ -72,7 +82,23 @@ class NoPoolingFit:
         return self.design.y - self.fitted
 
     def rmse(self) -> float:
-        """Root mean squared residual, in sample."""
+        """Root mean squared residual, in sample.
+
+        Returns
+        -------
+        float
+            Units of the response.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> alone = study.none
+        >>> round(alone.rmse(), 2)
+        22.89
+        """
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def predict(self, data=None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
@@ -92,6 +118,16 @@ class NoPoolingFit:
         DataFrame
             Columns estimate, lower, upper, groups and ``groups[factor]``; NaN for a new group, of which nothing is
             known without pooling.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> alone = study.none
+        >>> alone.predict().shape
+        (180, 5)
         """
         frame = self.design.frame if data is None else as_frame(data)
         mode = groups.get(self.factor.name) if isinstance(groups, Mapping) else groups
@@ -125,6 +161,16 @@ class NoPoolingFit:
         -------
         DataFrame
             Columns factor, group, term, estimate, lower, upper, n.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"), seed=1, progress=False
+        ... )
+        >>> alone = study.none
+        >>> alone.coef()["estimate"].head(2).round(1).tolist()
+        [244.2, 21.8]
         """
         tables.check_interval(interval, self.intervals)
         estimate, se = self._estimates()

@@ -118,15 +118,81 @@ class NoPoolingGLM:
         return self.design.outcome.scaled - self.fitted
 
     def rmse(self) -> float:
-        """Root mean squared residual in sample, on the scale of the response; of shares for a binomial one."""
+        """Root mean squared residual in sample, on the scale of the response; of shares for a binomial one.
+
+        Returns
+        -------
+        float
+            Units of the response.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "p(incidence, size) ~ period + (1 | herd)",
+        ...     pw.load_dataset("cbpp"),
+        ...     "binomial",
+        ...     folds=2,
+        ...     new_group_folds=2,
+        ...     seed=1,
+        ...     progress=False,
+        ... )
+        >>> alone = study.none
+        >>> round(alone.rmse(), 3)
+        0.0
+        """
         return scores.rmse(self.design, self.fitted)
 
     def brier(self) -> float:
-        """Brier score in sample, of binary responses and trials."""
+        """Brier score in sample, of binary responses and trials.
+
+        Returns
+        -------
+        float
+            Between 0 and 1; 0 is perfect.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "p(incidence, size) ~ period + (1 | herd)",
+        ...     pw.load_dataset("cbpp"),
+        ...     "binomial",
+        ...     folds=2,
+        ...     new_group_folds=2,
+        ...     seed=1,
+        ...     progress=False,
+        ... )
+        >>> alone = study.none
+        >>> round(alone.brier(), 3)
+        0.084
+        """
         return scores.brier(self.design, self.fitted)
 
     def log_loss(self) -> float:
-        """Mean log loss in sample, of binary responses and trials."""
+        """Mean log loss in sample, of binary responses and trials.
+
+        Returns
+        -------
+        float
+            Nats a trial.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "p(incidence, size) ~ period + (1 | herd)",
+        ...     pw.load_dataset("cbpp"),
+        ...     "binomial",
+        ...     folds=2,
+        ...     new_group_folds=2,
+        ...     seed=1,
+        ...     progress=False,
+        ... )
+        >>> alone = study.none
+        >>> round(alone.log_loss(), 3)
+        0.27
+        """
         return scores.log_loss(self.design, self.fitted)
 
     def predict(self, data=None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
@@ -146,6 +212,22 @@ class NoPoolingGLM:
         DataFrame
             Columns estimate, lower, upper, groups and ``groups[factor]``; NaN for a new group, of which nothing is
             known without pooling.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "p(incidence, size) ~ period + (1 | herd)",
+        ...     pw.load_dataset("cbpp"),
+        ...     "binomial",
+        ...     folds=2,
+        ...     new_group_folds=2,
+        ...     seed=1,
+        ...     progress=False,
+        ... )
+        >>> alone = study.none
+        >>> alone.predict().shape
+        (56, 5)
         """
         frame = self.design.frame if data is None else as_frame(data)
         mode = no_population(self.factor, groups)
@@ -174,6 +256,22 @@ class NoPoolingGLM:
         -------
         DataFrame
             Columns factor, group, term, estimate, lower, upper, n.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> study = pw.compare_pooling(
+        ...     "p(incidence, size) ~ period + (1 | herd)",
+        ...     pw.load_dataset("cbpp"),
+        ...     "binomial",
+        ...     folds=2,
+        ...     new_group_folds=2,
+        ...     seed=1,
+        ...     progress=False,
+        ... )
+        >>> alone = study.none
+        >>> alone.coef().columns.tolist()
+        ['factor', 'group', 'term', 'estimate', 'lower', 'upper', 'n']
         """
         tables.check_interval(interval, self.intervals)
         _, matrix = self._basis.to_coefficients

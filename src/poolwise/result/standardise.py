@@ -9,6 +9,8 @@ mean of the response and w_i how often a row counts (trials, frequencies):
 The direct rate is monotone in alpha_j, and every group is asked about the same rows. The indirect one averages over
 another set of rows in each group: two groups with the same alpha get different rates wherever the link is not linear in
 the log, and the order of the rates need not be that of the alphas.
+
+Long for its docstrings: two definitions of a rate and the ranks of either are one idea.
 """
 
 from collections.abc import Sequence
@@ -55,6 +57,16 @@ class StandardisedRates:
         Columns that were taken to describe the group rather than its rows.
     observed, expected : ndarray (J,)
         Mean of each group's own rows, and, of indirect rates, the posterior mean of what a typical group would have.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model(
+    ...     "p(died, patients) ~ risk + (1 | hospital)", pw.hospital_mortality(hospitals=20), "binomial"
+    ... )
+    >>> fit = model.fit(seed=1, progress=False)
+    >>> pw.standardised_rates(fit).draws.shape
+    (4000, 20)
     """
 
     draws: Array
@@ -76,6 +88,16 @@ class StandardisedRates:
         -------
         DataFrame
             Columns group, n (rows), observed, expected (indirect only), estimate (posterior mean), lower, upper.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model(
+        ...     "p(died, patients) ~ risk + (1 | hospital)", pw.hospital_mortality(hospitals=20), "binomial"
+        ... )
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> pw.standardised_rates(fit, method="indirect").table(0.9).columns.tolist()
+        ['group', 'n', 'observed', 'expected', 'estimate', 'lower', 'upper']
         """
         tail = (1 - tables.check_level(level)) / 2
         lower, upper = np.quantile(self.draws, [tail, 1 - tail], axis=0)
@@ -85,7 +107,37 @@ class StandardisedRates:
         return pd.DataFrame(columns | {"estimate": self.draws.mean(axis=0), "lower": lower, "upper": upper})
 
     def ranks(self, worst: str = "highest", share: float = 0.1, level: float = 0.95) -> pd.DataFrame:
-        """Ranks of the groups, see :func:`rank_groups`."""
+        """Ranks of the groups, see :func:`rank_groups`.
+
+        Parameters
+        ----------
+        worst : {"highest", "lowest"}, default "highest"
+            Which rates are bad: rank J is the worst group.
+        share : float, default 0.1
+            Of the groups that count as the worst.
+        level : float, default 0.95
+            Probability of the rank interval.
+
+        Returns
+        -------
+        DataFrame
+            Columns group, n, rate, rank, median, lower, upper, p_worst.
+
+        Raises
+        ------
+        ArgumentError
+            If ``share`` or ``level`` is not between 0 and 1, or ``worst`` is another word.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model(
+        ...     "p(died, patients) ~ risk + (1 | hospital)", pw.hospital_mortality(hospitals=20), "binomial"
+        ... )
+        >>> fit = model.fit(seed=1, progress=False)
+        >>> round(float(pw.standardised_rates(fit).ranks()["p_worst"].sum()), 6)
+        2.0
+        """
         if worst not in ("highest", "lowest"):
             raise ArgumentError(f"worst must be 'highest' or 'lowest'; got {worst!r}")
         if not 0 < share < 1:
@@ -249,6 +301,16 @@ def rank_groups(
     Laird & Louis (1989), J. Educational Statistics 14(1), 29-46, for the expected rank; Goldstein & Spiegelhalter
     (1996), J. R. Stat. Soc. A 159(3), 385-443, for rank intervals; Lin, Louis, Paddock & Ridgeway (2006), Bayesian
     Analysis 1(4), 915-946, for the probability to be beyond a percentile.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model(
+    ...     "p(died, patients) ~ risk + (1 | hospital)", pw.hospital_mortality(hospitals=20), "binomial"
+    ... )
+    >>> fit = model.fit(seed=1, progress=False)
+    >>> round(float(pw.rank_groups(fit, share=0.1)["p_worst"].sum()), 6)
+    2.0
     """
     if not isinstance(fit, StandardisedRates):
         fit = standardised_rates(fit, factor, method, reference=reference, group_columns=group_columns)

@@ -117,6 +117,18 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     ------
     StoreError
         If the file is not a poolwise fit, is truncated or was altered.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import poolwise as pw
+    >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+    >>> fit = model.fit(seed=1, progress=False)
+    >>> with TemporaryDirectory() as folder:
+    ...     again = pw.load_fit(fit.save(Path(folder) / "fit.nc"))
+    >>> again.fixef.equals(fit.fixef)
+    True
     """
     if not isinstance(path, str | Path):
         raise StoreError(f"path must be a text or a Path; got {type(path).__name__}")

@@ -74,6 +74,14 @@ class WaldInference:
         -------
         DataFrame
             Columns parameter, estimate, lower, upper.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> fit.confint().loc[0, ["lower", "upper"]].astype(float).round(2).tolist()
+        [-1.85, -0.94]
         """
         if method != "wald":
             raise ArgumentError(
@@ -105,6 +113,14 @@ class WaldInference:
         -------
         DataFrame
             One row a common effect; columns estimate, se, z, p (two-sided), lower, upper; NaN for an infinite effect.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
+        >>> fit = model.fit_frequentist()
+        >>> fit.summary().columns.tolist()
+        ['estimate', 'se', 'z', 'p', 'lower', 'upper']
         """
         half = float(ndtri((1 + tables.check_level(level)) / 2)) * self.se
         z = (self.fixef / self.se).where(np.isfinite(self.fixef))

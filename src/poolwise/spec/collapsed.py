@@ -86,7 +86,10 @@ class CollapsedData:
         return [factor.codes[: len(self.sums.keys)] for factor in self.evaluator.design.factors]
 
     def basis(self, *, centred: bool) -> Basis:
-        """Coordinates of the algebra."""
+        """Coordinates of the algebra.
+
+        :meta private:
+        """
         z = [k for own in self.evaluator.z for k in own]
         structure = BlockStructure(tuple(size for own in self.design.factors for size in own.structure.sizes))
         mean, scatter = self.total.mean[0], self.total.scatter[0]
@@ -102,6 +105,8 @@ class CollapsedData:
         -------
         ndarray (R, p), (R, sum of q), (R,), ndarray of int (R,), ndarray (R,)
             X, Z, y, cell and weight. A cell has one row at its mean, and at most as many as columns about it.
+
+        :meta private:
         """
         moments = self.sums.weighted
         apart, cell = moments.equivalent_rows()
@@ -130,7 +135,10 @@ class CollapsedData:
         return float(self.n), self.sums.log_weights
 
     def facts(self) -> DataFacts:
-        """What the scaling rules of priors may ask of the data; without medians."""
+        """What the scaling rules of priors may ask of the data; without medians.
+
+        :meta private:
+        """
         design, total, n = self.design, self.total, self.n
         mean, sd = total.mean[0], np.sqrt(np.einsum("kk->k", total.scatter[0]) / max(n - 1, 1))
         coded = {k for _, where, levels in design.common.terms if levels for k in range(where.start, where.stop)}
@@ -171,6 +179,17 @@ class CollapsedData:
         Returns
         -------
         Path
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import poolwise as pw
+        >>> sums = pw.collapse(pw.load_dataset("sleepstudy"), "Reaction ~ Days + (Days | Subject)")
+        >>> with TemporaryDirectory() as folder:
+        ...     again = pw.load_collapsed(sums.save(Path(folder) / "sleep.sums"))
+        >>> again.n == sums.n
+        True
         """
         from poolwise.spec.collapsed_file import save_collapsed
 

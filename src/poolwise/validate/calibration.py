@@ -45,6 +45,14 @@ class Calibration:
         Share of the fits with fewer effective than kept draws, of their worst parameter: their ranks are rougher.
     seed : int
         What reproduces all of it.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"))
+    >>> done = pw.validate.simulation_based_calibration(model, n_sim=20, seed=1, progress=False)
+    >>> done.ranks.shape
+    (20, 5)
     """
 
     ranks: pd.DataFrame
@@ -70,6 +78,14 @@ class Calibration:
             Columns quantity; mean of the ranks in [0, 1], about 0.5, more where posteriors are too low; spread, their
             sd over that of uniform ranks, about 1, more where posteriors are too narrow; p_value of the ECDF test;
             p_adjusted by Holm over the quantities; calibrated, whether that is at least 1 - level.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"))
+        >>> done = pw.validate.simulation_based_calibration(model, n_sim=20, seed=1, progress=False)
+        >>> done.table().columns.tolist()
+        ['quantity', 'mean', 'spread', 'p_value', 'p_adjusted', 'calibrated']
         """
         alpha = 1 - tables.check_level(level)
         uniform = np.sqrt(self.kept * (self.kept + 2) / 12)

@@ -57,6 +57,14 @@ class DesignCoverage:
         Nominal coverage.
     failed : int
         Simulations without a fit of some kind, left out of that kind.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff2"))
+    >>> found = pw.design_coverage(model, truth={"1|Batch_sigma": 1.0}, presets=[], simulations=50, seed=1)
+    >>> found.truth.index.tolist()
+    ['Intercept', '1|Batch_sigma', 'sigma']
     """
 
     replicates: pd.DataFrame
@@ -83,6 +91,14 @@ class DesignCoverage:
             Columns interval, term, sizes, simulations, coverage, mc_error (of the coverage; groups of one simulation
             are counted as dependent), width (mean), rmse of the estimate. Groups whose interval is not defined, such
             as those without a regression of their own, are left out.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff2"))
+        >>> found = pw.design_coverage(model, truth={"1|Batch_sigma": 1.0}, presets=[], simulations=50, seed=1)
+        >>> found.table("singular")["simulations"].tolist()
+        [18, 18, 18]
         """
         if fits not in ("all", "singular", "regular"):
             raise ArgumentError(f"fits must be 'all', 'singular' or 'regular'; got {fits!r}")
