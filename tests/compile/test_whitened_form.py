@@ -62,10 +62,10 @@ def sampler(formula: str, family: str, link: str | None, priors=None, **options)
     return model, WhitenedSampler(model.design, model.specification.priors, centred=centred, **options)
 
 
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("blockwise", [False, True])
 @pytest.mark.parametrize(("formula", "family", "link"), MODELS)
-def test_gradient_is_that_of_the_value(formula, family, link, frozen):
-    _, whitened = sampler(formula, family, link, frozen=frozen)
+def test_gradient_is_that_of_the_value(formula, family, link, blockwise):
+    _, whitened = sampler(formula, family, link, blockwise=blockwise)
     check_gradient(whitened)
 
 
@@ -107,7 +107,7 @@ def test_gradient_under_joint_priors(formula, family, priors):
 )
 def test_density_is_the_generative_models(formula, family, link):
     model, whitened = sampler(formula, family, link)
-    _, frozen = sampler(formula, family, link, frozen=True)
+    _, blockwise = sampler(formula, family, link, blockwise=True)
     logp = model.pymc.compile_logp(mode="FAST_COMPILE")
     x_mean = model.design.X[:, -1].mean()
 
@@ -135,7 +135,7 @@ def test_density_is_the_generative_models(formula, family, link):
         return np.concatenate([np.ravel(found[name]) for name in sorted(found)])
 
     rng, gaps = np.random.default_rng(2), []
-    for form in (whitened, whitened, frozen, frozen):
+    for form in (whitened, whitened, blockwise, blockwise):
         x = rng.normal(0, 0.5, form.model.size)
         step = 1e-5
         jacobian = np.column_stack(

@@ -10,7 +10,7 @@ Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), and lme4's PIRLS
 Rubin (1977) for the updates of the covariances.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -258,7 +258,7 @@ def joint_mode(
     for _ in range(ROUNDS):
         unknowns = problem.mode(unknowns, covariances, own)
         _, _, _, L = problem.factor(unknowns, covariances, own)
-        spread = _diagonal_blocks(L, pattern, rows)
+        spread = inverse_blocks(L, pattern, rows.factors)
         found = []
         for f, factor in enumerate(rows.factors):
             u = unknowns[factor.first : factor.first + factor.J * factor.q].reshape(factor.J, factor.q)
@@ -380,22 +380,26 @@ def _row_values(code, link, y, trials, weight, distinct, counts, eta, own):
     return values, slopes, information, own_density(code, own, bar, distinct, counts)
 
 
-def _diagonal_blocks(L: Array, pattern: Pattern, rows: Rows) -> list[Array]:
+def inverse_blocks(L: Array, pattern: Pattern, places: Sequence[FactorPlace]) -> list[Array]:
     """The groups' own blocks (J, q, q) of the inverse, from the derivative of the log determinant."""
     bar = np.zeros(pattern.entries)
     bar[pattern.starts[:-1]] = 2.0 / L[pattern.starts[:-1]]
     reverse_factor(L, bar, pattern.starts, pattern.targets, pattern.scattered)
-    found = []
-    for factor in rows.factors:
-        block = np.zeros((factor.J, factor.q, factor.q))
-        base = factor.first + factor.q * np.arange(factor.J)
-        for i in range(factor.q):
-            for k in range(i + 1):
-                # An entry below the diagonal stands for the two it mirrors.
-                block[:, i, k] = bar[pattern.place(base + i, base + k)] / (1.0 if i == k else 2.0)
-                block[:, k, i] = block[:, i, k]
-        found.append(block)
-    return found
+    # An entry below the diagonal stands for the two it mirrors.
+    below = np.ones(pattern.entries, dtype=bool)
+    below[pattern.starts[:-1]] = False
+    bar[below] /= 2.0
+    return [own_blocks(bar, pattern, place) for place in places]
+
+
+def own_blocks(entries: Array, pattern: Pattern, place: FactorPlace) -> Array:
+    """The groups' own blocks (J, q, q) of a symmetric matrix kept in the places of the pattern."""
+    blocks = np.zeros((place.J, place.q, place.q))
+    base = place.first + place.q * np.arange(place.J)
+    for i in range(place.q):
+        for k in range(i + 1):
+            blocks[:, i, k] = blocks[:, k, i] = entries[pattern.place(base + i, base + k)]
+    return blocks
 
 
 def _symmetric_product(entries: Array, pattern: Pattern, x: Array) -> Array:

@@ -8,9 +8,14 @@ their priors given the group sds, H = A + P = L L':
 
 so z would be standard normal at every value of the group sds if the log likelihood were quadratic; what it is beyond
 that, the density says exactly. Latents of a joint prior set precisions of b, which are in P too. It is a change of
-variables: the posterior is untouched. Where factoring H anew at every point costs too much (two large crossed factors),
-the factor at the reference sds stays: ``frozen``. Long because value and gradient are one compiled pass, each part of
-the one beside its part of the other.
+variables: the posterior is untouched. Where factoring H anew at every point costs too much (large crossed factors),
+only its blocks follow the group sds and ``between``, how the blocks lean on each other, stays as at the reference: with
+D_j = B_j + P the precision of block j with all others integrated out, D = C C' and F F' = C0^-1 H0 C0^-T at the
+reference,
+
+    (u, b) = D^-1 D0 mode + C^-T F^-T z
+
+Long because value and gradient are one compiled pass, each part of the one beside its part of the other.
 
 References
 ----------
@@ -23,6 +28,7 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+import scipy.sparse
 from scipy.special import gammaln
 
 from poolwise.algebra.basis import Basis
@@ -39,7 +45,7 @@ from poolwise.priors.joint import JointSet, encode, joint_logpdf
 from poolwise.priors.joint_precision import fill_precisions, pull_precisions
 
 HEADER = 24
-FROZEN = 15  # where the header says that the factor was made once, at the reference
+BETWEEN = 15  # where the header holds how many entries the factor between blocks has
 DISTINCT = 16  # and how many distinct responses there are
 LENGTH = 14  # where the header holds the length of the whole
 VALUE = 10  # and the constant of the log density
@@ -67,8 +73,8 @@ class Whitened:
         Reference group sds, units of the data.
     own : ndarray (k,)
         Reference values of the family's own parameters; steps between thresholds of an ordinal one.
-    frozen : bool
-        Whether ``curvature`` holds the factor of H at the reference, and stays.
+    between : csc_array (N, N), optional
+        F, its columns sorted; then ``pattern`` is that of the blocks alone, ``curvature`` B, ``linear`` D0 mode.
     joint : tuple of JointSet
         Parameters that share a joint prior.
     """
@@ -82,7 +88,7 @@ class Whitened:
     linear: Array
     sd: Array
     own: Array
-    frozen: bool = False
+    between: scipy.sparse.csc_array | None = None
     joint: tuple[JointSet, ...] = ()
 
     @property
@@ -136,6 +142,9 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         pattern.scattered,
         rows.columns.T,
     ]
+    between = scipy.sparse.csc_array((0, 0)) if model.between is None else model.between
+    if between.nnz:
+        integers += [between.indptr, between.indices]
     floats = [
         rows.y,
         rows.trials,
@@ -145,6 +154,7 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
         rows.offset,
         rows.X.T,
         rows.Z.T,
+        between.data,
         model.curvature,
         model.linear,
         offset,
@@ -163,7 +173,7 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
     cells += [np.ascontiguousarray(part, dtype=np.int64).ravel().view(np.float64) for part in integers]
     cells += [np.ravel(part).astype(np.float64) for part in floats]
     packed = np.concatenate(cells)
-    packed[LENGTH], packed[FROZEN] = len(packed), float(model.frozen)
+    packed[LENGTH], packed[BETWEEN] = len(packed), between.nnz
     return packed
 
 
@@ -175,7 +185,8 @@ def _constants(model: Whitened, matrix: Array, shapes: Array) -> float:
     beta = gammaln(2 * shapes) - 2 * gammaln(shapes) - (2 * shapes - 1) * math.log(2)
     own = 0.0 if rows.code == CUMULATIVE else np.log(model.own).sum()
     prior = -0.5 * effects * math.log(2 * math.pi)
-    return float(rows.constant + prior + logdet + beta.sum() + np.log(model.sd).sum() + own)
+    between = 0.0 if model.between is None else np.log(model.between.diagonal()).sum()
+    return float(rows.constant + prior + logdet + beta.sum() + np.log(model.sd).sum() + own - between)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -191,8 +202,7 @@ def log_posterior(x, packed, grad):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _work_size(packed):
-    made = 0 if packed[FROZEN] > 0 else int(packed[11])
-    return 4 * int(packed[0]) + 2 * made + 4 * int(packed[6])
+    return 4 * int(packed[0]) + 2 * int(packed[11]) + 4 * int(packed[6])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -215,6 +225,12 @@ def evaluate(x, packed, grad, work, density):
     at += n_scattered
     columns = packed[at : at + n * n_factors].view(np.int64).reshape(n_factors, n)
     at += n * n_factors
+    n_between = int(packed[BETWEEN])
+    n_starts = N + 1 if n_between > 0 else 0
+    between_starts = packed[at : at + n_starts].view(np.int64)
+    at += n_starts
+    between_rows = packed[at : at + n_between].view(np.int64)
+    at += n_between
     y = packed[at : at + n]
     at += n
     trials = packed[at : at + n]
@@ -232,6 +248,8 @@ def evaluate(x, packed, grad, work, density):
     at += n * p
     Z = packed[at : at + n * q].reshape(q, n)
     at += n * q
+    between = packed[at : at + n_between]
+    at += n_between
     curvature = packed[at : at + entries]
     at += entries
     linear = packed[at : at + N]
@@ -284,11 +302,9 @@ def evaluate(x, packed, grad, work, density):
         for k in range(q):
             for m in range(max(i, k), q):
                 P[i, k] += inverse[m, i] * inverse[m, k]
-    frozen = packed[FROZEN] > 0
     unknowns, center, bar, ahead = work[:N], work[N : 2 * N], work[2 * N : 3 * N], work[3 * N : 4 * N]
-    # A frozen factor is neither made nor differentiated.
-    made = 0 if frozen else entries
-    L_bar, of_rows = work[4 * N + made : 4 * N + 2 * made], work[4 * N + 2 * made :]
+    L, L_bar = work[4 * N : 4 * N + entries], work[4 * N + entries : 4 * N + 2 * entries]
+    of_rows = work[4 * N + 2 * entries :]
     eta, slopes, row_work, bits = (
         of_rows[:n],
         of_rows[n : 2 * n],
@@ -296,13 +312,11 @@ def evaluate(x, packed, grad, work, density):
         of_rows[3 * n :].view(np.int64),
     )
     widths = factors[2::3]
-    L = curvature if frozen else work[4 * N : 4 * N + made]
-    if not frozen:
-        L[:] = curvature
+    L[:] = curvature
     begin = 0
     for f in range(n_factors):
         first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
-        for j in range(0 if frozen else J):
+        for j in range(J):
             for k in range(width):
                 entry = starts[first + j * width + k]
                 # The rows of a group's own block come first in each of its columns.
@@ -317,7 +331,7 @@ def evaluate(x, packed, grad, work, density):
     scaled = code in (STUDENT, NORMAL)
     sigma = own_reference[0] * math.exp(x[tail]) if scaled else 1.0
     center[:] = linear
-    follows = len(x) > latents and not frozen
+    follows = len(x) > latents
     prior_precision = np.empty(p if follows else 0)
     if follows:
         fill_precisions(joint, sigma, x[latents:], prior_precision)
@@ -329,19 +343,17 @@ def evaluate(x, packed, grad, work, density):
                 entry = starts[N - p + k]
                 for m in range(k, p):
                     L[entry + m - k] += weighted * matrix[i, m]
-    logdet = 0.0
-    if frozen:
-        for k in range(N):
-            logdet += math.log(L[starts[k]])
-    else:
-        logdet = factorise(L, starts, targets, scattered)
+    logdet = factorise(L, starts, targets, scattered)
     if not math.isfinite(logdet):
         return math.nan
     value -= logdet
-    # y_center = L^-1 c and the unknowns L^-T (y_center + z).
+    # y_center = L^-1 c and the unknowns L^-T (y_center + F^-T z).
     solve_lower(L, starts, where, center)
+    unknowns[:] = x[:N]
+    if n_between > 0:
+        solve_upper(between, between_starts, between_rows, unknowns)
     for k in range(N):
-        unknowns[k] = center[k] + x[k]
+        unknowns[k] += center[k]
     solve_upper(L, starts, where, unknowns)
 
     # The family's own parameters.
@@ -428,22 +440,21 @@ def evaluate(x, packed, grad, work, density):
 
     # Back through the whitening: to z, and through the factor to P.
     solve_lower(L, starts, where, bar)
-    for k in range(N):
-        grad[k] = bar[k]
+    grad[:N] = bar
+    if n_between > 0:
+        solve_lower(between, between_starts, between_rows, grad)
     ahead[:] = bar
-    if not frozen:
-        solve_upper(L, starts, where, ahead)
-    for k in range(0 if frozen else N):
+    solve_upper(L, starts, where, ahead)
+    for k in range(N):
         for entry in range(starts[k], starts[k + 1]):
             i = where[entry]
             L_bar[entry] = -unknowns[i] * bar[k] - ahead[i] * center[k]
         L_bar[starts[k]] -= 1.0 / L[starts[k]]
-    if not frozen:
-        reverse_factor(L, L_bar, starts, targets, scattered)
+    reverse_factor(L, L_bar, starts, targets, scattered)
     begin = 0
     for f in range(n_factors):
         first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
-        for j in range(0 if frozen else J):
+        for j in range(J):
             for k in range(width):
                 entry = starts[first + j * width + k]
                 P_bar[begin + k, begin + k] += L_bar[entry]
