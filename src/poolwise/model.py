@@ -135,8 +135,8 @@ class Model:
         Raises
         ------
         ArgumentError, PriorError
-            For what poolwise does not have: potentials, Gaussian processes, families of one's own, fixed numbers in
-            place of priors.
+            For what poolwise does not have, or not in the same units: potentials, ``hsgp()``, families of one's own,
+            fixed numbers in place of priors.
 
         Examples
         --------

@@ -18,6 +18,7 @@ from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.compile.joint import joint_variables
 from poolwise.compile.likelihood import inverse_link, observe
 from poolwise.compile.pymc_priors import pymc_distribution
+from poolwise.compile.smooths import smooth_part
 from poolwise.errors import PriorError
 from poolwise.priors.distributions import IMPROPER, JOINT
 from poolwise.priors.prior import Prior
@@ -87,7 +88,9 @@ def _linear_predictor(
     centred: bool,
     explicit: Collection[str],
 ):
-    eta = pt.as_tensor(design.offset) + _common_part(design, priors, given, model)
+    smooth = sum((smooth_part(own, priors, model) for own in design.smooths), start=pt.as_tensor(design.offset * 0.0))
+    middle = smooth.mean() if design.smooths and design.intercept >= 0 else 0.0
+    eta = pt.as_tensor(design.offset) + _common_part(design, priors, given, model, middle) + smooth - middle
     for factor in design.factors:
         eta = eta + _group_part(factor, priors, given, model, centred=centred, explicit=factor.name in explicit)
     return eta
@@ -120,11 +123,16 @@ def _own_parameter(part: Auxiliary, prior: Prior, design: Design, model: pm.Mode
     return model.register_rv(base, part.name, dims=(dim,), default_transform=transform, initval=start)
 
 
-def _common_part(design: Design, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model):
-    """X b with centred predictors; the terms are registered under their names."""
+def _common_part(
+    design: Design, priors: Mapping[str, Prior], given: Mapping[str, Any], model: pm.Model, middle: Any = 0.0
+):
+    """X b with centred predictors; the terms are registered under their names.
+
+    The intercept's prior stands at the means of the predictors and of the smooth functions, whose is ``middle``.
+    """
     centre = design.X.mean(axis=0) if design.intercept >= 0 else np.zeros(design.X.shape[1])
     total: Any = np.zeros(design.n)
-    shift: Any = 0.0
+    shift: Any = middle
     for term, where, levels in design.common.terms:
         columns = list(range(where.start, where.stop))
         if columns == [design.intercept]:

@@ -48,6 +48,7 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
     wanted = {own.name for own in design.constant_auxiliaries}
     for one in (design, *design.predicted):
         wanted |= {one.variable(term, where) for term, where, _ in one.common.terms}
+        wanted |= {name for smooth in one.smooths for name in smooth.variables}
         for factor in one.factors:
             wanted.add(factor.correlation_name)
             wanted |= {name for own in factor.log_sd_names for name in own}

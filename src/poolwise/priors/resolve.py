@@ -19,6 +19,8 @@ DEFAULTS = {
     "predicted_intercept": "default of further formulas",
     "predicted_slope": "default of further formulas",
     "predicted_group_sd": "default of further formulas",
+    "smooth_sd": "default of hsgp()",
+    "smooth_length": "default of hsgp()",
 }
 
 

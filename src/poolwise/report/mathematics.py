@@ -181,6 +181,9 @@ def _predictor(design: Design) -> Math:
         for k, name in enumerate(columns):
             letter = _coefficient(design, k)
             parts.append(letter if k == design.intercept else letter + sub(word(name.removeprefix(design.prefix)), i))
+    for s, smooth in enumerate(design.smooths):
+        predictors = [sub(word(part.columns_used[0]), i) for part in smooth.parts]
+        parts.append(sub(_own(design, "f"), number(s + 1)) + sign("(") + join(predictors, sign(",")) + sign(")"))
     several = len(design.factors) > 1
     for f, factor in enumerate(design.factors):
         group = _index(f, several=several)
@@ -237,6 +240,10 @@ def _notes(design: Design, priors: Sequence[ResolvedPrior]) -> list[str]:
         notes.append("Parameters without a line of their own have a joint prior; the table of priors names it.")
     if any(factor.sd_regression is not None for factor in factors):
         notes.append("The log standard deviations between groups are linear in what describes the group.")
+    for s, smooth in enumerate(design.smooths):
+        own = f", one for each level of {smooth.by.columns_used[0]}" if smooth.by is not None else ""
+        functions = f"{len(smooth.frequencies)} basis functions"
+        notes.append(f"f{s + 1} is a Gaussian process, {smooth.kernel}, on {functions}{own}: {shown(smooth.term)}.")
     if any(factor.kinds is not None for factor in factors):
         notes.append("Each kind of group has standard deviations and correlations of its own.")
     if any(factor.relation is not None for factor in factors):

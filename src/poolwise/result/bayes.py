@@ -150,7 +150,7 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         level : float, default 0.95
             Probability of the equal-tailed interval.
         effects : bool, default False
-            Whether the group-specific effects are listed too.
+            Whether the group-specific effects, and the weights of smooth functions, are listed too.
         **options
             Handed to :func:`arviz.summary`.
 
@@ -168,9 +168,11 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         """
         import arviz as az
 
-        group_dims = {names.group_dim(factor.name) for factor in self.design.all_factors}
+        every = (self.design, *self.design.predicted)
+        many = {names.group_dim(factor.name) for factor in self.design.all_factors}
+        many |= {smooth.weight_dims[0] for design in every for smooth in design.smooths}
         chosen = [
-            str(name) for name, value in self.posterior.data_vars.items() if effects or not group_dims & set(value.dims)
+            str(name) for name, value in self.posterior.data_vars.items() if effects or not many & set(value.dims)
         ]
         options = {"round_to": "none", "ci_prob": tables.check_level(level), "ci_kind": "eti", **options}
         with warnings.catch_warnings():
@@ -184,7 +186,7 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
             table = pd.concat([az.summary(tree, **options) for tree in trees])
         diagonal = [
             factor.correlation_label(f"{kind}{effect}, {effect}")
-            for design in (self.design, *self.design.predicted)
+            for design in every
             for factor in design.factors
             for kind in ([""] if factor.kinds is None else [f"{label}, " for label in factor.kinds.labels])
             for effect in factor.effects
@@ -251,6 +253,8 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
             blocks = [self.predict_draws(block=block).mean(axis=0) for block in self._blocks(self.design.n)]
             return np.concatenate(blocks)
         mean = self.design.offset + self.design.X @ self.fixef.to_numpy()
+        for smooth in self.design.smooths:
+            mean = mean + self.smooth_part(smooth, smooth.basis).mean(axis=0)
         for factor in self.design.factors:
             mean = mean + factor.contribution(self.effects(factor).mean(axis=0))
         return mean

@@ -11,6 +11,7 @@ from poolwise.fit.bayes import Sampling
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.grouping import refuse_grouping
+from poolwise.spec.smooth import Smooth
 
 
 class BayesDraws:
@@ -52,6 +53,14 @@ class BayesDraws:
                 if names.in_category(base, names.variable(own.category)) == variable:
                     return posterior[base].sel({dim: own.category})
         raise KeyError(variable)
+
+    def smooth_part(self, smooth: Smooth, basis: Array) -> Array:
+        """Draws (chains * draws, m) of a smooth function at the rows of a basis (m, ...).
+
+        :meta private:
+        """
+        weights = self._draws(f"{smooth.name}_weights")
+        return weights.reshape(len(weights), -1) @ basis.T
 
     def effects(self, factor: GroupingFactor) -> Array:
         """Draws of the group-specific effects (chains * draws, J, q).

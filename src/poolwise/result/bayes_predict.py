@@ -208,6 +208,8 @@ class BayesPrediction(BayesDraws):
         frame = self.design.frame if data is None else as_frame(data)
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)
         eta = self.coefficients_of(design) @ design.common.apply(part).T + design.offset_of(part)
+        for smooth in design.smooths:
+            eta += self.smooth_part(smooth, smooth.apply(part))
         for place, factor in enumerate(design.factors):
             rng = np.random.default_rng([seed, 2, place, start, *(design.prefix + design.category).encode()])
             Z = factor.Z_of(part)

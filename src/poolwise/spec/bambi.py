@@ -80,6 +80,11 @@ def _refuse_more_than_bambi_has(specification: Specification) -> None:
             )
         if any((factor.relation, factor.kinds, factor.members, factor.sd_regression)):
             raise ArgumentError(f"Bambi has neither gr(..., sd=, by=, cov=) nor mm(), which {factor.name} is")
+    if any(one.smooths for one in (design, *design.further)):
+        raise ArgumentError(
+            "the priors of hsgp() stand in other units in Bambi, which measures its box before it scales the data; "
+            "write the formula and the priors anew"
+        )
     if design.weights is not None and not design.frequency:
         raise ArgumentError("Bambi has no precision weights; weighted(y, w) ~ ... has frequency weights")
     for name, prior in specification.priors.items():

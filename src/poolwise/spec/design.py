@@ -18,6 +18,7 @@ from poolwise.spec.families import GAUSSIAN, Auxiliary, Family
 from poolwise.spec.formula import Formula
 from poolwise.spec.predicted import predicted_family
 from poolwise.spec.response import Response, read_response
+from poolwise.spec.smooth import Smooth, make_smooth
 
 if TYPE_CHECKING:
     from poolwise.spec.collapsed import CollapsedData
@@ -59,6 +60,8 @@ class Design:
         Of a categorical response, the category whose linear predictor this is. The design of the response itself then
         has no columns and no factors; :attr:`predicted` has one design a category, without the reference if there is
         one.
+    smooths : tuple of Smooth
+        Smooth functions of predictors.
     """
 
     formula: Formula
@@ -74,6 +77,7 @@ class Design:
     predicted: tuple["Design", ...] = ()
     prefix: str = ""
     category: str = ""
+    smooths: tuple[Smooth, ...] = ()
 
     @property
     def linear(self) -> tuple["Design", ...]:
@@ -123,12 +127,12 @@ class Design:
     @property
     def collapses(self) -> bool:
         """Whether effects integrate out in closed form: Gaussian rows of one sigma, neither censored nor truncated."""
-        return self.family.gaussian and self.outcome.plain and not self.predicted
+        return self.family.gaussian and self.outcome.plain and not (self.predicted or self.smooths)
 
     @property
     def exchangeable(self) -> bool:
-        """Whether the groups of each factor are independent draws from one normal distribution, as are all rows."""
-        return all(factor.exchangeable for factor in self.factors) and not self.predicted
+        """Whether groups are independent draws from one normal distribution, as are all rows given what is linear."""
+        return all(factor.exchangeable for factor in self.factors) and not (self.predicted or self.smooths)
 
     @property
     def covariances(self) -> dict[str, pd.DataFrame]:
@@ -264,6 +268,7 @@ def build_design(
         weights_column=column,
         common=common,
         factors=tuple(grouping_factors(formula, frame, covariances)),
+        smooths=tuple(make_smooth(call, frame, trusted=formula.trusted) for call in formula.smooths),
     )
     if check_rank:
         _check_rank(design)
@@ -277,6 +282,8 @@ def _by_category(design: Design) -> Design:
     assert design.outcome.categories is not None
     if design.formula.offsets:
         raise DataError("an offset of a categorical response would be that of every category; leave it out")
+    if design.smooths:
+        raise DataError(f"a categorical response takes no smooth functions yet; leave {design.smooths[0].term} out")
     made = []
     for label in design.outcome.categories[design.family.has_reference :]:
         factors = tuple(replace(factor, category=label) for factor in design.factors)
@@ -301,6 +308,9 @@ def _predicted(design: Design, formula: Formula, covariances: Mapping[str, pd.Da
         weights_column=None,
         common=evaluate(formula.common, design.frame, trusted=formula.trusted),
         factors=factors,
+        smooths=tuple(
+            make_smooth(call, design.frame, prefix=prefix, trusted=formula.trusted) for call in formula.smooths
+        ),
         prefix=prefix,
     )
     _check_rank(made)
@@ -343,6 +353,7 @@ def row_subset(design: Design, rows: NDArray) -> Design:
         common=replace(design.common, matrix=design.X[rows]),
         predicted=tuple(row_subset(own, rows) for own in design.predicted),
         factors=tuple(rows_of(own, rows) for own in design.factors),
+        smooths=tuple(own.of_rows(rows) for own in design.smooths),
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from poolwise.data.columns import count, describe_rows
 from poolwise.data.validate import LARGEST
-from poolwise.errors import DataError, FormulaError
+from poolwise.errors import DataError
 from poolwise.names import INTERCEPT
 from poolwise.spec import syntax
 from poolwise.spec.expansion import Component, Terms
@@ -160,8 +160,6 @@ def _sources(components: tuple[Component, ...], frame: pd.DataFrame) -> dict[str
     """Columns that each component reads, by alias."""
     found = {}
     for i, component in enumerate(components):
-        if isinstance(component, Call) and component.function == "hsgp":
-            raise FormulaError("hsgp(...) cannot stand here: it has no columns of a design matrix")
         is_column = isinstance(component, Name)
         categorical = isinstance(component, Call) and component.function in syntax.CATEGORICAL
         for j, column in enumerate(dict.fromkeys(syntax.names_in(component))):

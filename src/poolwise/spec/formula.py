@@ -6,7 +6,7 @@ explicit, and each ``(expr | factor)`` is a :class:`Block`.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,6 +102,8 @@ class Formula:
         Whether dotted calls were let pass.
     offset_columns : tuple of str
         Columns that stand only in offsets or among the weights of memberships, where a constant is right.
+    smooths : tuple of Call
+        Smooth functions, ``hsgp(x, m=20, c=1.5)``.
     """
 
     text: str = field(compare=False)
@@ -118,6 +120,7 @@ class Formula:
     factors: tuple[str, ...]
     trusted: bool
     offset_columns: tuple[str, ...] = ()
+    smooths: tuple[Call, ...] = ()
 
     @property
     def uncorrelated(self) -> "Formula":
@@ -152,7 +155,8 @@ class Formula:
     def canonical(self) -> str:
         """The whole formula as understood; it parses to this formula again."""
         left = self.response if self.weights is None else f"weighted({self.response}, {quote(self.weights)})"
-        right = [self.common, *(f"offset({inner})" for inner in self.offsets), *map(str, self.blocks)]
+        right = [self.common, *map(render, self.smooths), *(f"offset({inner})" for inner in self.offsets)]
+        right += map(str, self.blocks)
         return f"{left} ~ {' + '.join(right)}"
 
     def __str__(self) -> str:
@@ -188,23 +192,27 @@ def parse_formula(text: str, *, trusted: bool = False) -> Formula:
     """
     text = _checked(text)
     response, right = Parser(text, trusted=trusted).two_sided()
-    items, offsets, bars = _separate(right, text)
+    items, offsets, smooths, bars = _separate(right, text)
     common = expand(items, text)
     blocks = _blocks(bars, text)
-    if not (common.terms or common.intercept or blocks):
+    if not (common.terms or common.intercept or smooths or blocks):
         raise formula_error("the model has no terms", text, right.start, "write `1` for an intercept, or name a column")
-    _refuse_duplicate_offsets(offsets, text)
+    for terms in (common, *(own for _, own in blocks)):
+        _refuse_joined_smooths(terms, text)
+    _refuse_duplicates(offsets, "offset", text)
+    _refuse_duplicates(smooths, "smooth function", text)
     target, weights = _split_weights(response)
     outcome = _outcome_columns(target)
     _refuse_response_on_the_right(outcome, right, text)
     in_common = _columns(common.terms)
+    in_smooths = [name for smooth in smooths for name in names_in(smooth)]
     in_offsets = [name for offset in offsets for name in names_in(offset)]
     in_blocks = [[*_columns(terms.terms), *_grouping_columns(block)] for block, terms in blocks]
     in_factors = [block.columns for block, _ in blocks]
     by_block = [name for pair in zip(in_blocks, in_factors, strict=True) for names in pair for name in names]
-    predictors = _unique([*in_common, *in_offsets, *(name for names in in_blocks for name in names)])
+    predictors = _unique([*in_common, *in_smooths, *in_offsets, *(name for names in in_blocks for name in names)])
     in_weights = [name for block, _ in blocks for name in block.member_weights]
-    in_terms = {*in_common, *(name for names in in_blocks for name in names)} - set(in_weights)
+    in_terms = {*in_common, *in_smooths, *(name for names in in_blocks for name in names)} - set(in_weights)
     formula = Formula(
         text=text,
         response=render(target),
@@ -215,11 +223,12 @@ def parse_formula(text: str, *, trusted: bool = False) -> Formula:
         terms=tuple(map(term_text, common.terms)),
         offsets=tuple(_offset_text(offset) for offset in offsets),
         blocks=tuple(block for block, _ in blocks),
-        columns=_unique([*names_in(response), *in_common, *in_offsets, *by_block]),
+        columns=_unique([*names_in(response), *in_common, *in_smooths, *in_offsets, *by_block]),
         predictors=predictors,
         factors=_unique(name for names in in_factors for name in names),
         trusted=trusted,
         offset_columns=tuple(name for name in _unique([*in_offsets, *in_weights]) if name not in in_terms),
+        smooths=tuple(smooths),
     )
     _refuse_too_large(formula)
     return formula
@@ -234,9 +243,10 @@ def parse_expression(text: str, *, trusted: bool = False) -> Terms:
         As :func:`parse_formula`, and for a block or an offset.
     """
     text = _checked(text)
-    items, offsets, bars = _separate(Parser(text, trusted=trusted).one_sided(), text)
-    for node in [*offsets, *bars]:
-        raise formula_error("only common terms can stand here", text, node.start, "leave out blocks and offsets")
+    items, offsets, smooths, bars = _separate(Parser(text, trusted=trusted).one_sided(), text)
+    for node in [*offsets, *smooths, *bars]:
+        advice = "leave out blocks, offsets and smooth functions"
+        raise formula_error("only common terms can stand here", text, node.start, advice)
     return expand(items, text)
 
 
@@ -259,24 +269,27 @@ def _refuse_too_large(formula: Formula) -> None:
         raise formula_error("the formula is too large when written out", canonical, 0, advice) from None
 
 
-def _separate(right: Sum, text: str) -> tuple[Sum, list[Node], list[Bar]]:
-    """Right-hand side as common terms, arguments of offsets, and blocks."""
+def _separate(right: Sum, text: str) -> tuple[Sum, list[Node], list[Call], list[Bar]]:
+    """Right-hand side as common terms, arguments of offsets, smooth functions, and blocks."""
     items: list = []
     offsets: list = []
+    smooths: list = []
     bars: list = []
+    node: Any
     for sign, node in flat(right):
-        special = bars if isinstance(node, Bar) else offsets if _is_offset(node) else None
-        if special is None:
+        function = node.function if isinstance(node, Call) else ""
+        if not isinstance(node, Bar) and function not in (syntax.OFFSET, syntax.SMOOTH):
             items.append((sign, node))
         elif sign == "-":
-            raise formula_error("a block or an offset cannot be removed", text, node.start, "leave it out instead")
+            what = "a block, an offset or a smooth function cannot be removed"
+            raise formula_error(what, text, node.start, "leave it out instead")
+        elif isinstance(node, Bar):
+            bars.append(node)
+        elif function == syntax.SMOOTH:
+            smooths.append(node)
         else:
-            special.append(node.arguments[0] if isinstance(node, Call) else node)
-    return Sum(tuple(items), start=right.start, stop=right.stop), offsets, bars
-
-
-def _is_offset(node: Node) -> bool:
-    return isinstance(node, Call) and node.function == syntax.OFFSET
+            offsets.append(node.arguments[0])
+    return Sum(tuple(items), start=right.start, stop=right.stop), offsets, smooths, bars
 
 
 def _offset_text(node: Node) -> str:
@@ -352,10 +365,18 @@ def _refuse_duplicate_effects(block: Block, earlier: list[Block], bar: Bar, text
     raise formula_error(f"two blocks on {block.factor!r} both hold {listed}", text, bar.start, advice)
 
 
-def _refuse_duplicate_offsets(offsets: list[Node], text: str) -> None:
-    for k, offset in enumerate(offsets):
-        if offset in offsets[:k]:
-            raise formula_error("the offset stands twice", text, offset.start, "write it once")
+def _refuse_joined_smooths(terms: Terms, text: str) -> None:
+    for component in (component for term in terms.terms for component in term):
+        if isinstance(component, Call) and component.function == syntax.SMOOTH:
+            advice = "by= gives each level of a column a function of its own: `hsgp(x, m=20, c=1.5, by=g)`"
+            what = "a smooth function is a term of its own, neither part of an interaction nor of a block"
+            raise formula_error(what, text, component.start, advice)
+
+
+def _refuse_duplicates(nodes: Sequence[Node], what: str, text: str) -> None:
+    for k, node in enumerate(nodes):
+        if node in nodes[:k]:
+            raise formula_error(f"the {what} stands twice", text, node.start, "write it once")
 
 
 def _split_weights(response: Node) -> tuple[Node, str | None]:

@@ -43,6 +43,12 @@ def arguments_of(model: Any) -> dict[str, Any]:
             "the Bambi model has center_predictors=False: its intercept's prior stands at predictors of zero, that of "
             "poolwise at their means; build it with center_predictors=True"
         )
+    smooth = [name for part in model.parameters.values() for name in getattr(part, "hsgp_terms", {})]
+    if smooth:
+        raise ArgumentError(
+            f"the priors of {smooth[0]} stand in other units in Bambi, which measures its box before it scales the "
+            "data; write the formula and the priors anew"
+        )
     family = family_of(model.family.name)
     refuse_several_predictors(family)
     parent = model.family.likelihood.parent

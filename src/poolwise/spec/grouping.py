@@ -128,6 +128,8 @@ def why_not_exchangeable(design: "Design") -> str:
         return "each category has a linear predictor of its own"
     if design.predicted:
         return f"{', '.join(own.family.name for own in design.predicted)} has a formula of its own"
+    if design.smooths:
+        return f"the mean follows a smooth function, {design.smooths[0].term}"
     for factor in design.factors:
         if factor.sd_regression is not None:
             return "the group sds follow covariates, gr(..., sd=~ ...)"
@@ -158,6 +160,11 @@ def refuse_grouping(design: "Design", what: str) -> None:
         raise FitError(
             f"{what} takes one {design.predicted[0].family.name} for all rows, and {own} gives each row its own; "
             "Model.fit() samples it, with predictions, loo and summaries"
+        )
+    if design.smooths:
+        raise FitError(
+            f"{what} takes a mean that is linear in its coefficients, and {design.smooths[0].term} is a smooth "
+            "function; Model.fit() samples it, with predictions, loo and summaries"
         )
     for factor in design.factors:
         if factor.exchangeable:

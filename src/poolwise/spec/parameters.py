@@ -48,7 +48,7 @@ def _of_effects(design: Design) -> list[Parameter]:
         ]
         if factor.structure.n_correlations:
             found.append(Parameter(factor.correlation_name, "group_correlation", factor.correlation_name, CORRELATION))
-    return found
+    return found + [parameter for smooth in design.smooths for parameter in smooth.parameters]
 
 
 def facts_of(design: Design) -> DataFacts:

@@ -125,7 +125,7 @@ def predicted_parameters(design: "Design", scale: float) -> list[Parameter]:
         if factor.structure.n_correlations:
             label = factor.correlation_name
             found.append(Parameter(label, "group_correlation", label, CORRELATION))
-    return found
+    return found + [parameter for smooth in design.smooths for parameter in smooth.parameters]
 
 
 def _intercept(design: "Design", scale: float) -> Prior:

@@ -49,7 +49,7 @@ RESPONSE: Mapping[str, Signature] = MappingProxyType(
         "truncated": Signature(1, 3, ("lb", "ub")),
     }
 )
-OFFSET = "offset"
+OFFSET, SMOOTH = "offset", "hsgp"
 FUNCTIONS: Mapping[str, Signature] = MappingProxyType({**NUMERIC, **_BASES, **CATEGORICAL, OFFSET: _ONE, **RESPONSE})
 # Second argument of C(f, ...): how the levels become columns.
 CONTRASTS: Mapping[str, Signature] = MappingProxyType(
