@@ -2,7 +2,8 @@
 
 import copy
 import pickle
-from types import SimpleNamespace
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_coerce_reads_what_bambi_keeps():
 
 @pytest.mark.parametrize("value", [("Normal", 0, 1), "Normal", 1.0, None])
 def test_coerce_refuses_the_rest(value):
-    with pytest.raises(PriorError, match=r"must be a pw.Prior or a bambi.Prior; got .*\(" + type(value).__name__):
+    with pytest.raises(PriorError, match=r"must be a pw.Prior, a bambi.Prior or a distribution of PreliZ; got .*\(" + type(value).__name__):
         Prior.coerce(value)
 
 
@@ -124,3 +125,29 @@ def test_copies_and_pickles(name):
 def test_odd_values_from_a_file_have_a_message_too(value, message):
     with pytest.raises(PriorError, match=message):
         Prior("HalfNormal", sigma=value)
+
+
+def preliz_like(name: str, **numbers):
+    """As PreliZ makes them: a class a distribution, its arguments as attributes, None until they are set."""
+    return type(name, (SimpleNamespace,), {"__module__": "preliz.distributions"})(**numbers)
+
+
+def test_distributions_of_preliz_are_priors():
+    # Gamma(mu=2, sigma=1) of PreliZ knows alpha and beta as well.
+    gamma = preliz_like("Gamma", mu=2.0, sigma=1.0, alpha=np.float64(4.0), beta=np.float64(2.0))
+    assert Prior.coerce(gamma) == Prior("Gamma", alpha=4, beta=2)
+    with pytest.raises(PriorError, match="no number for sigma"):
+        Prior.coerce(preliz_like("Normal", mu=0.0, sigma=None))
+    with pytest.raises(PriorError, match="unknown distribution 'Kumaraswamy'"):
+        Prior.coerce(preliz_like("Kumaraswamy", a=1.0, b=1.0))
+
+
+def test_priors_become_distributions_of_preliz(monkeypatch):
+    made = ModuleType("preliz")
+    made.HalfNormal = lambda sigma: preliz_like("HalfNormal", sigma=sigma)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "preliz", made)
+    assert Prior.coerce(Prior("HalfNormal", sigma=2).to_preliz()) == Prior("HalfNormal", sigma=2)
+    with pytest.raises(PriorError, match="no distribution 'PC'"):
+        Prior("PC", u=1, alpha=0.05).to_preliz()
+    with pytest.raises(PriorError, match="follows the data"):
+        Prior("HalfNormal", sigma={"rule": "sd_y"}).to_preliz()

@@ -90,15 +90,52 @@ class Prior:
 
     @classmethod
     def coerce(cls, value: Any) -> "Prior":
-        """A Prior from a Prior, or from bambi.Prior by its name and numeric arguments.
+        """A Prior from a Prior, from bambi.Prior, or from a distribution of PreliZ, by name and numeric arguments.
 
         :meta private:
         """
         if isinstance(value, Prior):
             return value
+        if type(value).__module__.split(".")[0] == "preliz":
+            return _of_preliz(value)
         if hasattr(value, "name") and isinstance(getattr(value, "args", None), Mapping):
             return cls(value.name, **{str(name): _scalar(argument) for name, argument in value.args.items()})
-        raise PriorError(f"a prior must be a pw.Prior or a bambi.Prior; got {shown(value)} ({type(value).__name__})")
+        raise PriorError(
+            "a prior must be a pw.Prior, a bambi.Prior or a distribution of PreliZ; got "
+            f"{shown(value)} ({type(value).__name__})"
+        )
+
+    def to_preliz(self) -> Any:
+        """The distribution of PreliZ with these numbers, to plot it or to begin an elicitation with it.
+
+        Its way back is :class:`Prior` wherever a prior is taken: ``priors={"x": preliz.Normal(0, 1)}``.
+
+        Returns
+        -------
+        preliz distribution
+
+        Raises
+        ------
+        PriorError
+            If PreliZ has no such distribution, or a number follows the data: ask ``model.priors`` for it first.
+        ModuleNotFoundError
+            Without PreliZ.
+
+        Examples
+        --------
+        >>> Prior("HalfNormal", sigma={"rule": "sd_y"}).to_preliz()
+        Traceback (most recent call last):
+            ...
+        poolwise.errors.PriorError: HalfNormal(sigma=sd_y) follows the data; take its numbers from the priors of a model
+        """
+        if not _numbers(self.params):
+            raise PriorError(f"{self} follows the data; take its numbers from the priors of a model")
+        import preliz
+
+        made = getattr(preliz, self.distribution, None)
+        if made is None:
+            raise PriorError(f"PreliZ has no distribution {self.distribution!r}")
+        return made(**self.params)
 
     @property
     def support(self) -> str:
@@ -148,6 +185,17 @@ class Prior:
 
 def _numbers(params: Mapping[str, Any]) -> bool:
     return all(isinstance(value, float) for value in params.values())
+
+
+def _of_preliz(value: Any) -> Prior:
+    """By the arguments that poolwise knows, whichever it was made with: ``Gamma(mu=, sigma=)`` has alpha and beta."""
+    name = type(value).__name__
+    arguments = DISTRIBUTIONS[name].arguments if name in DISTRIBUTIONS else {}
+    numbers = {argument: getattr(value, argument, None) for argument in arguments}
+    unset = [argument for argument, number in numbers.items() if number is None]
+    if unset:
+        raise PriorError(f"the distribution {name} of PreliZ has no number for {', '.join(unset)}; fit or set it first")
+    return Prior(name, **{argument: _scalar(number) for argument, number in numbers.items()})
 
 
 def _rebuilt(distribution: str, params: dict[str, Any]) -> Prior:
