@@ -11,9 +11,10 @@ from scipy.stats import ks_2samp
 
 import poolwise as pw
 from poolwise.check.predictive import posterior_predictive, predictive_statistics, statistics
-from poolwise.check.predictive_sums import _slopes, _squares, group_sds
+from poolwise.check.predictive_sums import group_sds, squares_by_group
 from poolwise.errors import RowsNeededError
 from poolwise.result.bayes import BayesFit
+from poolwise.spec.residual_sums import residual, terms_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::poolwise.PoolwiseWarning")
 FORMULAS = ["y ~ x + (x | g)", "weighted(y, w) ~ 1 + offset(0.5 * x) + (1 | g)", "y ~ x + (x | g) + (1 | h)"]
@@ -59,7 +60,7 @@ def test_the_squares_of_what_is_linear_are_those_of_the_rows():
     b, u, v = rng.normal(size=2), rng.normal(size=(12, 2)), rng.normal(size=(5, 1))
     first, second = design.factors
     line = rows["y"] - design.X @ b - (first.Z * u[first.codes]).sum(axis=1) - v[second.codes, 0]
-    squares = _squares(data, *_slopes(data, [-b, -u, -v], response=1.0))
+    squares = squares_by_group(data.design, residual(data, terms_of(data.design, b, [u, v])))
     dense = [((own := line[first.codes == j]) - own.mean()) @ (own - own.mean()) for j in range(12)]
     np.testing.assert_allclose(squares, dense, rtol=1e-9)
 

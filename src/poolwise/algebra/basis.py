@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import BlockStructure
@@ -160,13 +161,7 @@ def basis_of_moments(
     R = np.linalg.cholesky(gram / np.outer(scale, scale)).T * scale
     y_shift = float(mean[y]) if intercept >= 0 else 0.0
     y_scale = float(np.sqrt(second[y, y] + (mean[y] - y_shift) ** 2)) or 1.0
-    C = np.eye(len(Z))
-    for start, size in zip(structure.starts, structure.sizes, strict=True) if structure is not None else ():
-        block = np.arange(start, start + size)
-        ones = block[Z[block] < 0]
-        if len(ones) and size > 1:
-            C[ones[0], block] -= mean[Z[block]]
-            C[ones[0], ones[0]] = 1.0
+    C = np.eye(len(Z)) if structure is None else centring_at(mean[Z], Z < 0, structure)
     z_scale = np.sqrt(np.diag(second)[Z] + (mean[Z] @ C) ** 2)
     return Basis(y_shift, y_scale, centre, R, C, np.where(z_scale > 0, z_scale, 1.0), intercept)
 
@@ -199,13 +194,19 @@ def centring(Z: Array, structure: BlockStructure) -> Array:
     With u = C v and C this matrix, Z u = (Z C) v: v are the effects of a group at the mean of its block's predictors.
     Uncorrelated effects stay as they are: independent at zero, they would not be independent elsewhere.
     """
+    # NumPy adds up pairwise along what lies together in memory, which is the column here.
+    return centring_at(np.asfortranarray(Z).mean(axis=0), np.all(Z == 1.0, axis=0), structure)
+
+
+def centring_at(means: Array, ones: NDArray[np.bool_], structure: BlockStructure) -> Array:
+    """The same of the means (q,) of the columns, and of which are columns of ones."""
     C = np.eye(structure.q)
     for start, size in zip(structure.starts, structure.sizes, strict=True):
         block = np.arange(start, start + size)
-        ones = block[np.all(Z[:, block] == 1.0, axis=0)]
-        if len(ones) and size > 1:
-            C[ones[0], block] -= Z[:, block].mean(axis=0)
-            C[ones[0], ones[0]] = 1.0
+        constant = block[ones[block]]
+        if len(constant) and size > 1:
+            C[constant[0], block] -= means[block]
+            C[constant[0], constant[0]] = 1.0
     return C
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from poolwise.algebra.crossproducts import Array
 from poolwise.errors import RowsNeededError
 from poolwise.result.bayes import BayesFit
-from poolwise.spec.collapsed import CollapsedData
+from poolwise.spec.residual_sums import Linear, linear, residual, terms_of
 from poolwise.spec.rowless import RowlessDesign
 
 # Quantiles need no more, and each draw walks through all cells.
@@ -54,33 +54,19 @@ def group_sds(fit: BayesFit, large: NDArray[np.int64], seed: int) -> tuple[Array
     kept = np.unique(np.linspace(0, len(common) - 1, min(len(common), MOST_DRAWS)).astype(int))
     centre = [common.mean(axis=0), *(own.mean(axis=0) for own in effects)]
     rows, sigma = data.design.factors[0].sizes[large], fit.sigma_draws
-    observed = _squares(data, *_slopes(data, [-part for part in centre], response=1.0))[large]
+    observed = squares_by_group(design, residual(data, terms_of(design, centre[0], centre[1:])))[large]
     replicated = np.empty((len(kept), len(large)))
     for k, d in enumerate(kept):
         apart = [common[d] - centre[0], *(own[d] - mid for own, mid in zip(effects, centre[1:], strict=True))]
-        shifts = np.maximum(_squares(data, *_slopes(data, apart, response=0.0))[large], 0.0)
+        shifts = squares_by_group(design, linear(data, terms_of(design, apart[0], apart[1:])))[large]
         replicated[k] = sigma[d] ** 2 * rng.noncentral_chisquare(rows - 1, shifts / sigma[d] ** 2)
-    return np.sqrt(np.maximum(observed, 0.0) / rows)[None], np.sqrt(replicated / rows)
+    return np.sqrt(observed / rows)[None], np.sqrt(replicated / rows)
 
 
-def _slopes(data: CollapsedData, parts: list[Array], response: float) -> tuple[Array, Array]:
-    """What each cell multiplies its columns by (C, d), and what it adds (C,)."""
-    d = data.sums.plain.mean.shape[1]
-    # The last place is that of the column of ones, which the evaluator numbers -1.
-    slopes = np.zeros((len(data.sums.keys), d + 1))
-    slopes[:, d - 1] = response
-    for at, value in zip(data.evaluator.x, parts[0], strict=True):
-        slopes[:, at] += value
-    for codes, own, values in zip(data.cell_codes, data.evaluator.z, parts[1:], strict=True):
-        for k, at in enumerate(own):
-            slopes[:, at] += values[codes, k]
-    return slopes[:, :d], slopes[:, d]
-
-
-def _squares(data: CollapsedData, slopes: Array, constant: Array) -> Array:
+def squares_by_group(design: RowlessDesign, value: Linear) -> Array:
     """Sum of squares about the group's mean, by group of the first factor, of what is linear in the columns."""
-    sums, codes, J = data.sums.plain, data.cell_codes[0], data.design.factors[0].J
-    mean = np.einsum("ck,ck->c", slopes, sums.mean) + constant
-    within = np.einsum("ck,ckm,cm->c", slopes, sums.scatter, slopes)
-    apart = mean - (np.bincount(codes, sums.weight * mean, J) / np.bincount(codes, sums.weight, J))[codes]
-    return np.bincount(codes, within + sums.weight * apart**2, J)
+    factor, cells = design.factors[0], design.collapsed.sums.plain
+    codes: NDArray[np.int64] = factor.cell_codes  # type: ignore[attr-defined]
+    mean, within = value.moments(cells)
+    total = np.bincount(codes, cells.weight * mean, factor.J) / np.bincount(codes, cells.weight, factor.J)
+    return np.bincount(codes, within + cells.weight * (mean - total[codes]) ** 2, factor.J)

@@ -90,10 +90,12 @@ def complete_rows(
             if gone.any():
                 dropped[name] = dropped.get(name, 0) + int(gone.sum())
                 absent |= gone
+        numbers = piece.numbers
         if absent.any():
             frame = frame.loc[~absent].reset_index(drop=True)
+            numbers = None if numbers is None else numbers[~absent]
         if len(frame):
-            yield Piece(piece.partition, piece.first, frame)
+            yield Piece(piece.partition, piece.first, frame, numbers)
 
 
 def _check_column(piece: Piece, name: str, weights: str | None, missing: str) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ from poolwise.result.comparisons import Compared
 from poolwise.result.convergence import Convergence, convergence
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.residual_sums import rmse_of_sums, terms_of
 
 
 class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
@@ -284,6 +285,9 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         >>> round(fit.rmse())
         23
         """
+        if self.design.collapsed is not None:
+            means = [self.effects(factor).mean(axis=0) for factor in self.design.factors]
+            return rmse_of_sums(self.design, terms_of(self.design, self.fixef.to_numpy(), means))
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def add_log_likelihood(self) -> "BayesFit":

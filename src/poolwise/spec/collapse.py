@@ -8,7 +8,8 @@ import numpy as np
 
 from poolwise.algebra.moments import CellSums, PairwiseSums, merge_sums, sums_of_rows
 from poolwise.data.columns import count, describe_values
-from poolwise.data.partitions import BATCH, DaskPieces, Piece, pieces_of
+from poolwise.data.folds import check_folds, fold_of_rows
+from poolwise.data.partitions import BATCH, DaskPieces, Piece, numbered, pieces_of
 from poolwise.data.scan import Scan, complete_rows, merge_scans, scan
 from poolwise.errors import ArgumentError, DataError
 from poolwise.spec.collapsed import CollapsedData
@@ -29,6 +30,8 @@ def collapse(
     missing: str = "error",
     like: CollapsedData | None = None,
     min_rows: int = 1,
+    folds: int | None = None,
+    seed: int = 0,
     batch: int = BATCH,
     client=None,
     trusted: bool = False,
@@ -56,7 +59,13 @@ def collapse(
         instead of this source's own, so that :func:`combine` can add both.
     min_rows : int, default 1
         Refuse if a group (or a combination of groups), or a value of a two-valued column within one, has fewer rows:
-        the sums of very few rows tell what the rows are.
+        the sums of very few rows tell what the rows are. With folds this holds for each group's rows in each fold.
+    folds : int, optional
+        Keep the sums of this many folds of rows apart, in the same walk, so that :func:`compare_pooling`
+        cross-validates without rows. The sums take that many times the memory, at most.
+    seed : int, default 0
+        Of the folds. A row's fold follows from the seed and the row's number in the source alone, whatever the batches,
+        partitions and workers.
     batch : int, default 500,000
         Rows in memory at once.
     client : distributed.Client, optional
@@ -94,6 +103,7 @@ def collapse(
     for name, value in (("min_rows", min_rows), ("batch", batch)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ArgumentError(f"{name} must be a whole number of at least 1; got {value!r}")
+    apart = check_folds(folds, seed)
     parsed = parse_formula(formula, trusted=trusted)
     if not group_correlation:
         parsed = parsed.uncorrelated
@@ -102,10 +112,12 @@ def collapse(
     opened = pieces_of(source, batch, client)
     complete = partial(complete_rows, columns=columns, weights=weight, missing=missing)
 
-    def reduced(walk: str, own: Callable, merge: Callable):
+    def reduced(walk: str, own: Callable, merge: Callable, *, count: bool = False):
         if progress:
             print(f"collapse: {walk}", flush=True)
-        return opened.reduce(columns, own, merge) if isinstance(opened, DaskPieces) else own(opened(columns))
+        if isinstance(opened, DaskPieces):
+            return opened.reduce(columns, own, merge, count=count)
+        return own(numbered(opened(columns)) if count else opened(columns))
 
     own_scan = partial(_scanned, complete=complete, columns=columns, labels=label_columns(parsed))
     found, dropped = reduced("levels, means and mistakes", own_scan, _merged_scans)
@@ -118,9 +130,10 @@ def collapse(
         ready = evaluator(recipe)
         learn_from_stream(ready.learning, lambda: (piece.frame for piece in complete(opened(columns), dropped={})))
         recipe = ready.with_states()
-    check_shape(recipe.shape)
-    sums = reduced("sums", partial(_summed, complete=complete, recipe=recipe), _merged_sums)
-    data = CollapsedData(recipe, sums, dropped, notes, min_rows)
+    check_shape((*recipe.shape, apart))
+    own_sums = partial(_summed, complete=complete, recipe=recipe, folds=apart, seed=seed)
+    sums = reduced("sums", own_sums, _merged_sums, count=apart > 1)
+    data = CollapsedData(recipe, sums, dropped, notes, min_rows, apart)
     if data.n != found.rows:
         raise DataError(f"the source had {found.rows} rows at first and {data.n} at last; it must not change meanwhile")
     _refuse_singletons(data)
@@ -141,16 +154,19 @@ def _merged_scans(parts: Sequence[tuple[Scan, dict[str, int]]]) -> tuple[Scan, d
     return merge_scans([found for found, _ in parts]), counts
 
 
-def _summed(pieces: Iterable[Piece], complete: Callable, recipe: Recipe) -> CellSums | None:
+def _summed(pieces: Iterable[Piece], complete: Callable, recipe: Recipe, folds: int, seed: int) -> CellSums | None:
     """Last walk through some rows; None where there are none."""
     ready, sums = evaluator(recipe), PairwiseSums()
     d = len(ready.u) + 1
     for piece in complete(pieces, dropped={}):
-        part = sums_of_rows(*ready.rows(piece))
+        U, key, w = ready.rows(piece)
+        if piece.numbers is not None:
+            key = key * folds + fold_of_rows(piece.numbers, folds, seed)
+        part = sums_of_rows(U, key, w)
         if len(part.keys) * (d * d + d) * 8 > MOST_BYTES:
             raise DataError(
                 f"the sums of {len(part.keys)} combinations of groups and {d} columns take more than "
-                f"{MOST_BYTES / 1e9:.0f} GB; use fewer or coarser grouping factors, or fewer predictors"
+                f"{MOST_BYTES / 1e9:.0f} GB; use fewer or coarser grouping factors, fewer predictors, or fewer folds"
             )
         sums.add(part)
     return sums.result
@@ -182,7 +198,7 @@ def _refuse_small_cells(data: CollapsedData) -> None:
     """Refuse cells whose sums give rows away."""
     if data.min_rows <= 1:
         return
-    sums, least = data.sums, data.min_rows
+    sums, least = data.parts, data.min_rows
     small = sums.rows < least
     for k in np.flatnonzero(~sums.between & (sums.low < sums.high)):
         upper = (sums.plain.mean[:, k] - sums.low[k]) / (sums.high[k] - sums.low[k]) * sums.rows
@@ -192,12 +208,14 @@ def _refuse_small_cells(data: CollapsedData) -> None:
         names = data.recipe.group_columns
         listed = [
             ":".join(str(data.recipe.columns[name].levels[code]) for name, code in zip(names, codes, strict=True))  # type: ignore[index]
-            for codes in data.codes[small][:5]
+            for codes in np.unique(data.codes[data.cell_of_part[small]], axis=0)[:5]
         ]
+        within = f" within one of the {data.folds} folds" if data.folds > 1 else ""
         raise DataError(
             f"{count(int(small.sum()), 'cell')} of {':'.join(names) or 'the table'} ({describe_values(listed)} ...) "
-            f"have fewer than min_rows={least} rows, or fewer with one value of a two-valued predictor, so that "
-            "their sums would tell single rows; leave these rows out, merge groups, or agree on a smaller min_rows"
+            f"have fewer than min_rows={least} rows{within}, or fewer with one value of a two-valued predictor, so "
+            "that their sums would tell single rows; leave these rows out, merge groups, "
+            f"{'take fewer folds or none, ' if data.folds > 1 else ''}or agree on a smaller min_rows"
         )
 
 

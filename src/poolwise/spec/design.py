@@ -116,6 +116,11 @@ class Design:
         return None
 
     @property
+    def without_groups(self) -> "Design":
+        """The design without its grouping factors."""
+        return replace(self, factors=())
+
+    @property
     def y(self) -> Array:
         """Response (n,), offsets included; successes of a binomial one, 0, 1, ... for ordered levels."""
         return self.outcome.y
