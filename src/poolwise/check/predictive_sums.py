@@ -1,4 +1,4 @@
-"""Replicated sums: the spread within groups, drawn from its sampling distribution where the rows are gone."""
+"""Replicated sums: means and sds of groups, drawn from their sampling distributions where the rows are gone."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,28 +6,44 @@ from numpy.typing import NDArray
 from poolwise.algebra.crossproducts import Array
 from poolwise.errors import RowsNeededError
 from poolwise.result.bayes import BayesFit
-from poolwise.spec.residual_sums import Linear, linear, residual, terms_of
-from poolwise.spec.rowless import RowlessDesign
+from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.residual_sums import Linear, linear, terms_of
+from poolwise.spec.rowless import RowlessDesign, RowlessFactor
 
 # Quantiles need no more, and each draw walks through all cells.
 MOST_DRAWS = 2000
+Moments = tuple[Array, Array]
 
 
-def group_sds(fit: BayesFit, large: NDArray[np.int64], seed: int) -> tuple[Array, Array]:
-    """Standard deviations of the residual rows within groups, of the data and of replicated data.
+def group_moments(
+    fit: BayesFit,
+    factor: GroupingFactor,
+    large: NDArray[np.int64],
+    seed: int,
+    *,
+    residuals: bool = False,
+    mixed: bool = False,
+) -> tuple[Moments, Moments]:
+    """Means and standard deviations of the rows within groups, of the data and of replicated data.
 
     Parameters
     ----------
     fit : BayesFit
         Of collapsed data.
+    factor : GroupingFactor
+        Of its design.
     large : ndarray of int (G,)
-        Which groups of the first factor.
+        Which groups of it.
     seed : int
+    residuals : bool, default False
+        Whether of the rows minus the posterior mean of their means; else of the response, without its offset.
+    mixed : bool, default False
+        Whether the effects of every group are drawn anew from the population.
 
     Returns
     -------
-    ndarray (1, G), ndarray (D, G)
-        Of the data, and of data replicated under each of at most 2,000 draws.
+    (means, sds) of the data, ndarray (1, G) each; (means, sds) of replicated data, ndarray (D, G) each
+        Replicated under each of at most 2,000 draws.
 
     Raises
     ------
@@ -36,37 +52,46 @@ def group_sds(fit: BayesFit, large: NDArray[np.int64], seed: int) -> tuple[Array
 
     Notes
     -----
-    A replicated row is eta_d + sigma_d e, e standard normal, its residual from the posterior mean of eta is that minus
-    eta. The sum of squares of n rows about their mean is sigma_d^2 times a noncentral chi-square with n - 1 degrees of
-    freedom and noncentrality sum (eta_d - eta - mean)^2 / sigma_d^2, which the cells' means and scatters give.
+    A replicated row is eta_d + sigma_d e, e standard normal. The mean of n rows is normal about that of eta_d, with the
+    variance sigma_d^2 / n; independent of it, their sum of squares is sigma_d^2 times a noncentral chi-square with
+    n - 1 degrees of freedom and noncentrality sum (eta_d - mean)^2 / sigma_d^2. The cells' means and scatters give both.
 
     References
     ----------
     Johnson, Kotz & Balakrishnan (1995), Continuous Univariate Distributions 2, chapter 29.
     """
     design = fit.design
-    assert isinstance(design, RowlessDesign)
+    assert isinstance(design, RowlessDesign) and isinstance(factor, RowlessFactor)
     if design.weights_column and not design.frequency:
         raise RowsNeededError("replicated sums do not know which row has which precision weight; this needs the rows")
     data, rng = design.collapsed, np.random.default_rng(seed)
-    effects = [fit.effects(factor) for factor in design.factors]
-    common = fit.coefficients
+    common, effects = fit.coefficients, [fit.effects(own) for own in design.factors]
+    centre = [residuals * part.mean(axis=0) for part in (common, *effects)]
+    if mixed:
+        covariances = [fit.factor_draws(own) for own in design.factors]
+        effects = [
+            np.einsum("dkm,djm->djk", T, rng.normal(size=u.shape)) for T, u in zip(covariances, effects, strict=True)
+        ]
     kept = np.unique(np.linspace(0, len(common) - 1, min(len(common), MOST_DRAWS)).astype(int))
-    centre = [common.mean(axis=0), *(own.mean(axis=0) for own in effects)]
-    rows, sigma = data.design.factors[0].sizes[large], fit.sigma_draws
-    observed = squares_by_group(design, residual(data, terms_of(design, centre[0], centre[1:])))[large]
-    replicated = np.empty((len(kept), len(large)))
+    n, sigma = factor.sizes[large], fit.sigma_draws
+
+    def moments(parts: list[Array], response: float) -> Moments:
+        mean, squares = moments_by_group(factor, linear(data, terms_of(design, parts[0], parts[1:]), response))
+        return mean[large], squares[large]
+
+    means, squares = np.empty((len(kept), len(large))), np.empty((len(kept), len(large)))
     for k, d in enumerate(kept):
-        apart = [common[d] - centre[0], *(own[d] - mid for own, mid in zip(effects, centre[1:], strict=True))]
-        shifts = squares_by_group(design, linear(data, terms_of(design, apart[0], apart[1:])))[large]
-        replicated[k] = sigma[d] ** 2 * rng.noncentral_chisquare(rows - 1, shifts / sigma[d] ** 2)
-    return np.sqrt(observed / rows)[None], np.sqrt(replicated / rows)
+        eta = [part[d] - middle for part, middle in zip((common, *effects), centre, strict=True)]
+        mean, shift = moments(eta, 0.0)
+        means[k] = rng.normal(mean, sigma[d] / np.sqrt(n))
+        squares[k] = sigma[d] ** 2 * rng.noncentral_chisquare(n - 1, shift / sigma[d] ** 2)
+    mean, observed = moments([-part for part in centre], 1.0)
+    return (mean[None], np.sqrt(observed / n)[None]), (means, np.sqrt(squares / n))
 
 
-def squares_by_group(design: RowlessDesign, value: Linear) -> Array:
-    """Sum of squares about the group's mean, by group of the first factor, of what is linear in the columns."""
-    factor, cells = design.factors[0], design.collapsed.sums.plain
-    codes: NDArray[np.int64] = factor.cell_codes  # type: ignore[attr-defined]
+def moments_by_group(factor: RowlessFactor, value: Linear) -> Moments:
+    """Mean, and sum of squares about it, in each group, of what is linear in the columns."""
+    cells, codes, J = factor.data.sums.plain, factor.cell_codes, factor.J
     mean, within = value.moments(cells)
-    total = np.bincount(codes, cells.weight * mean, factor.J) / np.bincount(codes, cells.weight, factor.J)
-    return np.bincount(codes, within + cells.weight * (mean - total[codes]) ** 2, factor.J)
+    total = np.bincount(codes, cells.weight * mean, J) / np.bincount(codes, cells.weight, J)
+    return total, np.bincount(codes, within + cells.weight * (mean - total[codes]) ** 2, J)
