@@ -54,7 +54,7 @@ def group_moments(
     -----
     A replicated row is eta_d + sigma_d e, e standard normal. The mean of n rows is normal about that of eta_d, with the
     variance sigma_d^2 / n; independent of it, their sum of squares is sigma_d^2 times a noncentral chi-square with
-    n - 1 degrees of freedom and noncentrality sum (eta_d - mean)^2 / sigma_d^2. The cells' means and scatters give both.
+    n - 1 degrees of freedom and noncentrality sum (eta_d - mean)^2 / sigma_d^2. Means and scatters of cells give both.
 
     References
     ----------

@@ -33,7 +33,7 @@ def fold_of_rows(numbers: NDArray[np.int64], folds: int, seed: int) -> NDArray[n
     Examples
     --------
     >>> fold_of_rows(np.arange(8), 3, seed=1).tolist()
-    [2, 1, 0, 1, 1, 1, 1, 2]
+    [2, 0, 1, 2, 2, 2, 2, 1]
     """
     with np.errstate(over="ignore"):
         start = _mixed(np.array([seed], dtype=np.uint64) + STEP)
