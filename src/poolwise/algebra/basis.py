@@ -84,7 +84,9 @@ class Basis:
         return Q, Z @ self.z_centre / self.z_scale, (y - self.y_shift) / self.y_scale
 
 
-def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | None = None) -> Basis:
+def make_basis(
+    X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | None = None, rows: Array | None = None
+) -> Basis:
     """Choose the basis for these data.
 
     Parameters
@@ -97,6 +99,8 @@ def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | N
         Position of the column of ones in X, or -1.
     z_centre : ndarray (q, q), optional
         As :func:`centring` makes it; the identity by default.
+    rows : ndarray (n,), optional
+        How many equal rows each of these stands for; y is then taken to be 0.
 
     Returns
     -------
@@ -105,8 +109,11 @@ def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | N
     n, p = X.shape
     centre = np.zeros(p)
     if intercept >= 0:
-        centre = X.mean(axis=0)
+        centre = X.mean(axis=0) if rows is None else np.average(X, axis=0, weights=rows)
         centre[intercept] = 0.0
+    if rows is not None:
+        root = np.sqrt(rows / rows.mean())[:, None]
+        X, Z = root * (X - centre) + centre, root * Z
     y_shift = float(y.mean()) if intercept >= 0 else 0.0
     y_scale = float(np.sqrt(np.mean((y - y_shift) ** 2))) or 1.0
     scale = _column_scale(X - centre)
@@ -188,14 +195,16 @@ def dependent_of_moments(scatter: Array, mean: Array, n: float, x: Sequence[int]
     return dependent
 
 
-def centring(Z: Array, structure: BlockStructure) -> Array:
+def centring(Z: Array, structure: BlockStructure, rows: Array | None = None) -> Array:
     """Matrix (q, q) that subtracts the means of the columns of Z in each block that has a column of ones.
 
     With u = C v and C this matrix, Z u = (Z C) v: v are the effects of a group at the mean of its block's predictors.
-    Uncorrelated effects stay as they are: independent at zero, they would not be independent elsewhere.
+    Uncorrelated effects stay as they are: independent at zero, they would not be independent elsewhere. A row may stand
+    for several equal ones, ``rows`` (n,).
     """
     # NumPy adds up pairwise along what lies together in memory, which is the column here.
-    return centring_at(np.asfortranarray(Z).mean(axis=0), np.all(Z == 1.0, axis=0), structure)
+    means = np.asfortranarray(Z).mean(axis=0) if rows is None else np.average(Z, axis=0, weights=rows)
+    return centring_at(means, np.all(Z == 1.0, axis=0), structure)
 
 
 def centring_at(means: Array, ones: NDArray[np.bool_], structure: BlockStructure) -> Array:

@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from poolwise.algebra.crossproducts import Array
 from poolwise.check.again import model_of
 from poolwise.check.finding import Finding
-from poolwise.check.predictive_sums import group_moments
+from poolwise.check.predictive_sums import group_counts, group_moments
 from poolwise.errors import ArgumentError
 from poolwise.result.bayes import BayesFit
 from poolwise.result.pointwise import fits_memory
@@ -48,7 +48,8 @@ def predictive_statistics(
         or more. With ``by`` the index is statistic and group, mean and sd are among the statistics, and a column n says
         its rows. Columns observed, replicated (median), lower, upper (95 %), p: the two-sided predictive probability.
         Empty for responses that have two values, categories or ordered levels. Of collapsed data spread_of_group_sds
-        alone, and with ``by`` mean and sd (of the response without its offset), from their sampling distributions.
+        alone, and with ``by`` mean and sd (of the response without its offset), from their sampling distributions; of
+        counted data with ``by`` the sum: events, successes, or counts.
 
     Raises
     ------
@@ -83,6 +84,8 @@ def predictive_statistics(
         return _of_sums(fit, seed)
     if isinstance(fit.design, RowlessDesign) and replications != "prior" and factor is not None:
         return _of_sums_by_group(fit, factor, replications == "mixed", seed)
+    if fit.design.counted is not None and replications != "prior" and factor is not None:
+        return _of_counts_by_group(fit, factor, replications == "mixed", seed)
     y = np.asarray(fit.design.y, dtype=float)
     if len(np.unique(y)) <= 2 or fit.design.categories is not None or fit.design.outcome.levels is not None:
         return _compared({}, {}).drop(columns="n")
@@ -115,6 +118,17 @@ def _of_sums_by_group(fit: BayesFit, factor: GroupingFactor, mixed: bool, seed: 
         own, other = ({"mean": mean[:, k], "sd": sd[:, k]} for mean, sd in (seen, drawn))
         parts[factor.labels[j]] = _compared(own, other, n=int(factor.sizes[j]))
     return _by_group(parts)
+
+
+def _of_counts_by_group(fit: BayesFit, factor: GroupingFactor, mixed: bool, seed: int) -> pd.DataFrame:
+    large = np.flatnonzero(factor.sizes >= ROWS_FOR_SD)
+    seen, drawn = group_counts(fit, factor, large, seed, mixed=mixed)
+    return _by_group(
+        {
+            factor.labels[j]: _compared({"sum": seen[:, k]}, {"sum": drawn[:, k]}, n=int(factor.sizes[j]))
+            for k, j in enumerate(large)
+        }
+    )
 
 
 def _of_sums(fit: BayesFit, seed: int) -> pd.DataFrame:

@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
+from poolwise.algebra.links import INVERSE
 from poolwise.errors import RowsNeededError
 from poolwise.result.bayes import BayesFit
+from poolwise.spec.counted import CountedFactor
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.residual_sums import Linear, linear, terms_of
 from poolwise.spec.rowless import RowlessDesign, RowlessFactor
@@ -65,14 +67,9 @@ def group_moments(
     if design.weights_column and not design.frequency:
         raise RowsNeededError("replicated sums do not know which row has which precision weight; this needs the rows")
     data, rng = design.collapsed, np.random.default_rng(seed)
-    common, effects = fit.coefficients, [fit.effects(own) for own in design.factors]
+    common, effects = fit.coefficients, drawn_effects(fit, rng, mixed=mixed)
     centre = [residuals * part.mean(axis=0) for part in (common, *effects)]
-    if mixed:
-        covariances = [fit.factor_draws(own) for own in design.factors]
-        effects = [
-            np.einsum("dkm,djm->djk", T, rng.normal(size=u.shape)) for T, u in zip(covariances, effects, strict=True)
-        ]
-    kept = np.unique(np.linspace(0, len(common) - 1, min(len(common), MOST_DRAWS)).astype(int))
+    kept = kept_draws(fit)
     n, sigma = factor.sizes[large], fit.sigma_draws
 
     def moments(parts: list[Array], response: float) -> Moments:
@@ -95,3 +92,61 @@ def moments_by_group(factor: RowlessFactor, value: Linear) -> Moments:
     mean, within = value.moments(cells)
     total = np.bincount(codes, cells.weight * mean, J) / np.bincount(codes, cells.weight, J)
     return total, np.bincount(codes, within + cells.weight * (mean - total[codes]) ** 2, J)
+
+
+def drawn_effects(fit: BayesFit, rng: np.random.Generator, *, mixed: bool) -> list[Array]:
+    """Draws (D, J, q) of the effects of each factor, or new ones from the population."""
+    effects = [fit.effects(factor) for factor in fit.design.factors]
+    if not mixed:
+        return effects
+    factors = [fit.factor_draws(factor) for factor in fit.design.factors]
+    return [np.einsum("dkm,djm->djk", T, rng.normal(size=u.shape)) for T, u in zip(factors, effects, strict=True)]
+
+
+def kept_draws(fit: BayesFit) -> NDArray[np.int64]:
+    """At most 2,000 of the draws, evenly spaced."""
+    D = len(fit.coefficients)
+    return np.unique(np.linspace(0, D - 1, min(D, MOST_DRAWS)).astype(np.int64))
+
+
+def group_counts(
+    fit: BayesFit, factor: GroupingFactor, large: NDArray[np.int64], seed: int, *, mixed: bool = False
+) -> tuple[Array, Array]:
+    """Sums of the responses of groups, of counted data and of replicated data.
+
+    Parameters
+    ----------
+    fit : BayesFit
+        Of counted data.
+    factor : GroupingFactor
+        Of its design.
+    large : ndarray of int (G,)
+        Which groups of it.
+    seed : int
+    mixed : bool, default False
+        Whether the effects of every group are drawn anew from the population.
+
+    Returns
+    -------
+    ndarray (1, G), ndarray (D, G)
+        Of the data, and of data replicated under each of at most 2,000 draws.
+
+    Notes
+    -----
+    The rows of a cell have one probability or mean, so their sum is binomial with the trials of all of them, or Poisson
+    with their number times the mean.
+    """
+    design, counts = fit.design, fit.design.counted
+    assert counts is not None and isinstance(factor, CountedFactor)
+    rng, cells = np.random.default_rng(seed), design.cells
+    common, effects = fit.coefficients, drawn_effects(fit, rng, mixed=mixed)
+    kept, codes, poisson = kept_draws(fit), factor.cells.codes, design.family.holds == "count"
+    replicated = np.empty((len(kept), len(large)))
+    for k, d in enumerate(kept):
+        eta = cells.offset + cells.X @ common[d]
+        for own, u in zip(cells.factors, effects, strict=True):
+            eta = eta + own.contribution(u[d])
+        mean = INVERSE[design.family.link](eta)
+        y = rng.poisson(counts.rows * mean) if poisson else rng.binomial(counts.trials.astype(np.int64), mean)
+        replicated[k] = np.bincount(codes, y, factor.J)[large]
+    return np.bincount(codes, counts.y, factor.J)[large][None], replicated

@@ -182,6 +182,13 @@ def merge_scans(parts: Sequence[Scan]) -> Scan:
     return first
 
 
+def merge_walks(parts: Sequence[tuple[Scan, dict[str, int]]]) -> tuple[Scan, dict[str, int]]:
+    """What is known of several parts together, and the missing values of rows left out of them, by column."""
+    names = {name for _, dropped in parts for name in dropped}
+    counts = {name: sum(dropped.get(name, 0) for _, dropped in parts) for name in sorted(names)}
+    return merge_scans([found for found, _ in parts]), counts
+
+
 def _merged(known: ColumnScan, new: ColumnScan) -> ColumnScan:
     levels = known.levels | {level: occurs or known.levels.get(level, False) for level, occurs in new.levels.items()}
     n, apart = known.n + new.n, new.mean - known.mean

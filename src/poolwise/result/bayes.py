@@ -18,7 +18,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.errors import ConvergenceWarning, FitError
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
-from poolwise.result import pointwise, tables
+from poolwise.result import pointwise, scores, tables
 from poolwise.result.bayes_predict import BayesPrediction
 from poolwise.result.checked import Checked, CrossValidated
 from poolwise.result.comparisons import Compared
@@ -288,6 +288,10 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         if self.design.collapsed is not None:
             means = [self.effects(factor).mean(axis=0) for factor in self.design.factors]
             return rmse_of_sums(self.design, terms_of(self.design, self.fixef.to_numpy(), means))
+        if self.design.counted is not None:
+            frame = self.design.cells.frame
+            blocks = [self.predict_draws(frame, block=block).mean(axis=0) for block in self._blocks(len(frame))]
+            return scores.rmse(self.design, np.concatenate(blocks))
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def add_log_likelihood(self) -> "BayesFit":

@@ -293,7 +293,7 @@ def evaluator(recipe: Recipe, cells: NDArray[np.int64] | None = None) -> Evaluat
             )
     frame = stand_in(recipe, cells)
     table = CheckedTable(frame, np.arange(len(frame)))
-    design = build_design(formula, table, recipe.weights, check_rank=False)
+    design = build_design(formula, table, recipe.weights, rank=False)
     response = evaluate(f"0 + {response_expression(formula)}", frame, trusted=formula.trusted)
     offsets = tuple(evaluate(f"0 + {expression}", frame, trusted=formula.trusted) for expression in formula.offsets)
     for part in (response, *offsets):

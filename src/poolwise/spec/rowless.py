@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from poolwise.spec.collapsed import CollapsedData
 
 
-def _refuse(what: str) -> NoReturn:
+def refuse_rows(what: str) -> NoReturn:
+    """Say that ``what`` is gone, and what there is.
+
+    :meta private:
+    """
     raise RowsNeededError(
         f"this needs {what}, and the model was made from collapsed data, which have only sums. From sums come fit(), "
         "fit_frequentist(), coef(), summary(), ranef, varcorr, rmse(), predict(new rows), save() and pooling studies; "
@@ -26,9 +30,11 @@ def _refuse(what: str) -> NoReturn:
     )
 
 
-def _absent(what: str) -> Any:
+def absent(what: str) -> Any:
+    """A property that is refused because it would be rows."""
+
     def refuse(self) -> NoReturn:
-        _refuse(what)
+        refuse_rows(what)
 
     return property(refuse, doc=f"Refused: {what} is gone.")
 
@@ -53,8 +59,8 @@ class RowlessFactor(GroupingFactor):
         parts = tuple((block, without_rows(columns)) for block, columns in factor.parts)
         self.__dict__.update(kept | {"parts": parts, "cell_codes": codes, "z": z, "data": data})
 
-    codes = _absent("the group of each row")
-    Z = _absent("the rows of the group-specific part")
+    codes = absent("the group of each row")
+    Z = absent("the rows of the group-specific part")
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -100,7 +106,18 @@ class RowlessFactor(GroupingFactor):
     cell_codes: NDArray[np.int64]
 
 
-class RowlessDesign(Design):
+class WithoutRows(Design):
+    """A design whose rows are gone: what would be one of them is refused."""
+
+    frame = absent("the rows of the table")
+    outcome = absent("the response of each row")
+    y = absent("the response of each row")
+    X = absent("the predictors of each row")
+    offset = absent("the offset of each row")
+    weights = absent("the weight of each row")
+
+
+class RowlessDesign(WithoutRows):
     """A design made of sums.
 
     Parameters
@@ -136,13 +153,6 @@ class RowlessDesign(Design):
     def without_groups(self) -> Design:
         """The design without its grouping factors."""
         return self.narrowed(lambda design: design.without_groups, ())
-
-    frame = _absent("the rows of the table")
-    outcome = _absent("the response of each row")
-    y = _absent("the response of each row")
-    X = _absent("the predictors of each row")
-    offset = _absent("the offset of each row")
-    weights = _absent("the weight of each row")
 
     @property
     def collapsed(self) -> "CollapsedData":
