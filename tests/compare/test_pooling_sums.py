@@ -151,13 +151,15 @@ def test_what_needs_rows_is_left_out_in_words(studies, tmp_path):
         study.plot_lines()
 
 
-def test_without_folds_it_says_how_to_get_them():
+def test_without_folds_it_says_how_to_get_them(monkeypatch):
+    # However many rows there were.
+    monkeypatch.setattr("poolwise.compare.study.fits_memory", lambda fit: False)
     rows, formula = table(), "y ~ 1 + (1 | g)"
     data = pw.collapse(rows, formula)
     options = dict(seed=1, draws=100, tune=200, chains=1, new_group_folds=2, progress=False)
     study = pw.compare_pooling(formula, data, **options)
     assert study.table["rmse_kfold"].isna().all() and study.table.loc["complete", "rmse_new_groups"] > 0
-    assert "pw.collapse(..., folds=10) keeps them" in repr(study)
+    assert "pw.collapse(..., folds=10) keeps them" in repr(study) and "elpd" in study.left_out
     with pytest.raises(ArgumentError, match=r"collapsed without folds; .* collapse the rows with folds=5"):
         pw.compare_pooling(formula, data, folds=5, **options)
 

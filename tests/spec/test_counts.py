@@ -185,6 +185,8 @@ def test_too_many_cells_and_bad_responses_are_refused_in_words():
         pw.collapse(rows.assign(c=0), "c ~ x + (1 | g)", family="poisson")
     with pytest.raises(DataError, match="all trials in every row"):
         pw.collapse(rows.assign(b=1), "b ~ x + (1 | g)", family="bernoulli")
+    with pytest.raises(DataError, match="independent draws"):
+        pw.collapse(rows, "b ~ x + (1 | mm(g, h))", family="bernoulli")
     counted = pw.collapse(rows, "b ~ x + (1 | g)", family="bernoulli")
     with pytest.raises(DataError, match="counted for family 'bernoulli'"):
         pw.Model("b ~ x + (1 | g)", counted, "poisson")

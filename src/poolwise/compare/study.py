@@ -31,6 +31,7 @@ from poolwise.result.no_pooling import NoPoolingFit
 from poolwise.result.no_pooling_glm import NoPoolingGLM
 from poolwise.result.pointwise import fits_memory
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.rowless import refuse_rows
 
 COMPLETE, NONE, REML, SIMPLER, BAYES = "complete", "none", "partial_reml", "partial_reml_intercept", "partial_bayes"
 LAPLACE, LAPLACE_SIMPLER = "partial_laplace", "partial_laplace_intercept"
@@ -71,7 +72,7 @@ class PoolingStudy:
     Attributes
     ----------
     elpd : float
-        Expected log predictive density of the Bayesian fit; NaN where rows times draws exceed memory.
+        Expected log predictive density of the Bayesian fit; NaN where rows times draws exceed memory, and from sums.
     findings : Findings
         What failed silently, with evidence and advice; empty when nothing did.
     left_out : list of str
@@ -102,6 +103,8 @@ class PoolingStudy:
         self.findings = Findings(found)
 
     def _set_elpd(self) -> list[Finding]:
+        if self.model.design.collapsed is not None:
+            refuse_rows("the response of each row")
         if not fits_memory(self.bayes):
             return []
         with warnings.catch_warnings():
