@@ -13,7 +13,7 @@ import poolwise as pw
 from poolwise.check.predictive import predictive_statistics
 from poolwise.check.predictive_sums import group_counts
 from poolwise.compile.whitened import log_posterior
-from poolwise.errors import ArgumentError, DataError, RowsNeededError
+from poolwise.errors import ArgumentError, DataError, PriorError, RowsNeededError
 from poolwise.result.bayes import BayesFit
 
 pytestmark = pytest.mark.filterwarnings("ignore::poolwise.PoolwiseWarning")
@@ -131,7 +131,20 @@ def test_the_posterior_is_that_of_the_rows(fits):
     assert fit.rmse() == pytest.approx(with_rows.rmse(), rel=RTOL)
     new = table(15)
     pd.testing.assert_frame_equal(fit.predict(new), with_rows.predict(new))
+    pd.testing.assert_frame_equal(fit.predict(new, kind="response"), with_rows.predict(new, kind="response"))
     assert fit.form.startswith("whitened")
+
+
+def test_presets_that_ask_for_a_median_are_those_of_the_rows_or_say_so():
+    first, second = (model.with_priors("brms") for model in both("bernoulli"))
+    pd.testing.assert_frame_equal(second.priors, first.priors)
+    with pytest.raises(PriorError, match="collapsed data do not have"):
+        both("counts")[1].with_priors("brms")
+
+
+def test_a_report_of_counts_leaves_out_what_needs_rows(fits, tmp_path):
+    text = fits[1].report(tmp_path / "fit.html").read_text(encoding="utf-8")
+    assert "3,000" in text and "only sums" in text
 
 
 def test_replicated_sums_of_groups_are_those_of_replicated_rows(fits):

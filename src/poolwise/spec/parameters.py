@@ -135,8 +135,10 @@ def _on_link_scale(design: Design) -> dict[str, Any]:
     link, counted = design.family.link, design.counted
     if counted is not None:
         mean = float(counted.y.sum() / counted.trials.sum())
+        # The median of the logs of counts is gone; that of probabilities counts as 0.
+        median = np.nan if link == "log" else 0.0
         at_mean = _linear_at(mean, link, design.cells.offset, counted.rows)
-        return {"mean_y": at_mean, "sd_y": 1.0, "median_y": np.nan, "mad_y": np.nan}
+        return {"mean_y": at_mean, "sd_y": 1.0, "median_y": median, "mad_y": median}
     y, n = design.outcome.scaled, design.outcome.trials
     if design.outcome.levels is not None:
         return dict(UNIT_RESPONSE)
