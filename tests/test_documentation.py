@@ -43,7 +43,17 @@ def with_files(folder: Path) -> dict:
         rows(number, groups).to_parquet(folder / "visits" / f"{number}.parquet")
     for number, site in enumerate(("basel", "graz")):
         pw.collapse(rows(number, "abcdef" if site == "basel" else "ghijkl"), formula).save(folder / f"{site}.sums")
+    (folder / "orders").mkdir()
+    orders(3).to_parquet(folder / "orders" / "0.parquet")
     return {"own_rows": rows(2, "mnopqr"), "new_rows": rows(0, "abcdef")}
+
+
+def orders(seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    campaign, region = rng.integers(0, 2, 600), rng.integers(0, 8, 600)
+    bought = rng.random(600) < 1 / (1 + np.exp(0.5 - campaign * rng.normal(0.5, 0.4, 8)[region]))
+    age = rng.choice(["young", "old"], 600)
+    return pd.DataFrame({"bought": bought.astype(int), "campaign": campaign, "age_class": age, "region": region})
 
 
 def with_preset(folder: Path) -> dict:

@@ -39,6 +39,7 @@ _HOME = {
     "design_coverage": "validate.coverage",
     "load_fit": "result.store",
     "CollapsedData": "spec.collapsed",
+    "CountedData": "spec.counted",
     "collapse": "spec.collapse",
     "combine": "spec.combine",
     "load_collapsed": "spec.collapsed_file",
@@ -62,6 +63,7 @@ __all__ = [
     "CheckSettings",
     "CollapsedData",
     "ConvergenceWarning",
+    "CountedData",
     "DesignCoverage",
     "Finding",
     "FindingsError",
@@ -148,6 +150,7 @@ if TYPE_CHECKING:
     from poolwise.spec.collapsed import CollapsedData
     from poolwise.spec.collapsed_file import load_collapsed
     from poolwise.spec.combine import combine
+    from poolwise.spec.counted import CountedData
     from poolwise.validate.coverage import DesignCoverage, design_coverage
 
 

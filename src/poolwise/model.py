@@ -195,7 +195,7 @@ class Model:
         """
         other = self.with_design(self.design)
         other.specification = self.specification.with_priors(priors)
-        if len(self.design.factors) <= 1 and self.design.exchangeable:
+        if self.design.collapses and len(self.design.factors) <= 1 and self.design.exchangeable:
             other.__dict__["sufficient"] = self.sufficient
         return other
 

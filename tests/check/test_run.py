@@ -153,7 +153,7 @@ def test_statistics_of_the_prior_of_the_population_and_by_group(sleep):
     assert "spread_of_group_sds" in mixed.index and "spread_of_group_sds" not in prior.index
     found, y = predictive_statistics(sleep, by="Subject"), sleep.design.frame["Reaction"]
     by = y.groupby(sleep.design.frame["Subject"].astype(str))
-    assert len(found) == 4 * 18 and (found["n"] == 10).all()
+    assert len(found) == 6 * 18 and (found["n"] == 10).all()
     assert found.loc["median", "observed"].to_dict() == pytest.approx(by.median().to_dict())
     drawn = sleep.predict_draws(kind="response", seed=1)[:, (sleep.design.frame["Subject"].astype(str) == "332")]
     assert found.loc[("largest", "332"), "replicated"] == pytest.approx(np.median(drawn.max(axis=1)))

@@ -158,7 +158,7 @@ def test_another_model_of_the_sums_is_refused():
 def test_what_needs_rows_says_so():
     model = pw.Model(FORMULA, pw.collapse(table(), FORMULA))
     fit = model.fit_frequentist()
-    for ask in (lambda: fit.fitted, lambda: fit.rmse(), lambda: fit.predict(), lambda: model.pymc):
+    for ask in (lambda: fit.fitted, lambda: fit.residuals, lambda: fit.predict(), lambda: model.pymc):
         with pytest.raises(RowsNeededError, match=r"only sums.*with the rows"):
             ask()
     with pytest.raises(ArgumentError, match="only sums are left"):
@@ -190,7 +190,7 @@ def test_files_that_are_not_whole_are_refused(tmp_path):
         path.write_bytes(wrong)
         with pytest.raises(StoreError, match=r"site.sums"):
             pw.load_collapsed(path)
-    path.write_bytes(content.replace(b"collapsed 1", b"collapsed 2"))
+    path.write_bytes(content.replace(b"collapsed 2", b"collapsed 3"))
     with pytest.raises(StoreError, match="another version"):
         pw.load_collapsed(path)
     with pytest.raises(StoreError, match="cannot be read"):
@@ -230,6 +230,10 @@ HOSTILE = [
     {"log_weights": "x"},
     {"min_rows": -1},
     {"notes": [3]},
+    {"folds": 0},
+    {"folds": True},
+    {"folds": 10**9},
+    {"folds": None},
 ]
 
 

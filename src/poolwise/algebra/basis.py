@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import NDArray
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import BlockStructure
@@ -83,7 +84,9 @@ class Basis:
         return Q, Z @ self.z_centre / self.z_scale, (y - self.y_shift) / self.y_scale
 
 
-def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | None = None) -> Basis:
+def make_basis(
+    X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | None = None, rows: Array | None = None
+) -> Basis:
     """Choose the basis for these data.
 
     Parameters
@@ -96,6 +99,8 @@ def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | N
         Position of the column of ones in X, or -1.
     z_centre : ndarray (q, q), optional
         As :func:`centring` makes it; the identity by default.
+    rows : ndarray (n,), optional
+        How many equal rows each of these stands for; y is then taken to be 0.
 
     Returns
     -------
@@ -104,8 +109,11 @@ def make_basis(X: Array, Z: Array, y: Array, intercept: int, z_centre: Array | N
     n, p = X.shape
     centre = np.zeros(p)
     if intercept >= 0:
-        centre = X.mean(axis=0)
+        centre = X.mean(axis=0) if rows is None else np.average(X, axis=0, weights=rows)
         centre[intercept] = 0.0
+    if rows is not None:
+        root = np.sqrt(rows / rows.mean())[:, None]
+        X, Z = root * (X - centre) + centre, root * Z
     y_shift = float(y.mean()) if intercept >= 0 else 0.0
     y_scale = float(np.sqrt(np.mean((y - y_shift) ** 2))) or 1.0
     scale = _column_scale(X - centre)
@@ -160,13 +168,7 @@ def basis_of_moments(
     R = np.linalg.cholesky(gram / np.outer(scale, scale)).T * scale
     y_shift = float(mean[y]) if intercept >= 0 else 0.0
     y_scale = float(np.sqrt(second[y, y] + (mean[y] - y_shift) ** 2)) or 1.0
-    C = np.eye(len(Z))
-    for start, size in zip(structure.starts, structure.sizes, strict=True) if structure is not None else ():
-        block = np.arange(start, start + size)
-        ones = block[Z[block] < 0]
-        if len(ones) and size > 1:
-            C[ones[0], block] -= mean[Z[block]]
-            C[ones[0], ones[0]] = 1.0
+    C = np.eye(len(Z)) if structure is None else centring_at(mean[Z], Z < 0, structure)
     z_scale = np.sqrt(np.diag(second)[Z] + (mean[Z] @ C) ** 2)
     return Basis(y_shift, y_scale, centre, R, C, np.where(z_scale > 0, z_scale, 1.0), intercept)
 
@@ -193,19 +195,27 @@ def dependent_of_moments(scatter: Array, mean: Array, n: float, x: Sequence[int]
     return dependent
 
 
-def centring(Z: Array, structure: BlockStructure) -> Array:
+def centring(Z: Array, structure: BlockStructure, rows: Array | None = None) -> Array:
     """Matrix (q, q) that subtracts the means of the columns of Z in each block that has a column of ones.
 
     With u = C v and C this matrix, Z u = (Z C) v: v are the effects of a group at the mean of its block's predictors.
-    Uncorrelated effects stay as they are: independent at zero, they would not be independent elsewhere.
+    Uncorrelated effects stay as they are: independent at zero, they would not be independent elsewhere. A row may stand
+    for several equal ones, ``rows`` (n,).
     """
+    # NumPy adds up pairwise along what lies together in memory, which is the column here.
+    means = np.asfortranarray(Z).mean(axis=0) if rows is None else np.average(Z, axis=0, weights=rows)
+    return centring_at(means, np.all(Z == 1.0, axis=0), structure)
+
+
+def centring_at(means: Array, ones: NDArray[np.bool_], structure: BlockStructure) -> Array:
+    """The same of the means (q,) of the columns, and of which are columns of ones."""
     C = np.eye(structure.q)
     for start, size in zip(structure.starts, structure.sizes, strict=True):
         block = np.arange(start, start + size)
-        ones = block[np.all(Z[:, block] == 1.0, axis=0)]
-        if len(ones) and size > 1:
-            C[ones[0], block] -= Z[:, block].mean(axis=0)
-            C[ones[0], ones[0]] = 1.0
+        constant = block[ones[block]]
+        if len(constant) and size > 1:
+            C[constant[0], block] -= means[block]
+            C[constant[0], constant[0]] = 1.0
     return C
 
 

@@ -13,7 +13,7 @@ References
 McCullagh & Nelder (1989), Generalized Linear Models, 2nd edition, sections 2.2 and 2.5.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,9 @@ class ExponentialRows:
     free : bool
         Whether the family has a parameter of its own that is estimated: alpha of a negative binomial (variance
         mu + mu^2 / alpha), the shape alpha of a gamma, lam of a wald, sigma of a gaussian response.
+    fixed : ndarray (n,), optional
+        The terms of the log density at weight 1 that no parameter moves, of binomial and poisson responses that stand
+        for rows added up; that of one row by default.
     """
 
     family: str
@@ -84,6 +87,7 @@ class ExponentialRows:
     trials: Array
     weights: Array
     free: bool
+    fixed: Array | None = None
 
     @property
     def canonical(self) -> bool:
@@ -101,18 +105,20 @@ class ExponentialRows:
 
     def subset(self, rows: NDArray) -> "ExponentialRows":
         """Only these rows."""
-        return ExponentialRows(self.family, self.link, self.y[rows], self.trials[rows], self.weights[rows], self.free)
+        fixed = None if self.fixed is None else self.fixed[rows]
+        return replace(self, y=self.y[rows], trials=self.trials[rows], weights=self.weights[rows], fixed=fixed)
 
     def log_density(self, eta: Array, log_own: float) -> Array:
         """Log density of every row (..., n), constants included; ``log_own`` is the log of the own parameter."""
         eta, own, y = self._clipped(eta), np.exp(log_own), self.y
         if self.family == "binomial":
-            return self.weights * (self._binomial(eta) + _log_choose(self.trials, y))
+            fixed = _log_choose(self.trials, y) if self.fixed is None else self.fixed
+            return self.weights * (self._binomial(eta) + fixed)
         mu = _mean(self.link, eta)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             match self.family:
                 case "poisson":
-                    value = xlogy(y, mu) - mu - gammaln(y + 1)
+                    value = xlogy(y, mu) - mu + (-gammaln(y + 1) if self.fixed is None else self.fixed)
                 case "negativebinomial":
                     value = gammaln(y + own) - gammaln(own) - gammaln(y + 1) - own * np.log1p(mu / own)
                     value = value + xlogy(y, mu / (own + mu))

@@ -125,6 +125,7 @@ def make_rows(
     Zs: list[Array],
     groups: list[Integers],
     Js: list[int],
+    constant: float | None = None,
 ) -> Rows:
     """Rows of a design, equal ones added up.
 
@@ -136,6 +137,8 @@ def make_rows(
         As :class:`Rows` has them; None counts as ones.
     X, Zs, groups, Js
         Common part; for each factor its columns (n, q), the group of each row, and how many groups there are.
+    constant : float, optional
+        What no parameter moves in the log likelihood, where the rows stand for others that were added up.
 
     Returns
     -------
@@ -145,7 +148,7 @@ def make_rows(
     ones = np.ones(n)
     trials = ones if trials is None else trials
     weight = ones if weight is None else weight
-    constant = float((weight * constants(code, y, trials)).sum())
+    constant = float((weight * constants(code, y, trials)).sum()) if constant is None else constant
     if code in (GAMMA, WEIBULL):
         trials = np.log(y)
     distinct, which = np.unique(y if code == NEGATIVE_BINOMIAL else np.zeros(n), return_inverse=True)

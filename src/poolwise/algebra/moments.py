@@ -11,7 +11,7 @@ Chan, Golub & LeVeque (1983), Algorithms for computing the sample variance, Am. 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -44,6 +44,10 @@ class Moments:
     def total(self) -> "Moments":
         """The same of all rows together, one cell."""
         return self.pooled(np.zeros(len(self.weight), dtype=np.int64), 1)
+
+    def subset(self, cells: NDArray) -> "Moments":
+        """The same of some cells."""
+        return Moments(self.weight[cells], self.mean[cells], self.scatter[cells])
 
     def equivalent_rows(self) -> tuple[Array, Integers]:
         """Rows with the same scatters: differences from the cell's mean, at most d of each cell.
@@ -187,6 +191,21 @@ class CellSums:
     low: Array
     high: Array
     between: NDArray[np.bool_]
+
+    def subset(self, cells: NDArray) -> "CellSums":
+        """The sums of some cells; ranges, and the logs of the weights, stay those of all."""
+        plain = self.plain.subset(cells)
+        weighted = plain if self.weighted is self.plain else self.weighted.subset(cells)
+        return replace(self, keys=self.keys[cells], rows=self.rows[cells], plain=plain, weighted=weighted)
+
+    def coarser(self, divisor: int) -> "CellSums":
+        """The sums of coarser cells: those together whose keys agree once divided."""
+        if divisor == 1:
+            return self
+        finest = self.keys % divisor
+        parts = [self.subset(finest == k) for k in range(divisor)]
+        parts = [replace(part, keys=part.keys // divisor) for part in parts if len(part.keys)]
+        return replace(merge_sums(parts), log_weights=self.log_weights)
 
 
 def sums_of_rows(U: Array, key: Integers, weights: Array | None) -> CellSums:

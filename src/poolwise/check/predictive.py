@@ -9,11 +9,12 @@ from scipy.special import ndtri
 from poolwise.algebra.crossproducts import Array
 from poolwise.check.again import model_of
 from poolwise.check.finding import Finding
-from poolwise.check.predictive_sums import group_sds
+from poolwise.check.predictive_sums import group_counts, group_moments
 from poolwise.errors import ArgumentError
 from poolwise.result.bayes import BayesFit
 from poolwise.result.pointwise import fits_memory
 from poolwise.result.tables import choose_factor
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.rowless import RowlessDesign
 
 Replications = Literal["posterior", "mixed", "prior"]
@@ -44,15 +45,17 @@ def predictive_statistics(
     DataFrame
         Index statistic: skewness, median, smallest, largest, share_of_zeros (of counts), and spread_of_group_sds (of
         all rows, not of the prior): the sd of the log standard deviations of the residual rows within groups of 5 rows
-        or more. With ``by`` the index is statistic and group, and a column n says its rows. Columns observed,
-        replicated (median), lower, upper (95 %), p: the two-sided predictive probability. Empty for responses that have
-        two values, categories or ordered levels. Of collapsed data spread_of_group_sds alone, from the sampling
-        distribution of the sums.
+        or more. With ``by`` the index is statistic and group, mean and sd are among the statistics, and a column n says
+        its rows. Columns observed, replicated (median), lower, upper (95 %), p: the two-sided predictive probability.
+        Empty for responses that have two values, categories or ordered levels. Of collapsed data spread_of_group_sds
+        alone, and with ``by`` mean and sd (of the response without its offset), from their sampling distributions; of
+        counted data with ``by`` the sum: events, successes, or counts.
 
     Raises
     ------
     RowsNeededError
-        Of collapsed data, for all other statistics and replications, and with precision weights.
+        Of collapsed data, for replications of whole rows (mixed ones without ``by``, prior ones), and with precision
+        weights.
     ArgumentError
         If draws times rows exceed memory, or for other replications or groups than there are.
 
@@ -70,7 +73,7 @@ def predictive_statistics(
     >>> list(predictive_statistics(fit).index[:3])
     ['skewness', 'median', 'smallest']
     >>> predictive_statistics(fit, replications="mixed", by="Batch").shape
-    (24, 6)
+    (36, 6)
     """
     if replications not in get_args(Replications):
         raise ArgumentError(f"replications must be 'posterior', 'mixed' or 'prior'; got {replications!r}")
@@ -79,6 +82,10 @@ def predictive_statistics(
         raise ArgumentError(f"rows of {factor.name} are in several of its groups: no group has statistics of its own")
     if isinstance(fit.design, RowlessDesign) and replications == "posterior" and factor is None:
         return _of_sums(fit, seed)
+    if isinstance(fit.design, RowlessDesign) and replications != "prior" and factor is not None:
+        return _of_sums_by_group(fit, factor, replications == "mixed", seed)
+    if fit.design.counted is not None and replications != "prior" and factor is not None:
+        return _of_counts_by_group(fit, factor, replications == "mixed", seed)
     y = np.asarray(fit.design.y, dtype=float)
     if len(np.unique(y)) <= 2 or fit.design.categories is not None or fit.design.outcome.levels is not None:
         return _compared({}, {}).drop(columns="n")
@@ -88,10 +95,40 @@ def predictive_statistics(
     parts = {}
     for j in np.flatnonzero(factor.sizes >= ROWS_FOR_SD):
         rows = factor.codes == j
-        one = _of_rows(y[None, rows], counts=_counts(y)), _of_rows(drawn[:, rows], counts=_counts(y))
-        parts[factor.labels[j]] = _compared(*one, n=int(rows.sum()))
-    found = pd.concat(parts, names=["group"]) if parts else _compared({}, {})
-    return found if not parts else found.reorder_levels(["statistic", "group"])
+        seen, new = (_of_rows(part, counts=_counts(y)) | _moments(part) for part in (y[None, rows], drawn[:, rows]))
+        parts[factor.labels[j]] = _compared(seen, new, n=int(rows.sum()))
+    return _by_group(parts)
+
+
+def _by_group(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    if not parts:
+        return _compared({}, {})
+    return pd.concat(parts, names=["group"]).reorder_levels(["statistic", "group"])
+
+
+def _moments(drawn: Array) -> dict[str, Array]:
+    return {"mean": drawn.mean(axis=1), "sd": drawn.std(axis=1)}
+
+
+def _of_sums_by_group(fit: BayesFit, factor: GroupingFactor, mixed: bool, seed: int) -> pd.DataFrame:
+    large = np.flatnonzero(factor.sizes >= ROWS_FOR_SD)
+    seen, drawn = group_moments(fit, factor, large, seed, mixed=mixed)
+    parts = {}
+    for k, j in enumerate(large):
+        own, other = ({"mean": mean[:, k], "sd": sd[:, k]} for mean, sd in (seen, drawn))
+        parts[factor.labels[j]] = _compared(own, other, n=int(factor.sizes[j]))
+    return _by_group(parts)
+
+
+def _of_counts_by_group(fit: BayesFit, factor: GroupingFactor, mixed: bool, seed: int) -> pd.DataFrame:
+    large = np.flatnonzero(factor.sizes >= ROWS_FOR_SD)
+    seen, drawn = group_counts(fit, factor, large, seed, mixed=mixed)
+    return _by_group(
+        {
+            factor.labels[j]: _compared({"sum": seen[:, k]}, {"sum": drawn[:, k]}, n=int(factor.sizes[j]))
+            for k, j in enumerate(large)
+        }
+    )
 
 
 def _of_sums(fit: BayesFit, seed: int) -> pd.DataFrame:
@@ -100,7 +137,8 @@ def _of_sums(fit: BayesFit, seed: int) -> pd.DataFrame:
     if len(large) <= 2:
         return _compared({}, {}).drop(columns="n")
     with np.errstate(divide="ignore"):
-        seen, drawn = ({"spread_of_group_sds": np.log(sds).std(axis=1)} for sds in group_sds(fit, large, seed))
+        moments = group_moments(fit, fit.design.factors[0], large, seed, residuals=True)
+        seen, drawn = ({"spread_of_group_sds": np.log(sds).std(axis=1)} for _, sds in moments)
     return _compared(seen, drawn).drop(columns="n")
 
 

@@ -8,7 +8,6 @@ from scipy.special import ndtri, stdtrit
 from scipy.stats import chi2
 
 from poolwise import names
-from poolwise.algebra.basis import centring
 from poolwise.algebra.crossproducts import Array
 from poolwise.priors.scale import within_group_sd
 from poolwise.result.frequentist import FrequentistFit
@@ -116,7 +115,7 @@ def _by_group(column: Array, name: str, factor: GroupingFactor) -> bool:
 
 def _group_sds(factor: GroupingFactor, T: Array, sigma: float, *, centred: bool) -> dict[str, Evidence]:
     if centred:
-        T = np.linalg.solve(centring(factor.Z, factor.structure), T)
+        T = np.linalg.solve(factor.centring, T)
     sds = np.sqrt((T**2).sum(axis=1))
     harmonic = 1 / float(np.mean(1 / np.maximum(factor.sizes, 1)))
     slopes = [k for k, effect in enumerate(factor.effects) if effect != names.INTERCEPT]

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,17 @@ from poolwise.algebra.profiled import profile
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import Optimum, optimise
 from poolwise.result import scores
-from poolwise.result.no_pooling import plain_basis, predict_rows, regressions
+from poolwise.result.no_pooling import coefficients_of, plain_basis, predict_rows, regressions
+from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.design import Design, row_subset
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.residual_sums import Term, residual, terms_of
+from poolwise.spec.rowless import RowlessFactor
 from poolwise.spec.sufficient import Sufficient, sufficient
 
 Rows = NDArray[np.bool_]
-# From held-out rows to their predictions by a fit on all other rows; NaN where the fit can say nothing.
+# From held-out rows to their predictions by a fit on all other rows; NaN where the fit can say nothing. Where there are
+# sums in place of rows, from held-out parts of the sums to the sum of squared errors of each.
 Refit = Callable[[Rows], Array]
 # From training statistics to b (p,) and the effects (J, q), in the coordinates of the algebra.
 Solve = Callable[[CrossProducts], tuple[Array, Array]]
@@ -62,12 +66,19 @@ def row_folds(codes: NDArray[np.int64], k: int, seed: int) -> NDArray[np.int64]:
     return folds
 
 
-def group_folds(factor: GroupingFactor, limit: int, seed: int) -> NDArray[np.int64]:
+def group_folds(codes: NDArray[np.int64], J: int, limit: int, seed: int) -> NDArray[np.int64]:
     """Fold of each row for leaving groups out: one group a fold, or ``limit`` sets of groups where there are more."""
-    if limit >= factor.J:
-        return factor.codes
-    of_group = np.random.default_rng(seed).permutation(factor.J) % limit
-    return of_group[factor.codes]
+    if limit >= J:
+        return codes
+    of_group = np.random.default_rng(seed).permutation(J) % limit
+    return of_group[codes]
+
+
+def group_codes(design: Design, factor: GroupingFactor) -> NDArray[np.int64]:
+    """Group of each row, or of each part where there are sums in place of rows."""
+    if isinstance(factor, RowlessFactor):
+        return factor.cell_codes[factor.data.cell_of_part]
+    return factor.codes
 
 
 def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], scored: Rows) -> Scores:
@@ -76,7 +87,7 @@ def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], score
     Parameters
     ----------
     design : Design
-        The rows.
+        The rows, or the parts of sums.
     refit : callable
         From held-out rows to predictions.
     folds : ndarray of int (n,)
@@ -88,6 +99,8 @@ def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], score
     -------
     Scores
     """
+    if design.collapsed is not None:
+        return _scores_of_sums(design.collapsed, refit, folds, scored)
     predictions = np.full(design.n, np.nan)
     for fold in np.unique(folds):
         held = folds == fold
@@ -100,6 +113,17 @@ def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], score
         return Scores(rmse, len(residuals))
     held, fitted = row_subset(design, scored), predictions[scored]
     return Scores(rmse, len(residuals), scores.brier(held, fitted), scores.log_loss(held, fitted))
+
+
+def _scores_of_sums(data: CollapsedData, refit: Refit, folds: NDArray[np.int64], scored: Rows) -> Scores:
+    squares = np.full(len(folds), np.nan)
+    for fold in np.unique(folds):
+        held = folds == fold
+        squares[held] = refit(held)
+    rows = data.parts.rows[scored]
+    if not len(rows) or np.isnan(squares[scored]).any():
+        return Scores(float("nan"), int(rows[np.isfinite(squares[scored])].sum()))
+    return Scores(float(np.sqrt(squares[scored].sum() / rows.sum())), int(rows.sum()))
 
 
 def rows_of_known_groups(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> Rows:
@@ -128,6 +152,10 @@ def collapsed_refit(
         if stats.p and np.linalg.eigvalsh(information).min() < IDENTIFIED * everything.stats.n:
             return np.full(int(held.sum()), np.nan)
         b, effects = solve(stats)
+        if design.collapsed is not None:
+            offset, matrix = basis.to_coefficients
+            by_group = [effects @ basis.to_effects.T] if design.factors else []
+            return _squares(design.collapsed, terms_of(design, offset + matrix @ b, by_group), held)
         factor = design.factors[0] if design.factors else None
         nothing = np.zeros((int(held.sum()), 0))
         Q, Z, _ = basis.rows(design.X[held], nothing if factor is None else factor.Z[held], design.y[held])
@@ -139,9 +167,14 @@ def collapsed_refit(
     return refit
 
 
+def _squares(data: CollapsedData, terms: list[Term], held: Rows) -> Array:
+    """Sum of squared errors of each held-out part."""
+    return residual(data, terms).squares(data.parts.plain.subset(held), data.cell_of_part[held])
+
+
 def complete_refit(design: Design) -> Refit:
     """Complete pooling: least squares without groups."""
-    alone = replace(design, factors=())
+    alone = design.without_groups
     everything = sufficient(alone)
     return collapsed_refit(
         alone, everything, lambda stats: (profile(stats, np.zeros((0, 0)), reml=True).b, np.zeros((0, 0)))
@@ -154,6 +187,9 @@ def no_pooling_refit(design: Design, factor: GroupingFactor) -> Refit:
 
     def refit(held: Rows) -> Array:
         solution = regressions(design, factor, basis, ~held)
+        if isinstance(factor, RowlessFactor):
+            data, coefficients = factor.data, coefficients_of(solution, basis)[factor.cell_codes]
+            return _squares(data, [(data.evaluator.x, coefficients)], held)
         return design.offset[held] + predict_rows(solution, basis, design.X[held], factor.codes[held])
 
     return refit

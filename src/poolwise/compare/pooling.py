@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from poolwise import names
 from poolwise.algebra.theta import BlockStructure
@@ -15,6 +16,7 @@ from poolwise.compare.crossval import (
     bayes_refit,
     complete_refit,
     cross_validate,
+    group_codes,
     group_folds,
     no_pooling_refit,
     reml_refit,
@@ -46,12 +48,14 @@ from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.no_pooling import NoPoolingFit
 from poolwise.result.no_pooling_glm import NoPoolingGLM
 from poolwise.result.tables import choose_factor
+from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.design import Design
 from poolwise.spec.evaluate import evaluate
 from poolwise.spec.exponential import has_laplace
 from poolwise.spec.factors import GroupingFactor, GroupTerm
 from poolwise.spec.formula import Block
 from poolwise.spec.grouping import refuse_grouping
+from poolwise.spec.rowless import RowlessDesign
 from poolwise.spec.sufficient import sufficient
 
 # A refit's posterior mean needs fewer draws than its quantiles: its Monte Carlo error is then 3 % of a posterior sd.
@@ -70,7 +74,7 @@ def compare_pooling(
     chains: int = 4,
     seed: int | None = None,
     progress: bool = True,
-    folds: int = 10,
+    folds: int | None = None,
     new_group_folds: int = 20,
     weights: str | None = None,
     missing: str = "error",
@@ -85,8 +89,9 @@ def compare_pooling(
     ----------
     formula : str
         With one grouping factor, for instance ``"y ~ x + (x | g)"``.
-    data : DataFrame
-        One row an observation.
+    data : DataFrame or CollapsedData
+        One row an observation; or sums of rows, of a Gaussian response. Sums have the errors of held-out rows only if
+        they were collapsed with ``folds=``, and neither elpd nor the finding between_within, which need the rows.
     family : str, default "gaussian"
         Or bernoulli, binomial, poisson, negativebinomial, gamma, exponential or wald. Their held-out errors need a
         refit a fold, the Bayesian ones the longest: lower ``folds`` and ``new_group_folds`` where that takes too long.
@@ -96,8 +101,8 @@ def compare_pooling(
         Name of the grouping factor; only to state which one is meant.
     draws, tune, chains, seed, progress
         Of the Bayesian fit, see :meth:`poolwise.Model.fit`; the seed also deals out the folds.
-    folds : int, default 10
-        Folds over rows of known groups.
+    folds : int, optional
+        Folds over rows of known groups: 10 by default; sums have those they were collapsed with.
     new_group_folds : int, default 20
         Up to this many groups are left out one by one; more are left out in this many sets.
     weights, missing, link
@@ -126,9 +131,12 @@ def compare_pooling(
     >>> study.table["rmse"].round(1).tolist()
     [47.4, 22.9, 23.4, 23.3]
     """
-    for name, value in (("folds", folds), ("new_group_folds", new_group_folds)):
+    for name, value in (("folds", 10 if folds is None else folds), ("new_group_folds", new_group_folds)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 2:
             raise ArgumentError(f"{name} must be a whole number of at least 2; got {value!r}")
+    if isinstance(data, CollapsedData) and folds not in (None, data.folds):
+        there = f"were collapsed with folds={data.folds}" if data.folds > 1 else "were collapsed without folds"
+        raise ArgumentError(f"the sums {there}; leave folds= out, or collapse the rows with folds={folds}")
     model = Model(formula, data, family, priors, link=link, weights=weights, missing=missing)
     factor = _one_factor(model, group)
     report = _reporter(progress)
@@ -149,7 +157,7 @@ def compare_pooling(
 def _gaussian_fits(model: Model, factor: GroupingFactor) -> tuple[dict[str, Fit], dict[str, Refit | None]]:
     """Least squares and REML, and how they are made anew without some rows."""
     design = model.design
-    alone = replace(design, factors=())
+    alone = design.without_groups
     collapsed = sufficient(alone)
     optimum = optimise(collapsed.stats, collapsed.structure, reml=True)
     reml = model.fit_frequentist()
@@ -176,7 +184,7 @@ def _gaussian_fits(model: Model, factor: GroupingFactor) -> tuple[dict[str, Fit]
 def _likelihood_fits(model: Model, factor: GroupingFactor) -> tuple[dict[str, Fit], dict[str, Refit | None]]:
     """Generalised linear models and the Laplace approximation, and how they are made anew without some rows."""
     design = model.design
-    alone = replace(design, factors=())
+    alone = design.without_groups
     with warnings.catch_warnings():
         # The findings say it.
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -245,6 +253,13 @@ def intercepts_only(design: Design) -> Design | None:
     factor = design.factors[0]
     if names.INTERCEPT not in factor.effects or len(factor.effects) == 1:
         return None
+    if isinstance(design, RowlessDesign):
+        return design.narrowed(_intercepts_only, ((-1,),))
+    return _intercepts_only(design)
+
+
+def _intercepts_only(design: Design) -> Design:
+    factor = design.factors[0]
     at = factor.effects.index(names.INTERCEPT)
     only = replace(
         factor,
@@ -257,30 +272,52 @@ def intercepts_only(design: Design) -> Design | None:
     return replace(design, factors=(only,))
 
 
-def _scores(design, factor, refits: dict[str, Refit | None], folds: int, new_group_folds: int, seed: int, report):
+def _scores(
+    design: Design,
+    factor: GroupingFactor,
+    refits: dict[str, Refit | None],
+    folds: int | None,
+    new_group_folds: int,
+    seed: int,
+    report: Callable[[str], None],
+) -> tuple[pd.DataFrame, str]:
     """Held-out errors of every fit, and how the folds were made."""
-    by_row = row_folds(factor.codes, min(folds, design.n), seed)
-    known = rows_of_known_groups(factor.codes, by_row)
-    by_group = group_folds(factor, new_group_folds, seed)
-    everyone = np.ones(design.n, dtype=bool)
-    rows = {}
+    codes = group_codes(design, factor)
+    by_row, said = _row_folds(design, codes, folds, seed)
+    by_group = group_folds(codes, factor.J, new_group_folds, seed)
+    cuts = {"new_groups": (by_group, np.ones(len(codes), dtype=bool))}
+    if by_row is not None:
+        known = rows_of_known_groups(codes, by_row)
+        cuts = {"kfold": (by_row, known), **cuts}
+        rows = ~known if design.collapsed is None else design.collapsed.parts.rows[~known]
+        said += f", {int(rows.sum())} rows of groups with all rows in one fold not scored" if not known.all() else ""
     kinds = ("rmse", "brier", "log_loss") if design.family.holds in scores.BINARY else ("rmse",)
     labels = LABELS if design.collapses else LIKELIHOOD_LABELS
-    refitted = len(np.unique(by_row)) + len(np.unique(by_group))
+    refitted = sum(len(np.unique(folds_)) for folds_, _ in cuts.values())
+    found = {}
     for name, refit in refits.items():
-        rows[name] = dict.fromkeys([f"{kind}_{fold}" for kind in kinds for fold in ("kfold", "new_groups")], np.nan)
+        found[name] = dict.fromkeys([f"{kind}_{cut}" for kind in kinds for cut in ("kfold", "new_groups")], np.nan)
         if refit is None:
             continue
         report(f"cross-validation: {labels[name]}, {refitted} refits")
-        known_groups = cross_validate(design, refit, by_row, known)
-        new = cross_validate(design, refit, by_group, everyone)
-        for kind in kinds:
-            rows[name][f"{kind}_kfold"] = getattr(known_groups, kind)
-            rows[name][f"{kind}_new_groups"] = getattr(new, kind)
-    found = pd.DataFrame.from_dict(rows, orient="index")
+        for cut, (folds_, scored) in cuts.items():
+            own = cross_validate(design, refit, folds_, scored)
+            found[name] |= {f"{kind}_{cut}": getattr(own, kind) for kind in kinds}
     left_out = "one group" if new_group_folds >= factor.J else f"{new_group_folds} sets of groups"
-    unscored = f", {int((~known).sum())} rows of groups with one row not scored" if not known.all() else ""
-    return found, f"{min(folds, design.n)} folds{unscored}; new groups by leaving out {left_out} at a time"
+    return pd.DataFrame.from_dict(found, orient="index"), f"{said}; new groups by leaving out {left_out} at a time"
+
+
+def _row_folds(
+    design: Design, codes: NDArray[np.int64], folds: int | None, seed: int
+) -> tuple[NDArray[np.int64] | None, str]:
+    """Fold of each row, or of each part of sums, and in words; None where the sums have none."""
+    data = design.collapsed
+    if data is None:
+        folds = min(folds or 10, design.n)
+        return row_folds(codes, folds, seed), f"{folds} folds"
+    if data.folds == 1:
+        return None, "no folds of rows in the sums (pw.collapse(..., folds=10) keeps them)"
+    return data.fold_of_part, f"the {data.folds} folds of the sums"
 
 
 def _reporter(progress: bool) -> Callable[[str], None]:

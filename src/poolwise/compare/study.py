@@ -4,6 +4,7 @@ Long for its docstrings: most methods are doors to modules of their own.
 """
 
 import warnings
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from poolwise.check.between_within import between_within
 from poolwise.check.few_rows import too_few_rows
-from poolwise.check.finding import Findings
+from poolwise.check.finding import Finding, Findings
 from poolwise.check.likelihood import not_maximised, separation
 from poolwise.check.loo import unreliable_elpd
 from poolwise.check.priors import prior_findings
@@ -20,7 +21,7 @@ from poolwise.check.sampling import not_converged
 from poolwise.check.singular import singular_fit
 from poolwise.check.vanishing import vanishing_intervals
 from poolwise.compare.shrinkage import shrinkage_table
-from poolwise.errors import ArgumentError
+from poolwise.errors import ArgumentError, RowsNeededError
 from poolwise.model import Model
 from poolwise.result import scores
 from poolwise.result.bayes import BayesFit
@@ -30,6 +31,7 @@ from poolwise.result.no_pooling import NoPoolingFit
 from poolwise.result.no_pooling_glm import NoPoolingGLM
 from poolwise.result.pointwise import fits_memory
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.rowless import refuse_rows
 
 COMPLETE, NONE, REML, SIMPLER, BAYES = "complete", "none", "partial_reml", "partial_reml_intercept", "partial_bayes"
 LAPLACE, LAPLACE_SIMPLER = "partial_laplace", "partial_laplace_intercept"
@@ -70,9 +72,11 @@ class PoolingStudy:
     Attributes
     ----------
     elpd : float
-        Expected log predictive density of the Bayesian fit; NaN where rows times draws exceed memory.
+        Expected log predictive density of the Bayesian fit; NaN where rows times draws exceed memory, and from sums.
     findings : Findings
         What failed silently, with evidence and advice; empty when nothing did.
+    left_out : list of str
+        What needs rows, and was left out because there are sums in their place.
 
     Examples
     --------
@@ -86,21 +90,37 @@ class PoolingStudy:
 
     def __init__(self, model: Model, fits: dict[str, Fit], scores: pd.DataFrame, folds: str):
         self.model, self.fits, self.scores, self.folds = model, fits, scores, folds
+        self.left_out: list[str] = []
         partial, bayes, none = self.partial, self.bayes, self.none
         found = [*not_converged(bayes), *singular_fit(partial), *vanishing_intervals(partial, bayes)]
-        found += too_few_rows(none) + between_within(partial)
+        found += too_few_rows(none)
+        found += self._of_rows("between_within", lambda: between_within(partial))
         if isinstance(partial, GLMMFit) and isinstance(none, NoPoolingGLM) and isinstance(self.complete, GLMMFit):
             found += [*separation(self.complete, none, partial), *not_maximised(none, partial)]
-        found += prior_findings(model.specification, partial)
+        found += self._of_rows("prior findings", lambda: prior_findings(model.specification, partial))
         self.elpd = float("nan")
-        if fits_memory(bayes):
-            with warnings.catch_warnings():
-                # What the warning says stands in the finding, with the rows.
-                warnings.simplefilter("ignore", UserWarning)
-                loo = bayes.loo(pointwise=True)
-            self.elpd = float(loo.elpd)
-            found += unreliable_elpd(loo)
+        found += self._of_rows("elpd", self._set_elpd)
         self.findings = Findings(found)
+
+    def _set_elpd(self) -> list[Finding]:
+        if self.model.design.collapsed is not None:
+            refuse_rows("the response of each row")
+        if not fits_memory(self.bayes):
+            return []
+        with warnings.catch_warnings():
+            # What the warning says stands in the finding, with the rows.
+            warnings.simplefilter("ignore", UserWarning)
+            loo = self.bayes.loo(pointwise=True)
+        self.elpd = float(loo.elpd)
+        return unreliable_elpd(loo)
+
+    def _of_rows(self, name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+        """What a check finds; nothing, and its name noted, where it needs rows and there are sums."""
+        try:
+            return check()
+        except RowsNeededError:
+            self.left_out.append(name)
+            return []
 
     @property
     def partial(self) -> FrequentistFit | GLMMFit:
@@ -492,7 +512,15 @@ class PoolingStudy:
             f"Pooling study of {self.model.design.formula.text}\n"
             f"{self.model.design.n} rows in {self.factor.J} groups of {self.factor.name} "
             f"({sizes.min()} to {sizes.max()} rows); priors {self.model.specification.preset.name}; {self.folds}"
+            + (f"\n{self.without_rows}" if self.left_out else "")
         )
+
+    @property
+    def without_rows(self) -> str:
+        """What is not here because it needs rows, in words; empty where there are rows."""
+        if not self.left_out:
+            return ""
+        return f"From sums of rows; left out, because it needs the rows: {', '.join(self.left_out)}."
 
     def _shown(self) -> pd.DataFrame:
         table = self.table.rename(index=self.labels).rename_axis(None)

@@ -1,12 +1,14 @@
 """Tables that need not fit memory, as a sequence of named pieces that can be walked through more than once."""
 
 import glob
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from poolwise.data.intake import as_frame
 from poolwise.errors import DataError, near_names
@@ -29,15 +31,25 @@ class Piece:
         Number of its first row within the partition, from 0.
     frame : DataFrame
         Plain columns, see :func:`poolwise.data.intake.as_frame`.
+    numbers : ndarray of int or None
+        Number of each row within the whole source, from 0; None where nobody asked.
     """
 
     partition: str
     first: int
     frame: pd.DataFrame
+    numbers: NDArray[np.int64] | None = None
 
 
 # From the needed columns to the pieces; each call walks through the rows again.
 Pieces = Callable[[Sequence[str]], Iterator[Piece]]
+
+
+def numbered(pieces: Iterable[Piece], start: int = 0) -> Iterator[Piece]:
+    """The pieces with the numbers of their rows, which follow one another from ``start``."""
+    for piece in pieces:
+        yield replace(piece, numbers=np.arange(start, start + len(piece.frame)))
+        start += len(piece.frame)
 
 
 def pieces_of(source: Any, batch: int = BATCH, client: Any = None) -> Pieces:
@@ -211,18 +223,30 @@ class DaskPieces:
     def _wait(self, task):
         return self.client.compute(task, sync=True)
 
-    def reduce(self, columns: Sequence[str], own: Callable, merge: Callable):
-        """Reduce a tree: ``own`` of the pieces of each partition, then ``merge`` of lists of results."""
+    def reduce(self, columns: Sequence[str], own: Callable, merge: Callable, *, count: bool = False):
+        """Reduce a tree: ``own`` of the pieces of each partition, then ``merge`` of lists of results.
+
+        With ``count`` the rows get their numbers: one walk through a column more, for the partitions' lengths.
+        """
         import dask
 
+        delayed = self._chosen(columns).to_delayed(optimize_graph=True)
+        starts = np.concatenate([[0], np.cumsum(self._lengths(columns[:1]))]) if count else np.zeros(len(delayed) + 1)
         parts = [
-            dask.delayed(_own_of_partition)(own, k, part)
-            for k, part in enumerate(self._chosen(columns).to_delayed(optimize_graph=True))
+            dask.delayed(_own_of_partition)(own, k, part, int(starts[k]) if count else None)
+            for k, part in enumerate(delayed)
         ]
         while len(parts) > 1:
             parts = [dask.delayed(merge)(parts[k : k + FANIN]) for k in range(0, len(parts), FANIN)]
         return parts[0].compute() if self.client is None else self._wait(parts[0])
 
+    def _lengths(self, columns: Sequence[str]) -> list[int]:
+        import dask
 
-def _own_of_partition(own: Callable, k: int, frame):
-    return own([Piece(f"partition {k}", 0, as_frame(frame))])
+        parts = dask.delayed([dask.delayed(len)(part) for part in self._chosen(columns).to_delayed()])
+        return parts.compute() if self.client is None else self._wait(parts)
+
+
+def _own_of_partition(own: Callable, k: int, frame, start: int | None):
+    pieces = [Piece(f"partition {k}", 0, as_frame(frame))]
+    return own(pieces if start is None else numbered(pieces, start))

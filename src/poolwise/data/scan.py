@@ -90,10 +90,12 @@ def complete_rows(
             if gone.any():
                 dropped[name] = dropped.get(name, 0) + int(gone.sum())
                 absent |= gone
+        numbers = piece.numbers
         if absent.any():
             frame = frame.loc[~absent].reset_index(drop=True)
+            numbers = None if numbers is None else numbers[~absent]
         if len(frame):
-            yield Piece(piece.partition, piece.first, frame)
+            yield Piece(piece.partition, piece.first, frame, numbers)
 
 
 def _check_column(piece: Piece, name: str, weights: str | None, missing: str) -> NDArray[np.bool_]:
@@ -178,6 +180,13 @@ def merge_scans(parts: Sequence[Scan]) -> Scan:
             merged[name] = _merged(known, new)
         first = Scan(merged, first.rows + other.rows, first.where)
     return first
+
+
+def merge_walks(parts: Sequence[tuple[Scan, dict[str, int]]]) -> tuple[Scan, dict[str, int]]:
+    """What is known of several parts together, and the missing values of rows left out of them, by column."""
+    names = {name for _, dropped in parts for name in dropped}
+    counts = {name: sum(dropped.get(name, 0) for _, dropped in parts) for name in sorted(names)}
+    return merge_scans([found for found, _ in parts]), counts
 
 
 def _merged(known: ColumnScan, new: ColumnScan) -> ColumnScan:

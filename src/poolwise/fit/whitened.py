@@ -41,6 +41,8 @@ def serves(design: Design, priors: Mapping[str, Prior]) -> str:
         return why_not_exchangeable(design)
     if design.collapsed is not None:
         return "it works on rows, of which only sums are left"
+    if design.counted is not None:
+        return "" if all_closed(priors) else "a prior is not of its kernel"
     if not design.outcome.plain:
         return "the response is censored or truncated"
     if design.weights is not None and not design.frequency:
@@ -66,14 +68,17 @@ class WhitenedSampler:
     """
 
     def __init__(self, design: Design, priors: Mapping[str, Prior], *, centred: bool, blockwise: bool | None = None):
-        self.design = design
+        self.design, counted = design, design.counted
+        design = design.cells
+        times = None if counted is None else counted.rows
         code, link = density_code(design.family.name, design.family.link) or (0, 0)
         self.ordinal = code == CUMULATIVE
         X = np.column_stack([np.ones(design.n), design.X]) if self.ordinal else design.X
         structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
         Z = np.column_stack([np.zeros((design.n, 0)), *(factor.Z for factor in design.factors)])
         intercept = 0 if self.ordinal else design.intercept
-        basis = make_basis(X, Z, np.zeros(design.n), intercept, centring(Z, structure) if centred else None)
+        z_centre = centring(Z, structure, times) if centred else None
+        basis = make_basis(X, Z, np.zeros(design.n), intercept, z_centre, times)
         basis = replace(basis, y_shift=0.0, y_scale=1.0)
         X, Z, _ = basis.rows(X, Z, np.zeros(design.n))
         ends = np.cumsum([len(factor.effects) for factor in design.factors])
@@ -81,13 +86,15 @@ class WhitenedSampler:
             code,
             link,
             design.outcome.y,
-            design.outcome.trials,
+            # Of a Poisson row, these count how many rows it stands for.
+            design.outcome.trials if counted is None else counted.trials,
             design.weights,
             design.offset,
             X,
             np.split(Z, ends[:-1], axis=1) if len(ends) else [],
             [factor.codes for factor in design.factors],
             [factor.J for factor in design.factors],
+            None if counted is None else float(counted.constant.sum()),
         )
         coefficients = [priors[name] for name in design.coefficient_names]
         if self.ordinal:

@@ -54,14 +54,22 @@ class DataFacts:
     covariates: Mapping[str, float] = field(default_factory=dict)
 
 
-def column_facts(x: Array, *, categorical: bool = False) -> ColumnFacts:
-    """Facts of one column (n,)."""
+def mean_and_sd(x: Array, rows: Array | None = None) -> tuple[float, float]:
+    """Mean and sd of a column (n,), of which each value stands for ``rows`` (n,) rows."""
+    if rows is None:
+        return float(x.mean()), float(x.std(ddof=1)) if len(x) > 1 else 0.0
+    mean, n = float(np.average(x, weights=rows)), float(rows.sum())
+    return mean, float(np.sqrt(rows @ (x - mean) ** 2 / (n - 1))) if n > 1 else 0.0
+
+
+def column_facts(x: Array, *, categorical: bool = False, rows: Array | None = None) -> ColumnFacts:
+    """Facts of one column (n,), of which each value stands for ``rows`` (n,) rows."""
     low, high = float(x.min()), float(x.max())
     binary = bool(np.all((x == low) | (x == high)))
-    return ColumnFacts(float(x.mean()), float(x.std(ddof=1)) if len(x) > 1 else 0.0, low, high, binary, categorical)
+    return ColumnFacts(*mean_and_sd(x, rows), low, high, binary, categorical)
 
 
-def within_group_sd(x: Array, codes: NDArray[np.int64]) -> float:
+def within_group_sd(x: Array, codes: NDArray[np.int64], rows: Array | None = None) -> float:
     """Pooled sd of a column within groups; its total sd where it does not vary within any group.
 
     Parameters
@@ -70,20 +78,23 @@ def within_group_sd(x: Array, codes: NDArray[np.int64]) -> float:
         The column.
     codes : ndarray of int (n,)
         Group of each row.
+    rows : ndarray (n,), optional
+        How many equal rows each of these stands for.
 
     Returns
     -------
     float
         sqrt(sum of squared deviations from the group means / (n - J)).
     """
-    counts = np.bincount(codes)
-    means = np.bincount(codes, weights=x) / np.maximum(counts, 1)
-    squares = float(((x - means[codes]) ** 2).sum())
-    degrees = len(x) - int((counts > 0).sum())
-    total = float(x.std(ddof=1)) if len(x) > 1 else 0.0
+    each = np.ones(len(x)) if rows is None else rows
+    counts = np.bincount(codes, weights=each)
+    means = np.bincount(codes, weights=each * x) / np.maximum(counts, 1)
+    squares = float((each * (x - means[codes]) ** 2).sum())
+    degrees = float(each.sum()) - int((counts > 0).sum())
+    mean, total = mean_and_sd(x, rows)
     within = float(np.sqrt(squares / degrees)) if degrees > 0 else 0.0
     # What is left of a column that is constant within groups is rounding noise.
-    return within if within > 1e-8 * max(total, abs(float(x.mean()))) else total
+    return within if within > 1e-8 * max(total, abs(mean)) else total
 
 
 def mean_y(facts: DataFacts, column: str) -> float:

@@ -256,6 +256,6 @@ def _notes(design: Design, priors: Sequence[ResolvedPrior]) -> list[str]:
         notes.append("The thresholds take the place of the intercept: link P(y ≤ k) = threshold k minus η.")
     if design.frequency:
         notes.append("A row with weight w counts as w rows.")
-    if not design.collapses and not design.outcome.plain:
+    if not design.collapses and not design.cells.outcome.plain:
         notes.append("Censored rows contribute the probability of their tail; truncated ones are renormalised.")
     return notes

@@ -115,7 +115,7 @@ def _fits(study: PoolingStudy) -> Section:
         chart(lambda: plot_forest(study), forest, reading),
         chart(lambda: plot_scores(study), dots, "Lower errors are better; elpd is defined for the Bayesian fit only."),
         Table("fits", caption, table, HEADS | widths),
-        Text(f"Held out: {study.folds}."),
+        Text(f"Held out: {study.folds}. {study.without_rows}"),
         Table("common_effects", "Common effects under each fit (no pooling has none).", common),
     ]
     return Section("fits", "The fits side by side", blocks)

@@ -18,13 +18,14 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.errors import ConvergenceWarning, FitError
 from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
-from poolwise.result import pointwise, tables
+from poolwise.result import pointwise, scores, tables
 from poolwise.result.bayes_predict import BayesPrediction
 from poolwise.result.checked import Checked, CrossValidated
 from poolwise.result.comparisons import Compared
 from poolwise.result.convergence import Convergence, convergence
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.residual_sums import rmse_of_sums, terms_of
 
 
 class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
@@ -288,6 +289,13 @@ class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
         >>> round(fit.rmse())
         23
         """
+        if self.design.collapsed is not None:
+            means = [self.effects(factor).mean(axis=0) for factor in self.design.factors]
+            return rmse_of_sums(self.design, terms_of(self.design, self.fixef.to_numpy(), means))
+        if self.design.counted is not None:
+            frame = self.design.cells.frame
+            blocks = [self.predict_draws(frame, block=block).mean(axis=0) for block in self._blocks(len(frame))]
+            return scores.rmse(self.design, np.concatenate(blocks))
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def add_log_likelihood(self) -> "BayesFit":

@@ -171,11 +171,11 @@ class BayesPrediction(BayesDraws):
                 return mean_of(self.design.family, mean, own)
             from poolwise.compile.likelihood import draw_response, trials_of_rows
 
-            known = trials = trials_of_rows(self.design)
-            if known is not None:
-                trials = known if data is None else trials_of(self.design.formula, as_frame(data))
-                trials = trials if block is None else trials[block]
-            return draw_response(self.design, mean, own, trials, _mixed(seed, start))
+            trials = None
+            if self.design.family.holds in ("trials", "counts"):
+                given = trials_of_rows(self.design) if data is None else trials_of(self.design.formula, as_frame(data))
+                trials = given if block is None or given is None else given[block]
+            return draw_response(self.design.cells, mean, own, trials, _mixed(seed, start))
         if kind == "response":
             rng = np.random.default_rng([seed, 1, start])
             mean += own[names.SIGMA] * rng.standard_normal(mean.shape)

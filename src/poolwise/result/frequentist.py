@@ -22,6 +22,7 @@ from poolwise.result.group_modes import GroupRows, Groups, check_kind, check_see
 from poolwise.result.inference import Inference
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.residual_sums import rmse_of_sums, terms_of
 from poolwise.spec.sufficient import Sufficient
 
 
@@ -253,6 +254,8 @@ class FrequentistFit(Inference, Compared, Checked):
         >>> round(fit.rmse(), 2)
         23.44
         """
+        if self.design.collapsed is not None:
+            return rmse_of_sums(self.design, terms_of(self.design, self.fixef.to_numpy(), self._modes))
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def predict(

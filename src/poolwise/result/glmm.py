@@ -29,6 +29,7 @@ from poolwise.spec.exponential import LinearPredictor, has_own, linear_predictor
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.families import Family
 from poolwise.spec.grouping import refuse_grouping
+from poolwise.spec.rowless import refuse_rows
 
 # Beyond this many nodes the weights of the rule are too small for floating point.
 MOST_NODES = 100
@@ -256,6 +257,13 @@ class GLMMFit(WaldInference, Compared, Checked):
     @property
     def fitted(self) -> Array:
         """Mean of the response, group-specific effects included (n,); the probability of a binomial one."""
+        if self.design.counted is not None:
+            refuse_rows("the predictors of each row")
+        return self._means
+
+    @property
+    def _means(self) -> Array:
+        """The same of each row, or of each cell where rows were added up."""
         return INVERSE[self.design.family.link](self.optimum.point.eta)
 
     @property
@@ -279,7 +287,7 @@ class GLMMFit(WaldInference, Compared, Checked):
         >>> round(fit.rmse(), 3)
         0.099
         """
-        return scores.rmse(self.design, self.fitted)
+        return scores.rmse(self.design, self._means)
 
     def brier(self) -> float:
         """Brier score in sample, of binary responses and trials; see :func:`poolwise.result.scores.brier`.
@@ -555,7 +563,7 @@ def fit_glmm(design: Design, n_quadrature: int = 1) -> GLMMFit:
             f"effects in {len(design.factors)} grouping factors. Leave it out for the Laplace approximation"
         )
     predictor = linear_predictor(design)
-    rows, p = predictor.problem.rows, design.X.shape[1]
+    rows, p = predictor.problem.rows, len(design.coefficient_names)
     if design.n < p + len(predictor.structure.positions) + rows.free:
         raise FitError(
             f"{design.n} rows cannot estimate {p} common effects and {len(predictor.structure.positions)} parameters "

@@ -94,8 +94,9 @@ def predict(fit: "GLMMFit", data, *, groups: Groups, kind: str, level: float, se
         lower, upper = mean_interval(link, at.eta - half, at.eta + half)
         return tables.prediction_frame(mean, lower, upper, at.known, at.records)
     trials = None
-    if fit.design.outcome.trials is not None:
+    if fit.design.family.holds == "trials":
         trials = fit.design.outcome.trials if data is None else trials_of(fit.design.formula, frame)
+        assert trials is not None  # the response counts them
         mean = mean * trials
     rng, own = np.random.default_rng([seed, 1]), float(np.exp(fit.optimum.point.log_own))
     lower, upper = np.empty(len(frame)), np.empty(len(frame))

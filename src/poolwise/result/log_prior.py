@@ -7,7 +7,6 @@ import numba
 import numpy as np
 
 from poolwise import names
-from poolwise.algebra.basis import centring
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import lower_factor, sds_and_correlations
 from poolwise.errors import PriorError
@@ -93,7 +92,7 @@ def _as_the_priors_name_them(
     for factor in design.factors:
         T = fit.factor_draws(factor)
         if any(at[name] == "mean" for name in factor.sd_names):
-            T = lower_factor(np.linalg.solve(centring(factor.Z, factor.structure), T))
+            T = lower_factor(np.linalg.solve(factor.centring, T))
         sd, correlation = sds_and_correlations(T)
         sds.append(sd)
         for block, size in enumerate(factor.structure.sizes):

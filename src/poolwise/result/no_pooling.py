@@ -1,13 +1,14 @@
 """No pooling: one least-squares regression a group, with one residual standard deviation for all of them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from poolwise.algebra.basis import Basis, make_basis
+from poolwise.algebra.basis import Basis
 from poolwise.algebra.crossproducts import Array, cross_products
 from poolwise.algebra.separate import SeparateRegressions, separate_regressions
 from poolwise.data.intake import as_frame
@@ -16,6 +17,8 @@ from poolwise.result import tables
 from poolwise.result.group_modes import OBSERVED, Groups, codes_for, record
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.residual_sums import rmse_of_sums
+from poolwise.spec.sufficient import basis_of, coordinates
 
 
 class NoPoolingFit:
@@ -99,6 +102,9 @@ class NoPoolingFit:
         >>> round(alone.rmse(), 2)
         22.89
         """
+        if (data := self.design.collapsed) is not None:
+            coefficients = coefficients_of(self._solution, self._basis)[self.factor.cell_codes]  # type: ignore[attr-defined]
+            return rmse_of_sums(self.design, [(data.evaluator.x, coefficients)])
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def predict(self, data=None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
@@ -198,32 +204,31 @@ class NoPoolingFit:
 
 def plain_basis(design: Design) -> Basis:
     """Columns centred and scaled but not rotated, so that a coefficient not identified in a group keeps its name."""
-    y = design.y - design.offset
-    basis = make_basis(design.X, np.zeros((design.n, 0)), y, design.intercept)
-    scale = np.sqrt(((design.X - basis.centre) ** 2).mean(axis=0))
-    return Basis(
-        basis.y_shift, basis.y_scale, basis.centre, np.diag(scale), basis.z_centre, basis.z_scale, basis.intercept
-    )
+    basis = basis_of(design.without_groups)
+    # X centred is Q R with Q'Q = n I, so the columns of R have the root mean squares of those of X.
+    return replace(basis, R=np.diag(np.sqrt((basis.R**2).sum(axis=0))))
 
 
 def regressions(
     design: Design, factor: GroupingFactor, basis: Basis, rows: NDArray[np.bool_] | None = None
 ) -> SeparateRegressions:
     """Least squares in every group, over all rows or those chosen."""
-    chosen = slice(None) if rows is None else rows
-    nothing = np.zeros((design.n, 0))
-    X, _, y = basis.rows(design.X[chosen], nothing[chosen], (design.y - design.offset)[chosen])
-    weights = None if design.weights is None else design.weights[chosen]
-    stats = cross_products(nothing[chosen], X, y, factor.codes[chosen], factor.J, weights, frequency=design.frequency)
+    X, _, y, codes, weights = coordinates(design, basis, rows)
+    stats = cross_products(np.zeros((len(y), 0)), X, y, codes, factor.J, weights, frequency=design.frequency)
     w = np.ones(len(y)) if weights is None else weights
-    yty = np.bincount(factor.codes[chosen], weights=w * y**2, minlength=factor.J)
+    yty = np.bincount(codes, weights=w * y**2, minlength=factor.J)
     return separate_regressions(stats.ZtZ, stats.Zty, yty)
+
+
+def coefficients_of(solution: SeparateRegressions, basis: Basis) -> Array:
+    """Coefficients (J, p) on the scale of the data; NaN where the group has no rows."""
+    offset, matrix = basis.to_coefficients
+    coefficients = offset + solution.coefficients @ matrix.T
+    coefficients[solution.aliased.all(axis=1)] = np.nan
+    return coefficients
 
 
 def predict_rows(solution: SeparateRegressions, basis: Basis, X: Array, codes: NDArray[np.int64]) -> Array:
     """Predictions by the group's own regression; NaN where the group has no rows or is unknown."""
-    offset, matrix = basis.to_coefficients
-    coefficients = offset + solution.coefficients @ matrix.T  # (J, p)
-    coefficients[solution.aliased.all(axis=1)] = np.nan
-    known = np.vstack([coefficients, np.full(X.shape[1], np.nan)])
+    known = np.vstack([coefficients_of(solution, basis), np.full(X.shape[1], np.nan)])
     return np.einsum("np,np->n", X, known[codes])

@@ -111,7 +111,7 @@ def data_tree(design: Design, posterior: xr.Dataset, sample_stats: xr.Dataset | 
     groups: dict[str, xr.Dataset] = {"posterior": posterior}
     if sample_stats is not None:
         groups["sample_stats"] = sample_stats
-    if design.collapsed is not None:
+    if design.collapsed is not None or design.counted is not None:
         return xr.DataTree.from_dict(groups)
     response = design.response
     rows = {names.OBSERVATION: np.arange(design.n)}

@@ -12,7 +12,12 @@ CERTAIN = 1e-9
 
 
 def rmse(design: Design, fitted: Array) -> float:
-    """Root mean squared error of fitted values; of shares of the trials for a binomial response, rows unweighted."""
+    """Root mean squared error of fitted values; of shares of the trials for a binomial response, rows unweighted.
+
+    Where rows were added up, of all rows of each cell at the cell's value.
+    """
+    if (counted := design.counted) is not None:
+        return float(np.sqrt(counted.squares_about(fitted) / counted.n))
     return root_mean_square(design.outcome.scaled - fitted, design.weights if design.frequency else None)
 
 

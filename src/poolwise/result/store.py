@@ -17,12 +17,12 @@ from poolwise.fit.bayes import Sampling
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior
 from poolwise.result.bayes import BayesFit
+from poolwise.spec.checked import checked_rows
 from poolwise.spec.collapsed_file import decode_collapsed, encode_collapsed
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import family_of
 from poolwise.spec.formula import parse_formula
 from poolwise.spec.rowless import RowlessDesign
-from poolwise.spec.specification import checked_rows
 
 # 4 ends with a digest of the whole file, 3 did not.
 FORMAT, READABLE = 4, (3, 4)

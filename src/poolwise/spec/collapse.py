@@ -3,19 +3,26 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from poolwise.algebra.moments import CellSums, PairwiseSums, merge_sums, sums_of_rows
 from poolwise.data.columns import count, describe_values
-from poolwise.data.partitions import BATCH, DaskPieces, Piece, pieces_of
-from poolwise.data.scan import Scan, complete_rows, merge_scans, scan
+from poolwise.data.folds import check_folds, fold_of_rows
+from poolwise.data.partitions import BATCH, DaskPieces, Piece, numbered, pieces_of
+from poolwise.data.scan import complete_rows, merge_walks, scan
 from poolwise.errors import ArgumentError, DataError
 from poolwise.spec.collapsed import CollapsedData
+from poolwise.spec.counted import CountedData, count_walk, counted_data, merge_counted
+from poolwise.spec.counts import COUNTED
 from poolwise.spec.formula import parse_formula
 from poolwise.spec.learn import learn_from_stream
-from poolwise.spec.recipe import Recipe, evaluator, label_columns, recipe_of_scan
+from poolwise.spec.recipe import Recipe, evaluator, label_columns, recipe_of_scan, refuse_described_groups
 
+# Combinations of predictors and groups, at most, of families other than the Gaussian.
+MOST_CELLS = 2_000_000
 # Bytes of the sums, at most.
 MOST_BYTES = 4_000_000_000
 
@@ -24,17 +31,24 @@ def collapse(
     source,
     formula: str,
     *,
+    family: str = "gaussian",
     weights: str | None = None,
     group_correlation: bool = True,
     missing: str = "error",
     like: CollapsedData | None = None,
     min_rows: int = 1,
+    folds: int | None = None,
+    seed: int = 0,
+    most_cells: int = MOST_CELLS,
     batch: int = BATCH,
     client=None,
     trusted: bool = False,
     progress: bool = False,
-) -> CollapsedData:
-    """Replace rows by the sums that a Gaussian mixed model needs, in bounded memory.
+) -> "CollapsedData | CountedData":
+    """Replace rows by the sums that a mixed model needs, in bounded memory.
+
+    A Gaussian model needs cross-products by group. Binary responses, trials and counts are added up by combination of
+    the values of predictors and groups, which loses nothing of the likelihood and saves work where these repeat.
 
     Parameters
     ----------
@@ -45,8 +59,10 @@ def collapse(
         ``poly`` and ``bs`` ask for.
     formula : str
         As :class:`poolwise.Model` takes it.
+    family : {"gaussian", "bernoulli", "binomial", "poisson"}
+        Of the response. For the last three ``like``, ``min_rows`` and ``folds`` have no meaning.
     weights : str, optional
-        Column of precision weights.
+        Column of precision weights; of trials, for a binomial response given as shares.
     group_correlation : bool, default True
         False reads every ``(x | g)`` as ``(x || g)``.
     missing : {"error", "drop"}, default "error"
@@ -56,7 +72,15 @@ def collapse(
         instead of this source's own, so that :func:`combine` can add both.
     min_rows : int, default 1
         Refuse if a group (or a combination of groups), or a value of a two-valued column within one, has fewer rows:
-        the sums of very few rows tell what the rows are.
+        the sums of very few rows tell what the rows are. With folds this holds for each group's rows in each fold.
+    folds : int, optional
+        Keep the sums of this many folds of rows apart, in the same walk, so that :func:`compare_pooling`
+        cross-validates without rows. The sums take that many times the memory, at most.
+    seed : int, default 0
+        Of the folds. A row's fold follows from the seed and the row's number in the source alone, whatever the batches,
+        partitions and workers.
+    most_cells : int, default 2,000,000
+        Refuse more combinations of predictors and groups than this, of families other than the Gaussian.
     batch : int, default 500,000
         Rows in memory at once.
     client : distributed.Client, optional
@@ -69,8 +93,9 @@ def collapse(
 
     Returns
     -------
-    CollapsedData
-        For ``pw.Model(formula, ...)``. Its text says what was learned from the data.
+    CollapsedData or CountedData
+        For ``pw.Model(formula, ..., family)``; counts for families other than the Gaussian. Its text says what was
+        learned from the data.
 
     Raises
     ------
@@ -88,27 +113,46 @@ def collapse(
     180 rows collapsed for Reaction ~ Days + (Days | Subject)
       sums     18 cells of Subject, 2 columns; cells of 10 to 10 rows
       learned  18 groups of Subject
+    >>> pw.collapse(pw.load_dataset("cbpp"), "p(incidence, size) ~ period + (1 | herd)", family="binomial")
+    56 rows collapsed for p(incidence, size) ~ period + (1 | herd), family binomial
+      counts   56 cells of period, herd, of 1 to 1 rows
     """
     if missing not in ("error", "drop"):
         raise ArgumentError(f"missing={missing!r} is not known; use 'error' or 'drop'")
-    for name, value in (("min_rows", min_rows), ("batch", batch)):
+    for name, value in (("min_rows", min_rows), ("batch", batch), ("most_cells", most_cells)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ArgumentError(f"{name} must be a whole number of at least 1; got {value!r}")
+    apart = check_folds(folds, seed)
     parsed = parse_formula(formula, trusted=trusted)
     if not group_correlation:
         parsed = parsed.uncorrelated
+    if family not in ("gaussian", *COUNTED):
+        raise ArgumentError(f"family must be one of {', '.join(map(repr, ('gaussian', *COUNTED)))}; got {family!r}")
     weight = parsed.weights_column(weights)
     columns = list(dict.fromkeys([*parsed.columns, *([weight] if weight else [])]))
     opened = pieces_of(source, batch, client)
     complete = partial(complete_rows, columns=columns, weights=weight, missing=missing)
 
-    def reduced(walk: str, own: Callable, merge: Callable):
+    def rows() -> Iterable[pd.DataFrame]:
+        return (piece.frame for piece in complete(opened(columns), dropped={}))
+
+    def reduced(walk: str, own: Callable, merge: Callable, *, count: bool = False):
         if progress:
             print(f"collapse: {walk}", flush=True)
-        return opened.reduce(columns, own, merge) if isinstance(opened, DaskPieces) else own(opened(columns))
+        if isinstance(opened, DaskPieces):
+            return opened.reduce(columns, own, merge, count=count)
+        return own(numbered(opened(columns)) if count else opened(columns))
 
+    refuse_described_groups(parsed)
+    if family != "gaussian":
+        if like is not None or min_rows > 1 or apart > 1:
+            raise ArgumentError(f"like=, min_rows= and folds= serve family 'gaussian'; family {family!r} is counted")
+        asked: dict[str, Any] = {"formula": parsed, "family": family, "weights": weights, "most": most_cells}
+        own_counts = partial(count_walk, complete=complete, columns=columns, **asked)
+        parts = reduced("cells and their counts", own_counts, partial(merge_counted, most=most_cells))
+        return counted_data(parsed, family, weights, parts, rows)
     own_scan = partial(_scanned, complete=complete, columns=columns, labels=label_columns(parsed))
-    found, dropped = reduced("levels, means and mistakes", own_scan, _merged_scans)
+    found, dropped = reduced("levels, means and mistakes", own_scan, merge_walks)
     if not found.rows:
         raise DataError("no row is complete: the source has no rows, or each misses a value in a needed column")
     recipe, notes = recipe_of_scan(parsed, weights, found)
@@ -116,11 +160,12 @@ def collapse(
         recipe = _as_agreed(recipe, like.recipe)
     else:
         ready = evaluator(recipe)
-        learn_from_stream(ready.learning, lambda: (piece.frame for piece in complete(opened(columns), dropped={})))
+        learn_from_stream(ready.learning, rows)
         recipe = ready.with_states()
-    check_shape(recipe.shape)
-    sums = reduced("sums", partial(_summed, complete=complete, recipe=recipe), _merged_sums)
-    data = CollapsedData(recipe, sums, dropped, notes, min_rows)
+    check_shape((*recipe.shape, apart))
+    own_sums = partial(_summed, complete=complete, recipe=recipe, folds=apart, seed=seed)
+    sums = reduced("sums", own_sums, _merged_sums, count=apart > 1)
+    data = CollapsedData(recipe, sums, dropped, notes, min_rows, apart)
     if data.n != found.rows:
         raise DataError(f"the source had {found.rows} rows at first and {data.n} at last; it must not change meanwhile")
     _refuse_singletons(data)
@@ -135,22 +180,19 @@ def _scanned(pieces: Iterable[Piece], complete: Callable, columns: list[str], la
     return scan(complete(pieces, dropped=dropped), columns, labels), dropped
 
 
-def _merged_scans(parts: Sequence[tuple[Scan, dict[str, int]]]) -> tuple[Scan, dict[str, int]]:
-    names = {name for _, dropped in parts for name in dropped}
-    counts = {name: sum(dropped.get(name, 0) for _, dropped in parts) for name in sorted(names)}
-    return merge_scans([found for found, _ in parts]), counts
-
-
-def _summed(pieces: Iterable[Piece], complete: Callable, recipe: Recipe) -> CellSums | None:
+def _summed(pieces: Iterable[Piece], complete: Callable, recipe: Recipe, folds: int, seed: int) -> CellSums | None:
     """Last walk through some rows; None where there are none."""
     ready, sums = evaluator(recipe), PairwiseSums()
     d = len(ready.u) + 1
     for piece in complete(pieces, dropped={}):
-        part = sums_of_rows(*ready.rows(piece))
+        U, key, w = ready.rows(piece)
+        if piece.numbers is not None:
+            key = key * folds + fold_of_rows(piece.numbers, folds, seed)
+        part = sums_of_rows(U, key, w)
         if len(part.keys) * (d * d + d) * 8 > MOST_BYTES:
             raise DataError(
                 f"the sums of {len(part.keys)} combinations of groups and {d} columns take more than "
-                f"{MOST_BYTES / 1e9:.0f} GB; use fewer or coarser grouping factors, or fewer predictors"
+                f"{MOST_BYTES / 1e9:.0f} GB; use fewer or coarser grouping factors, fewer predictors, or fewer folds"
             )
         sums.add(part)
     return sums.result
@@ -182,7 +224,7 @@ def _refuse_small_cells(data: CollapsedData) -> None:
     """Refuse cells whose sums give rows away."""
     if data.min_rows <= 1:
         return
-    sums, least = data.sums, data.min_rows
+    sums, least = data.parts, data.min_rows
     small = sums.rows < least
     for k in np.flatnonzero(~sums.between & (sums.low < sums.high)):
         upper = (sums.plain.mean[:, k] - sums.low[k]) / (sums.high[k] - sums.low[k]) * sums.rows
@@ -192,12 +234,14 @@ def _refuse_small_cells(data: CollapsedData) -> None:
         names = data.recipe.group_columns
         listed = [
             ":".join(str(data.recipe.columns[name].levels[code]) for name, code in zip(names, codes, strict=True))  # type: ignore[index]
-            for codes in data.codes[small][:5]
+            for codes in np.unique(data.codes[data.cell_of_part[small]], axis=0)[:5]
         ]
+        within = f" within one of the {data.folds} folds" if data.folds > 1 else ""
         raise DataError(
             f"{count(int(small.sum()), 'cell')} of {':'.join(names) or 'the table'} ({describe_values(listed)} ...) "
-            f"have fewer than min_rows={least} rows, or fewer with one value of a two-valued predictor, so that "
-            "their sums would tell single rows; leave these rows out, merge groups, or agree on a smaller min_rows"
+            f"have fewer than min_rows={least} rows{within}, or fewer with one value of a two-valued predictor, so "
+            "that their sums would tell single rows; leave these rows out, merge groups, "
+            f"{'take fewer folds or none, ' if data.folds > 1 else ''}or agree on a smaller min_rows"
         )
 
 

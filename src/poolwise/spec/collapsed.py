@@ -1,5 +1,6 @@
 """Sums in place of rows, and what models ask of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.data.columns import count
 from poolwise.priors.scale import ColumnFacts, DataFacts, EffectFacts
 from poolwise.spec.design import Design, refuse_dependent
+from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.recipe import Evaluator, Recipe, evaluator
 from poolwise.spec.rowless import RowlessDesign
 
@@ -27,14 +29,17 @@ class CollapsedData:
     ----------
     recipe : Recipe
         Formula, levels, and what the transformations learned.
-    sums : CellSums
-        Counts, means and scatters by group, or by combination of groups.
+    parts : CellSums
+        Counts, means and scatters by cell, a group or a combination of groups; with folds, by cell and fold.
     dropped : dict of str to int
         Missing values by column, of rows that were left out.
     notes : tuple of str
         What a reader should know.
     min_rows : int
-        No cell, and no value of a two-valued column within a cell, has fewer rows.
+        No part, and no value of a two-valued column within a part, has fewer rows.
+    folds : int
+        Folds of the rows that are kept apart; 1 where there are none. A part's key is its cell's key times that, plus
+        its fold.
 
     Examples
     --------
@@ -45,10 +50,26 @@ class CollapsedData:
     """
 
     recipe: Recipe
-    sums: CellSums
+    parts: CellSums
     dropped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     min_rows: int = 1
+    folds: int = 1
+
+    @cached_property
+    def sums(self) -> CellSums:
+        """The sums of each cell, all folds together."""
+        return self.parts.coarser(self.folds)
+
+    @cached_property
+    def cell_of_part(self) -> NDArray[np.int64]:
+        """Cell of each part."""
+        return np.searchsorted(self.sums.keys, self.parts.keys // self.folds)
+
+    @property
+    def fold_of_part(self) -> NDArray[np.int64]:
+        """Fold of each part."""
+        return self.parts.keys % self.folds
 
     @property
     def formula(self) -> str:
@@ -58,7 +79,7 @@ class CollapsedData:
     @property
     def n(self) -> int:
         """Number of rows."""
-        return int(self.sums.rows.sum())
+        return int(self.parts.rows.sum())
 
     @cached_property
     def total(self) -> Moments:
@@ -78,39 +99,46 @@ class CollapsedData:
     @cached_property
     def design(self) -> Design:
         """Names, groups and sums, in place of a design with rows."""
-        return RowlessDesign(self.evaluator.design, self)
+        return RowlessDesign(self.evaluator.design, self, self.evaluator.z)
 
-    @property
-    def cell_codes(self) -> list[NDArray[np.int64]]:
-        """Group of each cell, by grouping factor."""
-        return [factor.codes[: len(self.sums.keys)] for factor in self.evaluator.design.factors]
-
-    def basis(self, *, centred: bool) -> Basis:
-        """Coordinates of the algebra.
+    def basis(self, *, centred: bool, factors: tuple[GroupingFactor, ...] | None = None) -> Basis:
+        """Coordinates of the algebra, of the design's grouping factors or of others of these sums.
 
         :meta private:
         """
-        z = [k for own in self.evaluator.z for k in own]
-        structure = BlockStructure(tuple(size for own in self.design.factors for size in own.structure.sizes))
+        factors = self.design.factors if factors is None else factors
+        z = [k for factor in factors for k in factor.z]  # type: ignore[attr-defined]
+        structure = BlockStructure(tuple(size for own in factors for size in own.structure.sizes))
         mean, scatter = self.total.mean[0], self.total.scatter[0]
         intercept = self.design.intercept
         dependent = dependent_of_moments(scatter, mean, self.n, self.evaluator.x, intercept)
         refuse_dependent(self.design.coefficient_names, dependent, self.n)
         return basis_of_moments(self.n, mean, scatter, self.evaluator.x, z, intercept, structure if centred else None)
 
-    def equivalent(self, basis: Basis) -> tuple[Array, Array, Array, NDArray[np.int64], Array]:
+    def equivalent(
+        self, basis: Basis, z: Sequence[int], parts: NDArray[np.bool_] | None = None
+    ) -> tuple[Array, Array, Array, NDArray[np.int64], Array]:
         """Rows in the coordinates of the algebra that have the same cross-products as those that were collapsed.
+
+        Parameters
+        ----------
+        basis : Basis
+        z : sequence of int
+            Columns of the sums that make Z, -1 for the constant.
+        parts : ndarray of bool, optional
+            Only the rows of these parts.
 
         Returns
         -------
-        ndarray (R, p), (R, sum of q), (R,), ndarray of int (R,), ndarray (R,)
+        ndarray (R, p), (R, q), (R,), ndarray of int (R,), ndarray (R,)
             X, Z, y, cell and weight. A cell has one row at its mean, and at most as many as columns about it.
 
         :meta private:
         """
-        moments = self.sums.weighted
+        moments = self.sums.weighted if parts is None else self.parts.weighted.subset(parts)
         apart, cell = moments.equivalent_rows()
-        x, z = list(self.evaluator.x), [k for own in self.evaluator.z for k in own]
+        cells = np.arange(len(moments.weight)) if parts is None else self.cell_of_part[parts]
+        x, z = list(self.evaluator.x), list(z)
 
         def columns(U: Array, constant: float, basis: Basis) -> tuple[Array, Array, Array]:
             U = np.column_stack([U, np.full(len(U), constant)])
@@ -119,20 +147,18 @@ class CollapsedData:
         at_zero = replace(basis, centre=np.zeros(len(basis.centre)), y_shift=0.0)
         means, scatters = columns(moments.mean, 1.0, basis), columns(apart, 0.0, at_zero)
         X, Z, y = (np.concatenate(both) for both in zip(means, scatters, strict=True))
-        return (
-            X,
-            Z,
-            y,
-            np.concatenate([np.arange(len(moments.weight)), cell]),
-            np.concatenate([moments.weight, np.ones(len(cell))]),
-        )
+        weights = np.concatenate([moments.weight, np.ones(len(cell))])
+        return X, Z, y, np.concatenate([cells, cells[cell]]), weights
 
-    @property
-    def counted(self) -> tuple[float, float]:
-        """Rows that the likelihood counts, and the sum of the logs of precision weights."""
+    def counted(self, parts: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+        """Rows that the likelihood counts, of all or some parts, and the sum of the logs of all precision weights.
+
+        :meta private:
+        """
+        chosen = slice(None) if parts is None else parts
         if self.design.frequency:
-            return float(self.sums.weighted.weight.sum()), 0.0
-        return float(self.n), self.sums.log_weights
+            return float(self.parts.weighted.weight[chosen].sum()), 0.0
+        return float(self.parts.rows[chosen].sum()), self.parts.log_weights
 
     def facts(self) -> DataFacts:
         """What the scaling rules of priors may ask of the data; without medians.
@@ -202,6 +228,9 @@ class CollapsedData:
             f"  sums     {cells} of {', '.join(self.recipe.group_columns) or 'one group'}, {d} columns; "
             f"cells of {self.sums.rows.min()} to {self.sums.rows.max()} rows",
         ]
+        if self.folds > 1:
+            parts = self.parts.rows
+            lines.append(f"  folds    {self.folds}, of rows; a cell has {parts.min()} to {parts.max()} rows in one")
         lines += [f"  learned  {said}" for said in self.recipe.learned]
         lines += [f"  dropped  {number} missing values of {name}" for name, number in self.dropped.items()]
         return "\n".join([*lines, *(f"  note     {note}" for note in self.notes)])

@@ -1,12 +1,13 @@
 """A file of sums: a line that names the format, a header in JSON, plain numbers, a checksum. No rows and no code.
 
-    poolwise collapsed 1, LF    the format and its version
+    poolwise collapsed 2, LF    the format and its version
     8 bytes                     length of the header, little-endian
     header                      JSON: formula, weights, columns, states, scalars; names, types and shapes of the arrays
     arrays                      one after the other, little-endian, C order
     32 bytes                    SHA-256 of all before
 
-What a reader takes from it is bounded by the file's own size, and checked before it is used.
+Version 1 had no folds of rows; it is read too. What a reader takes from a file is bounded by the file's own size, and
+checked before it is used.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.algebra.moments import CellSums, Moments
+from poolwise.data.folds import MOST_FOLDS
 from poolwise.data.whole_file import write_whole
 from poolwise.errors import PoolwiseError, StoreError, shown
 from poolwise.spec.collapsed import CollapsedData
@@ -28,7 +30,8 @@ from poolwise.spec.formula import parse_expression, parse_formula
 from poolwise.spec.recipe import FEWEST, ColumnNote, Recipe
 from poolwise.spec.syntax import Call, Literal, names_in
 
-MAGIC = b"poolwise collapsed 1\n"
+MAGIC = b"poolwise collapsed 2\n"
+READ = (MAGIC, b"poolwise collapsed 1\n")
 # A header lists formula, levels and learned numbers; more than this is no header.
 LONGEST_HEADER = 500_000_000
 TYPES = {"f8": np.dtype("<f8"), "i8": np.dtype("<i8"), "b1": np.dtype("?")}
@@ -42,7 +45,7 @@ def save_collapsed(data: CollapsedData, path: str | Path) -> Path:
 
 def encode_collapsed(data: CollapsedData) -> bytes:
     """The bytes of a file of sums."""
-    recipe, sums = data.recipe, data.sums
+    recipe, sums = data.recipe, data.parts
     arrays: dict[str, NDArray] = {"keys": sums.keys, "rows": sums.rows, "between": sums.between}
     # The ends of a range are single rows' values, but for a column of two values.
     arrays["low"] = np.where(sums.between, np.nan, sums.low)
@@ -64,6 +67,7 @@ def encode_collapsed(data: CollapsedData) -> bytes:
         "dropped": data.dropped,
         "notes": list(data.notes),
         "min_rows": data.min_rows,
+        "folds": data.folds,
         "arrays": [[name, _type(array), list(array.shape)] for name, array in arrays.items()],
     }
     text = json.dumps(header, allow_nan=False).encode()
@@ -120,16 +124,16 @@ def decode_collapsed(content: bytes, called: str, *, trusted: bool = False) -> C
     StoreError
         As :func:`load_collapsed`.
     """
-    if not content.startswith(MAGIC):
+    if not content.startswith(READ):
         version = content[:40].split(b"\n")[0]
         said = "another version of them" if version.startswith(b"poolwise collapsed") else "of another kind"
-        raise StoreError(f"{called} is no file of collapsed data of version 1, but {said}")
+        raise StoreError(f"{called} is no file of collapsed data of version 1 or 2, but {said}")
     body, checksum = content[:-32], content[-32:]
     if len(content) < len(MAGIC) + 40 or hashlib.sha256(body).digest() != checksum:
         raise StoreError(f"{called} was truncated, altered or damaged: its checksum does not fit")
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
-            return _decoded(body, trusted)
+            return _decoded(body, trusted, folded=content.startswith(MAGIC))
     except (PoolwiseError, KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError) as error:
         detail = str(error)[:300]
         raise StoreError(f"{called} does not hold collapsed data that can be used: {detail}") from error
@@ -137,7 +141,7 @@ def decode_collapsed(content: bytes, called: str, *, trusted: bool = False) -> C
         raise StoreError(f"{called} holds numbers that are no sums of rows") from error
 
 
-def _decoded(body: bytes, trusted: bool) -> CollapsedData:
+def _decoded(body: bytes, trusted: bool, *, folded: bool) -> CollapsedData:
     at = len(MAGIC)
     length = int.from_bytes(body[at : at + 8], "little")
     start = at + 8 + length
@@ -162,12 +166,14 @@ def _decoded(body: bytes, trusted: bool) -> CollapsedData:
     # Rows that stand for the data are evaluated: for sums that are true they are fewer than the numbers of the file.
     most = max(10_000_000, 4 * len(body))
     _holds(rows * (len(recipe.columns) + widest(recipe)) <= most, "the formula has far more columns than the sums")
-    sums = _sums(arrays, _number(header["log_weights"]), recipe)
+    folds = header["folds"] if folded else 1
+    _holds(type(folds) is int and 1 <= folds <= MOST_FOLDS, "the number of folds is none")
+    sums = _sums(arrays, _number(header["log_weights"]), recipe, folds)
     min_rows, dropped, notes = header["min_rows"], header["dropped"], header["notes"]
     _holds(type(min_rows) is int and min_rows >= 1, "min_rows is no whole number")
     _holds(isinstance(dropped, dict) and all(type(value) is int for value in dropped.values()), "dropped is no table")
     _holds(isinstance(notes, list) and all(isinstance(note, str) for note in notes), "the notes are no texts")
-    data = CollapsedData(recipe, sums, dropped, tuple(notes), min_rows)
+    data = CollapsedData(recipe, sums, dropped, tuple(notes), min_rows, folds)
     d = len(data.evaluator.u) + 1
     _holds(sums.plain.mean.shape[1] == d, f"the formula has {d} columns, the sums {sums.plain.mean.shape[1]}")
     data.basis(centred=True)
@@ -226,13 +232,14 @@ def _number(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def _sums(arrays: dict[str, NDArray], log_weights: float, recipe: Recipe) -> CellSums:
+def _sums(arrays: dict[str, NDArray], log_weights: float, recipe: Recipe, folds: int) -> CellSums:
     keys, rows, between = arrays["keys"], arrays["rows"], arrays["between"]
     C, d = arrays["plain_mean"].shape
     _holds(keys.dtype.kind == rows.dtype.kind == "i" and between.dtype.kind == "b", "the arrays have other types")
     _holds(keys.shape == rows.shape == (C,) and C > 0 and between.shape == (d,), "the arrays have other shapes")
     _holds(bool((np.diff(keys) > 0).all()) and keys[0] >= 0, "the cells are not in order")
-    _holds(keys[-1] < math.prod(recipe.shape), "a cell is of no known group")
+    _holds(math.prod(map(float, recipe.shape)) * folds < 2.0**62, "there are too many combinations of groups and folds")
+    _holds(keys[-1] < math.prod(recipe.shape) * folds, "a cell is of no known group")
     _holds(bool((rows >= 1).all() and (rows < 2**52).all()), "a cell has no rows")
     plain = _moments(arrays, "plain", C, d)
     _holds(np.array_equal(plain.weight, rows), "the rows do not add up")

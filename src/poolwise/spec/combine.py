@@ -20,7 +20,8 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
     ----------
     sites : sequence of CollapsedData
         Collapsed for one formula, with the same levels of predictors and the same learned transformations (collapse
-        with ``like=`` one of them). Groups may differ: a group that several sites have is one group.
+        with ``like=`` one of them). Groups may differ: a group that several sites have is one group. Folds stay apart
+        where all sites have as many.
     names : sequence of str, optional
         What messages call the sites; ``site 1``, ``site 2`` ... by default.
 
@@ -64,13 +65,20 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
             )
     columns = {column: _merged_note(column, sites) for column in first.columns}
     recipe = replace(first, columns=columns)
-    check_shape(recipe.shape)
+    numbers = [site.folds for site in sites]
+    folds = numbers[0] if len(set(numbers)) == 1 else 1
+    check_shape((*recipe.shape, folds))
+    notes = [note for site in sites for note in site.notes]
+    if folds == 1 and max(numbers) > 1:
+        kept = ", ".join(f"{name} {k if k > 1 else 'none'}" for name, k in zip(called, numbers, strict=True))
+        notes.append(f"the sites keep other numbers of folds apart ({kept}), so the sums together keep none")
     data = CollapsedData(
         recipe,
-        merge_sums([_renumbered(site, recipe) for site in sites]),
+        merge_sums([_renumbered(site, recipe, folds) for site in sites]),
         {name: sum(site.dropped.get(name, 0) for site in sites) for site in sites for name in site.dropped},
-        tuple(dict.fromkeys(note for site in sites for note in site.notes)),
+        tuple(dict.fromkeys(notes)),
         min(site.min_rows for site in sites),
+        folds,
     )
     data.basis(centred=True)
     return data
@@ -96,12 +104,14 @@ def _ascending(levels: tuple) -> bool:
         return False
 
 
-def _renumbered(site: CollapsedData, recipe: Recipe) -> CellSums:
-    """The sums of a site with its cells numbered by the levels of all."""
+def _renumbered(site: CollapsedData, recipe: Recipe, folds: int) -> CellSums:
+    """The sums of a site with its cells numbered by the levels of all, its folds apart if all have as many."""
     codes = []
     for k, name in enumerate(recipe.group_columns):
         place = {level: at for at, level in enumerate(recipe.columns[name].levels or ())}
         new = np.array([place[level] for level in site.recipe.columns[name].levels or ()], dtype=np.int64)
         codes.append(new[site.codes[:, k]])
     keys = np.ravel_multi_index(codes, recipe.shape) if codes else site.sums.keys
-    return replace(site.sums, keys=keys.astype(np.int64))
+    if folds == 1:
+        return replace(site.sums, keys=keys.astype(np.int64))
+    return replace(site.parts, keys=keys.astype(np.int64)[site.cell_of_part] * folds + site.fold_of_part)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +12,8 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.errors import FitError
 from poolwise.spec.design import Design
 from poolwise.spec.grouping import refuse_grouping
+from poolwise.spec.rowless import RowlessDesign
 from poolwise.spec.sufficient import counted
-
-if TYPE_CHECKING:
-    from poolwise.spec.collapsed import CollapsedData
 
 # Of crossed factors the Schur complement is a dense matrix: 3.2 GB at this many columns.
 MOST_COLUMNS = 20_000
@@ -63,8 +60,8 @@ def crossed_sufficient(design: Design, *, centred: bool = True) -> CrossedSuffic
     """
     refuse_grouping(design, "the algebra of the collapsed form")
     structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
-    if design.collapsed is not None:
-        return _refuse_too_dense(_from_sums(design.collapsed, structure, centred=centred), design)
+    if isinstance(design, RowlessDesign):
+        return _refuse_too_dense(_from_sums(design, structure, centred=centred), design)
     Z = np.column_stack([factor.Z for factor in design.factors])
     y = design.y - design.offset
     basis = make_basis(design.X, Z, y, design.intercept, centring(Z, structure) if centred else None)
@@ -94,13 +91,15 @@ def _refuse_too_dense(sufficient: CrossedSufficient, design: Design) -> CrossedS
     )
 
 
-def _from_sums(data: "CollapsedData", structure: BlockStructure, *, centred: bool) -> CrossedSufficient:
-    basis = data.basis(centred=centred)
-    X, Z, y, cell, w = data.equivalent(basis)
-    codes, Js = [own[cell] for own in data.cell_codes], [factor.J for factor in data.design.factors]
-    stats = crossed_products(X, split(Z, data.design), y, codes, Js, w)
-    factors = tuple(counted(one, data, f) for f, one in enumerate(stats.factors))
-    return CrossedSufficient(basis, replace(stats, factors=factors), structure)
+def _from_sums(design: RowlessDesign, structure: BlockStructure, *, centred: bool) -> CrossedSufficient:
+    data, factors = design.collapsed, design.factors
+    basis = data.basis(centred=centred, factors=factors)
+    z = [k for factor in factors for k in factor.z]  # type: ignore[attr-defined]
+    X, Z, y, cell, w = data.equivalent(basis, z)
+    codes = [factor.cell_codes[cell] for factor in factors]  # type: ignore[attr-defined]
+    stats = crossed_products(X, split(Z, design), y, codes, [factor.J for factor in factors], w)
+    counts = tuple(counted(one, design, f) for f, one in enumerate(stats.factors))
+    return CrossedSufficient(basis, replace(stats, factors=counts), structure)
 
 
 def split(columns: Array, design: Design) -> list[Array]:

@@ -22,6 +22,7 @@ from poolwise.spec.smooth import Smooth, make_smooth
 
 if TYPE_CHECKING:
     from poolwise.spec.collapsed import CollapsedData
+    from poolwise.spec.counts import CellCounts
 
 Array = NDArray[np.float64]
 
@@ -120,6 +121,21 @@ class Design:
         return None
 
     @property
+    def counted(self) -> "CellCounts | None":
+        """The counts that stand in place of the rows; None where there are rows."""
+        return None
+
+    @property
+    def cells(self) -> "Design":
+        """The design whose rows an algorithm works on: itself, or that of the cells where rows were added up."""
+        return self
+
+    @property
+    def without_groups(self) -> "Design":
+        """The design without its grouping factors."""
+        return replace(self, factors=())
+
+    @property
     def y(self) -> Array:
         """Response (n,), offsets included; successes of a binomial one, 0, 1, ... for ordered levels."""
         return self.outcome.y
@@ -206,7 +222,7 @@ def build_design(
     covariances: Mapping[str, pd.DataFrame] | None = None,
     further: Sequence[Formula] = (),
     *,
-    check_rank: bool = True,
+    rank: bool = True,
 ) -> Design:
     """Evaluate a formula on a checked table.
 
@@ -225,7 +241,7 @@ def build_design(
         Matrices that ``gr(g, cov=A)`` names.
     further : sequence of Formula, optional
         Of further parameters of the family; left of ``~`` stands which.
-    check_rank : bool, default True
+    rank : bool, default True
         Whether collinear columns of X are refused; not where the table only stands for the rows.
 
     Returns
@@ -270,8 +286,8 @@ def build_design(
         factors=tuple(grouping_factors(formula, frame, covariances)),
         smooths=tuple(make_smooth(call, frame, trusted=formula.trusted) for call in formula.smooths),
     )
-    if check_rank:
-        _check_rank(design)
+    if rank:
+        check_rank(design)
     if family.categorical:
         return _by_category(design)
     return _with_aliases(replace(design, predicted=tuple(_predicted(design, own, covariances) for own in further)))
@@ -313,7 +329,7 @@ def _predicted(design: Design, formula: Formula, covariances: Mapping[str, pd.Da
         ),
         prefix=prefix,
     )
-    _check_rank(made)
+    check_rank(made)
     return _with_aliases(made)
 
 
@@ -365,7 +381,8 @@ def _offset(formula: Formula, frame: pd.DataFrame) -> Array:
     return total
 
 
-def _check_rank(design: Design) -> None:
+def check_rank(design: Design) -> None:
+    """Refuse columns of X that are linear combinations of those before them."""
     X = design.X
     if design.family.has_intercept:
         dependent = dependent_columns(X, design.intercept)

@@ -68,7 +68,15 @@ def exponential_rows(design: Design) -> ExponentialRows:
     DataError
         For counts that are all zero.
     """
-    family, outcome = design.family, design.outcome
+    family = design.family
+    if (counted := design.counted) is not None:
+        if family.holds == "count":
+            # The mean of equal rows is as good as their sum: the score and the curvature of a row, times their number.
+            each = counted.y / counted.rows, np.ones(len(counted.rows)), counted.rows
+            return ExponentialRows("poisson", family.link, *each, False, counted.constant / counted.rows)
+        ones = np.ones(len(counted.rows))
+        return ExponentialRows("binomial", family.link, counted.y, counted.trials, ones, False, counted.constant)
+    outcome = design.outcome
     if not has_laplace(family):
         served = ", ".join(repr(name) for name in KINDS)
         raise FitError(
@@ -100,10 +108,11 @@ def linear_predictor(design: Design) -> LinearPredictor:
     FitError
         If the factors beside the largest have too many effects for a dense matrix.
     """
-    rows = exponential_rows(design)
+    rows, counted = exponential_rows(design), design.counted
+    times, design = None if counted is None else counted.rows, design.cells
     structure = BlockStructure(tuple(size for factor in design.factors for size in factor.structure.sizes))
     Z = np.column_stack([np.zeros((design.n, 0)), *(factor.Z for factor in design.factors)])
-    basis = make_basis(design.X, Z, np.zeros(design.n), design.intercept, centring(Z, structure))
+    basis = make_basis(design.X, Z, np.zeros(design.n), design.intercept, centring(Z, structure, times), times)
     X, Z, _ = basis.rows(design.X, Z, np.zeros(design.n))
     if design.factors:
         pattern = make_pattern(

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from poolwise import names
+from poolwise.algebra.basis import centring
 from poolwise.algebra.theta import BlockStructure
 from poolwise.data.columns import UNUSABLE, kind_of
 from poolwise.data.grouping import label_text, label_texts
@@ -121,6 +122,11 @@ class GroupingFactor:
     def spread(self, k: int) -> tuple[float, float]:
         """Mean and sd, over the rows, of column k of Z."""
         return float(self.Z[:, k].mean()), float(self.Z[:, k].std())
+
+    @property
+    def centring(self) -> Array:
+        """Matrix (q, q) that subtracts the means of the columns of Z in each block that has a column of ones."""
+        return centring(self.Z, self.structure)
 
     def same_groups(self, other: "GroupingFactor") -> bool:
         """Whether two factors divide the rows alike."""

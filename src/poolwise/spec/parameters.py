@@ -10,7 +10,7 @@ from poolwise.algebra.links import LINK
 from poolwise.priors.distributions import CORRELATION, REAL
 from poolwise.priors.prior import Prior, Scaled
 from poolwise.priors.resolve import Parameter
-from poolwise.priors.scale import Array, DataFacts, EffectFacts, column_facts, within_group_sd
+from poolwise.priors.scale import Array, DataFacts, EffectFacts, column_facts, mean_and_sd, within_group_sd
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.families import UNITLESS
@@ -63,17 +63,20 @@ def facts_of(design: Design) -> DataFacts:
             for field in ("columns", "effects", "covariates", "groups")
         }
         return replace(parts[0], **(merged | UNIT_RESPONSE), response=None)
+    cells, counted = design.cells, design.counted
+    rows = None if counted is None else counted.rows
     coded = {
         k
-        for _, where, levels in design.common.terms
+        for _, where, levels in cells.common.terms
         for k in range(where.start, where.stop)
-        if levels is not None and set(np.unique(design.X[:, k])) <= {0.0, 1.0}
+        if levels is not None and set(np.unique(cells.X[:, k])) <= {0.0, 1.0}
     }
+    of_response = _response_facts(_linear_response(design)) if counted is None else counted.facts
     facts = DataFacts(
         n=design.n,
-        **_response_facts(_linear_response(design)),
+        **of_response,
         columns={
-            name: column_facts(design.X[:, k], categorical=k in coded)
+            name: column_facts(cells.X[:, k], categorical=k in coded, rows=rows)
             for k, name in enumerate(design.coefficient_names)
             if k != design.intercept
         },
@@ -81,11 +84,11 @@ def facts_of(design: Design) -> DataFacts:
             sd_name: EffectFacts(
                 sd_within=0.0
                 if factor.effects[k] == names.INTERCEPT
-                else within_group_sd(factor.Z[:, k], factor.views[0].codes),
-                sd=float(factor.Z[:, k].std(ddof=1)) if design.n > 1 else 0.0,
+                else within_group_sd(factor.Z[:, k], factor.views[0].codes, rows),
+                sd=mean_and_sd(factor.Z[:, k], rows)[1],
                 intercept=factor.effects[k] == names.INTERCEPT,
             )
-            for factor in design.factors
+            for factor in cells.factors
             for k, sd_name in zip(factor.sd_columns, factor.sd_names, strict=True)
         },
         covariates={
@@ -129,16 +132,18 @@ def _on_link_scale(design: Design) -> dict[str, Any]:
     mad are as brms has them: of the transformed response (a zero counts as 0.1) under the log and inverse links,
     and 0 for probabilities.
     """
-    link = design.family.link
+    link, counted = design.family.link, design.counted
+    if counted is not None:
+        mean = float(counted.y.sum() / counted.trials.sum())
+        # The median of the logs of counts is gone; that of probabilities counts as 0.
+        median = np.nan if link == "log" else 0.0
+        at_mean = _linear_at(mean, link, design.cells.offset, counted.rows)
+        return {"mean_y": at_mean, "sd_y": 1.0, "median_y": median, "mad_y": median}
     y, n = design.outcome.scaled, design.outcome.trials
     if design.outcome.levels is not None:
         return dict(UNIT_RESPONSE)
     mean = float(np.average(y, weights=n))
-    if link == "log":
-        mean /= float(np.average(np.exp(design.offset - design.offset.max()))) * np.exp(design.offset.max())
-        at_mean = float(np.log(mean))
-    else:
-        at_mean = float(LINK[link](np.asarray(mean)) - design.offset.mean())
+    at_mean = _linear_at(mean, link, design.offset)
     unit = 1.0
     if link not in UNITLESS:
         step = 1e-6 * abs(mean)
@@ -149,6 +154,14 @@ def _on_link_scale(design: Design) -> dict[str, Any]:
         transformed = _response_facts(LINK[link](np.where(y == 0, 0.1, y)) - design.offset)
         found |= {key: transformed[key] for key in ("median_y", "mad_y")}
     return found
+
+
+def _linear_at(mean: float, link: str, offset: Array, rows: Array | None = None) -> float:
+    """The linear predictor without offset at which rows of these offsets have this mean."""
+    if link == "log":
+        mean /= float(np.average(np.exp(offset - offset.max()), weights=rows)) * np.exp(offset.max())
+        return float(np.log(mean))
+    return float(LINK[link](np.asarray(mean)) - np.average(offset, weights=rows))
 
 
 def structure_note(factor: GroupingFactor) -> str:

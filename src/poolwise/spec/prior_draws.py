@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from poolwise import names
-from poolwise.algebra.basis import centring
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.theta import correlation_factor, lkj_shapes
 from poolwise.errors import PriorError
@@ -88,8 +87,9 @@ def prior_draws(
     for factor in design.factors:
         sd = np.stack([made[name] for name in factor.sd_names], axis=1)
         T = sd[:, :, None] * _correlations(factor, priors, draws, rng)
-        factors.append((centring(factor.Z, factor.structure) if centred else np.eye(len(factor.effects))) @ T)
-    thresholds = 0 if design.outcome.levels is None else len(design.outcome.levels) - 1
+        factors.append((factor.centring if centred else np.eye(len(factor.effects))) @ T)
+    levels = design.outcome.levels if design.family.holds == "levels" else None
+    thresholds = 0 if levels is None else len(levels) - 1
     family = {}
     for part in design.family.auxiliaries:
         family[part.name] = made[part.name]

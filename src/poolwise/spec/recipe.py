@@ -173,6 +173,16 @@ class Evaluator:
         return key
 
 
+def refuse_described_groups(formula: Formula) -> None:
+    """Refuse ``gr(...)`` and ``mm(...)``, whose groups are no independent draws from one normal distribution."""
+    for block in formula.blocks:
+        if block.multiple or block.by or block.cov or block.sd:
+            raise DataError(
+                f"collapse() takes groups that are independent draws from one normal distribution, and the formula has "
+                f"{block}; fit such a model from its rows"
+            )
+
+
 def _expressions(design: Design) -> list[Columns]:
     return [design.common, *(columns for factor in design.factors for _, columns in factor.parts)]
 
@@ -285,15 +295,10 @@ def evaluator(recipe: Recipe, cells: NDArray[np.int64] | None = None) -> Evaluat
         For models whose rows do not collapse to sums.
     """
     formula = recipe.formula
-    for block in formula.blocks:
-        if block.multiple or block.by or block.cov or block.sd:
-            raise DataError(
-                f"collapse() takes groups that are independent draws from one normal distribution, and the formula has "
-                f"{block}; fit such a model from its rows"
-            )
+    refuse_described_groups(formula)
     frame = stand_in(recipe, cells)
     table = CheckedTable(frame, np.arange(len(frame)))
-    design = build_design(formula, table, recipe.weights, check_rank=False)
+    design = build_design(formula, table, recipe.weights, rank=False)
     response = evaluate(f"0 + {response_expression(formula)}", frame, trusted=formula.trusted)
     offsets = tuple(evaluate(f"0 + {expression}", frame, trusted=formula.trusted) for expression in formula.offsets)
     for part in (response, *offsets):

@@ -70,7 +70,13 @@ class Response:
 
 
 def read_response(
-    formula: Formula, frame: pd.DataFrame, family: Family, rows: NDArray[np.int64], weights: Array | None = None
+    formula: Formula,
+    frame: pd.DataFrame,
+    family: Family,
+    rows: NDArray[np.int64],
+    weights: Array | None = None,
+    *,
+    whole: bool = True,
 ) -> Response:
     """Evaluate the response of a formula and check it against its family.
 
@@ -86,6 +92,8 @@ def read_response(
         Row numbers of the caller's table, for messages.
     weights : ndarray (n,), optional
         Of a binomial response given as shares: the trials, as in R's glm.
+    whole : bool, default True
+        Whether these are all rows, whose response has to vary.
 
     Returns
     -------
@@ -134,7 +142,17 @@ def read_response(
     else:
         response = Response(numbers(node))
     _check_support(response, family, formula.response, rows)
+    if whole and response.trials is not None:
+        refuse_same_trials(response.y, response.trials, formula.response)
     return response
+
+
+def refuse_same_trials(y: Array, trials: Array, said: str) -> None:
+    """Refuse trials that all succeed or all fail."""
+    if not y.any() or (y == trials).all():
+        raise DataError(
+            f"the response {said} is {'0' if not y.any() else 'all trials'} in every row; there is nothing to model"
+        )
 
 
 def response_expression(formula: Formula) -> str:
@@ -344,10 +362,6 @@ def _check_support(response: Response, family: Family, said: str, rows: NDArray[
                     f"the response {said} has {what} in {count(len(found), 'row')} ({describe_rows(found)})"
                     + _swapped(y, n)
                 )
-        if not y.any() or (y == n).all():
-            raise DataError(
-                f"the response {said} is {'0' if not y.any() else 'all trials'} in every row; there is nothing to model"
-            )
         return
     fits, words = _HOLDS[family.holds]
     wrong = rows[~fits(y)]

@@ -1,10 +1,12 @@
 """A design without rows: names, groups and sums; what would need a row says so."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from poolwise.algebra.basis import centring_at
 from poolwise.algebra.crossproducts import Array
 from poolwise.errors import RowsNeededError
 from poolwise.spec.design import Design
@@ -15,18 +17,25 @@ if TYPE_CHECKING:
     from poolwise.spec.collapsed import CollapsedData
 
 
-def _refuse(what: str) -> NoReturn:
+def refuse_rows(what: str) -> NoReturn:
+    """Say that ``what`` is gone, and what there is.
+
+    :meta private:
+    """
     raise RowsNeededError(
         f"this needs {what}, and the model was made from collapsed data, which have only sums. From sums come fit(), "
-        "fit_frequentist(), coef(), summary(), ranef, varcorr, predict(new rows) and save(); what looks at single rows "
-        "(fitted values, residuals, rmse(), loo(), predictive checks and densities, the generative and whitened forms) "
-        "takes pw.Model(formula, table) with the rows, or a sample of them"
+        "fit_frequentist(), coef(), summary(), ranef, varcorr, rmse() and predict(new rows), of Gaussian models save() "
+        "and pooling studies too; what looks at single rows (fitted values, residuals, loo(), most predictive checks, "
+        "densities, the generative and the Gaussian whitened form) takes pw.Model(formula, table) with the rows, or a "
+        "sample of them"
     )
 
 
-def _absent(what: str) -> Any:
+def absent(what: str) -> Any:
+    """A property that is refused because it would be rows."""
+
     def refuse(self) -> NoReturn:
-        _refuse(what)
+        refuse_rows(what)
 
     return property(refuse, doc=f"Refused: {what} is gone.")
 
@@ -51,13 +60,13 @@ class RowlessFactor(GroupingFactor):
         parts = tuple((block, without_rows(columns)) for block, columns in factor.parts)
         self.__dict__.update(kept | {"parts": parts, "cell_codes": codes, "z": z, "data": data})
 
-    codes = _absent("the group of each row")
-    Z = _absent("the rows of the group-specific part")
+    codes = absent("the group of each row")
+    Z = absent("the rows of the group-specific part")
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Rows in each group."""
-        rows = np.bincount(vars(self)["cell_codes"], self.data.sums.rows, self.J)
+        rows = np.bincount(self.cell_codes, self.data.sums.rows, self.J)
         return rows.round().astype(np.int64)
 
     def spread(self, k: int) -> tuple[float, float]:
@@ -67,10 +76,16 @@ class RowlessFactor(GroupingFactor):
             return 1.0, 0.0
         return float(total.mean[0, at]), float(np.sqrt(total.scatter[0, at, at] / total.weight[0]))
 
+    @property
+    def centring(self) -> Array:
+        """Matrix (q, q) that subtracts the means of the columns of Z in each block that has a column of ones."""
+        means = np.array([self.spread(k)[0] for k in range(len(self.z))])
+        return centring_at(means, np.array(self.z) < 0, self.structure)
+
     def sd_within(self, k: int) -> float:
         """Pooled sd of column k within groups; its total sd where it does not vary within any."""
         at = self.z[k]
-        groups = self.data.sums.plain.pooled(vars(self)["cell_codes"], self.J)
+        groups = self.data.sums.plain.pooled(self.cell_codes, self.J)
         n, mean = float(self.data.n), self.spread(k)[0]
         total = float(np.sqrt(self.data.total.scatter[0, at, at] / (n - 1)))
         degrees = n - self.J
@@ -79,7 +94,8 @@ class RowlessFactor(GroupingFactor):
 
     def same_groups(self, other: GroupingFactor) -> bool:
         """Whether two factors divide the rows alike."""
-        pairs = vars(self)["cell_codes"] * other.J + vars(other)["cell_codes"]
+        assert isinstance(other, RowlessFactor)
+        pairs = self.cell_codes * other.J + other.cell_codes
         return self.J == other.J and len(np.unique(pairs)) == self.J
 
     def same_column(self, k: int, other: GroupingFactor, m: int) -> bool:
@@ -88,9 +104,21 @@ class RowlessFactor(GroupingFactor):
 
     data: "CollapsedData"
     z: tuple[int, ...]
+    cell_codes: NDArray[np.int64]
 
 
-class RowlessDesign(Design):
+class WithoutRows(Design):
+    """A design whose rows are gone: what would be one of them is refused."""
+
+    frame = absent("the rows of the table")
+    outcome = absent("the response of each row")
+    y = absent("the response of each row")
+    X = absent("the predictors of each row")
+    offset = absent("the offset of each row")
+    weights = absent("the weight of each row")
+
+
+class RowlessDesign(WithoutRows):
     """A design made of sums.
 
     Parameters
@@ -99,13 +127,14 @@ class RowlessDesign(Design):
         Of rows that stand for the data, the cells first.
     data : CollapsedData
         The sums.
+    z : tuple of tuple of int
+        Columns of the sums that make each factor's Z, -1 for the constant.
     """
 
-    def __init__(self, design: Design, data: "CollapsedData"):
+    def __init__(self, design: Design, data: "CollapsedData", z: tuple[tuple[int, ...], ...]):
         C = len(data.sums.keys)
         factors = tuple(
-            RowlessFactor(factor, factor.codes[:C], z, data)
-            for factor, z in zip(design.factors, data.evaluator.z, strict=True)
+            RowlessFactor(factor, factor.codes[:C], own, data) for factor, own in zip(design.factors, z, strict=True)
         )
         self.__dict__.update(
             formula=design.formula,
@@ -117,12 +146,14 @@ class RowlessDesign(Design):
             _data=data,
         )
 
-    frame = _absent("the rows of the table")
-    outcome = _absent("the response of each row")
-    y = _absent("the response of each row")
-    X = _absent("the predictors of each row")
-    offset = _absent("the offset of each row")
-    weights = _absent("the weight of each row")
+    def narrowed(self, narrow: Callable[[Design], Design], z: tuple[tuple[int, ...], ...]) -> "RowlessDesign":
+        """The same sums with fewer group-specific columns: ``narrow`` of a design with rows, and where they stand."""
+        return RowlessDesign(narrow(self.collapsed.evaluator.design), self.collapsed, z)
+
+    @property
+    def without_groups(self) -> Design:
+        """The design without its grouping factors."""
+        return self.narrowed(lambda design: design.without_groups, ())
 
     @property
     def collapsed(self) -> "CollapsedData":

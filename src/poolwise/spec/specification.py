@@ -1,19 +1,21 @@
 """What was asked: formula, table, family and priors, resolved and checked, before anything is compiled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from poolwise.data.intake import as_frame
-from poolwise.data.validate import CheckedTable, check_table
+from poolwise.data.validate import CheckedTable
 from poolwise.errors import ArgumentError, DataError, PriorError
 from poolwise.priors.distributions import GROUP_SDS, JOINT
 from poolwise.priors.presets import PriorPreset, as_preset
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior, resolve
+from poolwise.spec.checked import checked_rows
 from poolwise.spec.collapsed import CollapsedData
+from poolwise.spec.counted import CountedData, counted_design
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import Family, family_of
 from poolwise.spec.formula import Formula
@@ -86,6 +88,8 @@ def specify(
     if covariances is not None and not isinstance(covariances, Mapping):
         raise ArgumentError(f"covariances must be a dict of matrices by name; got a {type(covariances).__name__}")
     chosen = family_of(family, link)
+    if isinstance(data, CountedData):
+        return _of_counts(formula, data, chosen, priors, group_correlation=group_correlation, weights=weights)
     if isinstance(data, CollapsedData):
         return _of_sums(formula, data, chosen, priors, group_correlation=group_correlation, weights=weights)
     parsed, further = read_formulas(formula, trusted=trusted)
@@ -103,51 +107,42 @@ def _of_sums(
     formula: str, data: CollapsedData, family: Family, priors, *, group_correlation: bool, weights: str | None
 ) -> Specification:
     if not family.gaussian:
-        raise DataError(f"collapsed data serve Gaussian models with the identity link, not family {family}")
-    there = data.recipe
-    parsed, further = read_formulas(formula, trusted=there.formula.trusted)
-    if further:
-        raise DataError("collapsed data serve one sigma for all rows; fit formulas of further parameters from the rows")
-    if not group_correlation:
-        parsed = parsed.uncorrelated
-    if parsed != there.formula or weights not in (None, there.weights):
         raise DataError(
-            f"the rows were collapsed for {there.formula.canonical}"
-            f"{f' with weights={there.weights!r}' if there.weights else ''}; a model of {parsed.canonical}"
-            f"{f' with weights={weights!r}' if weights else ''} needs its own collapse()"
+            f"these sums serve Gaussian models with the identity link, not family {family}; collapse the rows with "
+            "family="
         )
+    there = data.recipe
+    _refuse_other(formula, there.formula, there.weights, group_correlation, weights)
     design = data.design
     preset, resolved = _resolve(design, priors)
     nothing = CheckedTable(pd.DataFrame(), np.zeros(0, dtype=np.int64), data.dropped, data.notes)
     return Specification(there.formula, nothing, design, preset, resolved)
 
 
-def checked_rows(
-    frame: pd.DataFrame,
-    formula: Formula,
-    further: Sequence[Formula],
-    family: Family,
-    weights: str | None,
-    missing: str = "error",
-) -> CheckedTable:
-    """The rows that all formulas of a model need, checked."""
-    every = [formula, *further]
+def _of_counts(
+    formula: str, data: CountedData, family: Family, priors, *, group_correlation: bool, weights: str | None
+) -> Specification:
+    _refuse_other(formula, data.recipe, data.weights, group_correlation, weights)
+    design, table = counted_design(data, family)
+    preset, resolved = _resolve(design, priors)
+    return Specification(data.recipe, table, design, preset, resolved)
 
-    def joined(of: Callable[[Formula], tuple]) -> tuple:
-        return tuple(dict.fromkeys(item for one in every for item in of(one)))
 
-    return check_table(
-        frame,
-        response=formula.response_columns,
-        predictors=joined(lambda one: one.predictors),
-        factors=joined(lambda one: one.cells),
-        members=joined(lambda one: one.member_columns),
-        weights=formula.weights_column(weights),
-        missing=missing,
-        constant_ok=joined(lambda one: one.offset_columns),
-        singletons_ok=not family.has_sigma,
-        levels_ok=family.holds in ("levels", "categories"),
-    )
+def _refuse_other(
+    formula: str, there: Formula, there_weights: str | None, group_correlation: bool, weights: str | None
+) -> None:
+    """Refuse a model other than the one that rows were collapsed for."""
+    parsed, further = read_formulas(formula, trusted=there.trusted)
+    if further:
+        raise DataError("collapsed data serve one sigma for all rows; fit formulas of further parameters from the rows")
+    if not group_correlation:
+        parsed = parsed.uncorrelated
+    if parsed != there or weights not in (None, there_weights):
+        raise DataError(
+            f"the rows were collapsed for {there.canonical}"
+            f"{f' with weights={there_weights!r}' if there_weights else ''}; a model of {parsed.canonical}"
+            f"{f' with weights={weights!r}' if weights else ''} needs its own collapse()"
+        )
 
 
 def _refuse_unused(covariances: Mapping[str, pd.DataFrame] | None, formulas: Sequence[Formula]) -> None:

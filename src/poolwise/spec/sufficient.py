@@ -1,20 +1,17 @@
 """The sufficient statistics of a design with at most one grouping factor, whole or for some of its rows."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.algebra.basis import Basis, centring, make_basis
-from poolwise.algebra.crossproducts import CrossProducts, cross_products
+from poolwise.algebra.crossproducts import Array, CrossProducts, cross_products
 from poolwise.algebra.theta import BlockStructure
 from poolwise.errors import FitError
 from poolwise.spec.design import Design
 from poolwise.spec.grouping import refuse_grouping
-
-if TYPE_CHECKING:
-    from poolwise.spec.collapsed import CollapsedData
+from poolwise.spec.rowless import RowlessFactor
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def sufficient(
     design : Design
         With at most one grouping factor.
     rows : ndarray of bool (n,), optional
-        Only these rows.
+        Only these rows, or the rows of these parts of sums; the logs of precision weights stay those of all parts.
     basis : Basis, optional
         Coordinates to use, so that statistics of different rows subtract; chosen for the design by default.
     centred : bool, default True
@@ -68,34 +65,65 @@ def sufficient(
             f"the collapsed form serves one grouping factor, this model has {len(design.factors)} ({listed}); "
             "Model.fit(form='generative') samples it with explicit effects"
         )
-    if design.collapsed is not None:
-        return _from_sums(design.collapsed, centred=centred)
     factor = design.factors[0] if design.factors else None
-    Z = factor.Z if factor else np.zeros((design.n, 0))
-    codes = factor.codes if factor else np.zeros(design.n, dtype=np.int64)
-    y = design.y - design.offset
     structure = factor.structure if factor else BlockStructure(())
-    basis = basis or make_basis(design.X, Z, y, design.intercept, centring(Z, structure) if centred else None)
+    basis = basis or basis_of(design, centred=centred)
+    X, Z, y, codes, weights = coordinates(design, basis, rows)
+    stats = cross_products(X, Z, y, codes, factor.J if factor else 0, weights, frequency=design.frequency)
+    return Sufficient(basis, stats if design.collapsed is None else counted(stats, design, 0, rows), structure)
+
+
+def basis_of(design: Design, *, centred: bool = True) -> Basis:
+    """The coordinates of the algebra for a design with at most one grouping factor."""
+    if design.collapsed is not None:
+        return design.collapsed.basis(centred=centred, factors=design.factors)
+    Z = design.factors[0].Z if design.factors else np.zeros((design.n, 0))
+    structure = design.factors[0].structure if design.factors else BlockStructure(())
+    y = design.y - design.offset
+    return make_basis(design.X, Z, y, design.intercept, centring(Z, structure) if centred else None)
+
+
+def coordinates(
+    design: Design, basis: Basis, rows: NDArray[np.bool_] | None = None
+) -> tuple[Array, Array, Array, NDArray[np.int64], Array | None]:
+    """X, Z, y, group and weight of the rows in the coordinates of the algebra; of sums, rows equivalent to them.
+
+    Parameters
+    ----------
+    design : Design
+        With at most one grouping factor.
+    basis : Basis
+        Without columns of Z, none are made.
+    rows : ndarray of bool, optional
+        Only these rows (n,), or those of these parts of sums.
+
+    Returns
+    -------
+    ndarray (R, p), (R, q), (R,), ndarray of int (R,), ndarray (R,) or None
+    """
+    factor = design.factors[0] if design.factors else None
+    grouped = len(basis.z_scale) > 0
+    if design.collapsed is not None:
+        assert factor is None or isinstance(factor, RowlessFactor)
+        z = factor.z if factor is not None and grouped else ()
+        X, Z, y, cell, w = design.collapsed.equivalent(basis, z, rows)
+        return X, Z, y, np.zeros_like(cell) if factor is None else factor.cell_codes[cell], w
     chosen = slice(None) if rows is None else rows
-    X, Z, y = basis.rows(design.X[chosen], Z[chosen], y[chosen])
-    weights = None if design.weights is None else design.weights[chosen]
-    J = factor.J if factor else 0
-    stats = cross_products(X, Z, y, codes[chosen], J, weights, frequency=design.frequency)
-    return Sufficient(basis, stats, structure)
+    Z = factor.Z[chosen] if factor is not None and grouped else np.zeros((len(design.y[chosen]), 0))
+    X, Z, y = basis.rows(design.X[chosen], Z, (design.y - design.offset)[chosen])
+    codes = np.zeros(len(y), dtype=np.int64) if factor is None else factor.codes[chosen]
+    return X, Z, y, codes, None if design.weights is None else design.weights[chosen]
 
 
-def _from_sums(data: "CollapsedData", *, centred: bool) -> Sufficient:
-    basis = data.basis(centred=centred)
-    X, Z, y, cell, w = data.equivalent(basis)
-    factors = data.design.factors
-    structure = factors[0].structure if factors else BlockStructure(())
-    codes = data.cell_codes[0] if factors else np.zeros(len(data.sums.keys), dtype=np.int64)
-    stats = cross_products(X, Z, y, codes[cell], factors[0].J if factors else 0, w)
-    return Sufficient(basis, counted(stats, data, 0), structure)
-
-
-def counted(stats: CrossProducts, data: "CollapsedData", f: int) -> CrossProducts:
+def counted(stats: CrossProducts, design: Design, f: int, parts: NDArray[np.bool_] | None = None) -> CrossProducts:
     """Sums of equivalent rows, with the numbers of rows there were; ``f`` is the position of the factor."""
-    n, log_weights = data.counted
-    sizes = data.design.factors[f].sizes if data.design.factors else np.zeros(0)
-    return replace(stats, n=n, log_weights=log_weights, counts=np.asarray(sizes, dtype=np.float64))
+    data = design.collapsed
+    assert data is not None
+    n, log_weights = data.counted(parts)
+    counts = np.zeros(0)
+    if design.factors:
+        factor = design.factors[f]
+        assert isinstance(factor, RowlessFactor)
+        chosen = slice(None) if parts is None else parts
+        counts = np.bincount(factor.cell_codes[data.cell_of_part[chosen]], data.parts.rows[chosen], factor.J)
+    return replace(stats, n=n, log_weights=log_weights, counts=counts)

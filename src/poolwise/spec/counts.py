@@ -1,0 +1,171 @@
+"""Binary responses, trials and counts added up by combination of predictors and groups, the likelihood kept whole."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from poolwise.algebra.likelihoods import constants, density_code
+from poolwise.data.columns import CATEGORICAL
+from poolwise.data.partitions import Piece
+from poolwise.data.scan import Scan
+from poolwise.errors import DataError, PoolwiseError
+from poolwise.spec.families import Family
+from poolwise.spec.formula import Formula
+from poolwise.spec.response import Response, read_response
+
+Array = NDArray[np.float64]
+COUNTED = ("bernoulli", "binomial", "poisson")
+
+
+@dataclass(frozen=True, eq=False)
+class CellCounts:
+    """Rows added up by cell, a combination of the values of all columns but the response's.
+
+    Parameters
+    ----------
+    keys : DataFrame (C rows)
+        The values of these columns.
+    y : ndarray (C,)
+        Sum of the responses: successes, or a count.
+    trials : ndarray (C,)
+        Sum of the trials, one a row of a Bernoulli or Poisson response.
+    rows : ndarray (C,)
+        Rows.
+    constant : ndarray (C,)
+        Sum of the terms of the rows' log densities that no parameter moves.
+    scaled, squared : ndarray (C,)
+        Sum of the responses, shares of the trials, and of their squares.
+    """
+
+    keys: pd.DataFrame
+    y: Array
+    trials: Array
+    rows: Array
+    constant: Array
+    scaled: Array
+    squared: Array
+
+    @property
+    def n(self) -> int:
+        """Number of rows there were."""
+        return round(float(self.rows.sum()))
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """Mean and sd of the response of all rows, shares of the trials, for scaled priors; medians are gone."""
+        mean = float(self.scaled.sum()) / self.n
+        squares = self.squares_about(np.full(len(self.rows), mean))
+        sd = float(np.sqrt(squares / max(self.n - 1, 1)))
+        return {"mean_y": mean, "sd_y": sd, "median_y": float("nan"), "mad_y": float("nan")}
+
+    def squares_about(self, mean: Array) -> float:
+        """Sum over all rows of the squared distance of the response, shares of the trials, from its cell's ``mean``."""
+        return max(float((self.squared - 2 * mean * self.scaled + self.rows * mean**2).sum()), 0.0)
+
+
+FIELDS = ("y", "trials", "rows", "constant", "scaled", "squared")
+
+
+def counts_of_rows(piece: Piece, formula: Formula, family: Family, weights: str | None) -> CellCounts:
+    """Add the rows of a piece up.
+
+    Raises
+    ------
+    DataError
+        For responses outside the family's support; names the partition and its rows.
+    """
+    frame = piece.frame
+    given = None if weights is None else frame[weights].to_numpy(dtype=np.float64)
+    try:
+        outcome = read_response(formula, frame, family, np.arange(len(frame)) + piece.first, given, whole=False)
+    except PoolwiseError as error:
+        raise DataError(f"{piece.partition}: {error}") from error
+    times = np.ones(len(frame)) if formula.weights is None else frame[formula.weights].to_numpy(dtype=np.float64)
+    trials = np.ones(len(frame)) if outcome.trials is None else outcome.trials
+    code, _ = density_code(family.name, family.link) or (0, 0)
+    scaled = outcome.scaled
+    values = [outcome.y, trials, np.ones(len(frame)), constants(code, outcome.y, trials), scaled, scaled**2]
+    return _added_up(_plain(frame[key_columns(formula)]), np.column_stack([times * value for value in values]))
+
+
+def merge_counts(parts: Sequence[CellCounts], most: int) -> CellCounts:
+    """Counts of disjoint sets of rows as those of their union.
+
+    Raises
+    ------
+    DataError
+        If there are more than ``most`` cells.
+    """
+    if len(parts) > 1:
+        values = [np.column_stack([getattr(part, name) for name in FIELDS]) for part in parts]
+        parts = [_added_up(pd.concat([part.keys for part in parts], ignore_index=True), np.concatenate(values))]
+    (found,) = parts
+    if len(found.rows) > most:
+        raise DataError(
+            f"{found.n} rows have {len(found.rows)} different combinations of {', '.join(found.keys.columns)}, more "
+            f"than most_cells={most}, so there is little to add up; round or bin numeric predictors, leave predictors "
+            "out, fit a sample of the rows, or raise most_cells"
+        )
+    return found
+
+
+def count_stream(
+    pieces: Iterable[Piece], formula: Formula, family: Family, weights: str | None, most: int
+) -> CellCounts | None:
+    """Counts of a stream of complete rows; None where there are none. Memory holds the cells, and one piece's rows."""
+    found: CellCounts | None = None
+    for piece in pieces:
+        own = counts_of_rows(piece, formula, family, weights)
+        found = merge_counts([own] if found is None else [found, own], most)
+    return found
+
+
+def merged(parts: Sequence[CellCounts | None], most: int) -> CellCounts | None:
+    """Counts of several parts, those without rows left out."""
+    there = [part for part in parts if part is not None]
+    return merge_counts(there, most) if there else None
+
+
+def in_order(counts: CellCounts, found: Scan) -> CellCounts:
+    """The cells in the order of their values, categories as the whole source has them: whatever the batches were."""
+    keys = counts.keys.copy()
+    for name in keys.columns:
+        known = found.columns[name]
+        if known.kind == CATEGORICAL:
+            keys[name] = pd.Categorical(keys[name], categories=list(known.levels), ordered=known.ordered)
+    order = np.arange(len(keys))
+    if len(keys.columns):
+        order = keys.sort_values(list(keys.columns), kind="stable").index.to_numpy()
+    return CellCounts(keys.iloc[order].reset_index(drop=True), *(getattr(counts, name)[order] for name in FIELDS))
+
+
+def key_columns(formula: Formula) -> list[str]:
+    """Columns whose values tell the cells apart."""
+    return list(dict.fromkeys([*formula.predictors, *formula.factors]))
+
+
+def response_of(counts: CellCounts, family: Family) -> Response:
+    """The responses of the cells: successes in trials, or sums of counts."""
+    return Response(counts.y, None if family.holds == "count" else counts.trials)
+
+
+def _plain(keys: pd.DataFrame) -> pd.DataFrame:
+    """Categories as their values: parts of a source may have others."""
+    plain: dict[str, Callable] = {
+        name: values.astype(values.cat.categories.dtype)
+        for name, values in keys.items()
+        if isinstance(values.dtype, pd.CategoricalDtype)
+    }
+    return keys.assign(**plain).reset_index(drop=True)
+
+
+def _added_up(keys: pd.DataFrame, values: Array) -> CellCounts:
+    group = np.zeros(len(keys), dtype=np.int64)
+    if len(keys.columns):
+        group = keys.groupby(list(keys.columns), sort=False, observed=True).ngroup().to_numpy()
+    cells, first = np.unique(group, return_index=True)
+    sums = [np.bincount(group, weights=value, minlength=len(cells)) for value in values.T]
+    return CellCounts(keys.iloc[first].reset_index(drop=True), *sums)
