@@ -20,14 +20,14 @@ from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
 from poolwise.result import pointwise, tables
 from poolwise.result.bayes_predict import BayesPrediction
-from poolwise.result.checked import Checked, CrossValidated
+from poolwise.result.checked import Checked, Continued, CrossValidated
 from poolwise.result.comparisons import Compared
 from poolwise.result.convergence import Convergence, convergence
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
 
 
-class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
+class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
     """Posterior of a hierarchical model.
 
     Parameters
