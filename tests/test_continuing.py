@@ -8,6 +8,7 @@ import pytest
 import poolwise as pw
 from poolwise.errors import ArgumentError, FitError, StoreError
 from poolwise.fit import nuts
+from poolwise.fit.crossed import CrossedSampler
 from poolwise.result.stream import RunStore
 
 RUN = dict(draws=400, tune=300, chains=4, seed=3, progress=False)
@@ -163,6 +164,17 @@ def test_independent_draws_are_extended():
     assert not np.isin(proposals[:, 400:], proposals[:, :400]).any()
     assert longer.convergence.pareto_k >= fit.convergence.pareto_k
     assert longer.convergence.ess > fit.convergence.ess
+
+
+def test_draws_of_another_form_are_not_joined(tmp_path, monkeypatch):
+    model = pw.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", pw.load_dataset("penicillin"))
+    fit = model.fit(**RUN, store=tmp_path / "run")
+    monkeypatch.setattr(CrossedSampler, "sample", lambda *_: (None, 0.9))
+    for call in (lambda: pw.resume(tmp_path / "run", draws=500), lambda: fit.extend(100)):
+        with pytest.raises(FitError, match="come from the whitened form"), pytest.warns(pw.OtherFormWarning):
+            call()
+    with pytest.warns(pw.PartialRunWarning, match="1600 of 2000"):
+        assert pw.load_fit(tmp_path / "run").posterior.equals(fit.posterior)
 
 
 def test_a_fit_of_sums_is_extended(tmp_path):

@@ -25,6 +25,7 @@ LAYERS = [
     "priors",
     "data",
     "algebra",
+    "workers",
     "names",
     "errors",
 ]

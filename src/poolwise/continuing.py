@@ -14,7 +14,7 @@ from poolwise.fit.memory import refuse_too_large
 from poolwise.model import Model
 from poolwise.result.bayes import BayesFit
 from poolwise.result.posterior import data_tree
-from poolwise.result.stream import HowSampled, RunStore, Stored, load_store
+from poolwise.result.stream import HowSampled, RunStore, Stored, load_store, refuse_other
 from poolwise.sample import centred_factors, check_settings, choose_form, sample
 from poolwise.spec.specification import restored
 
@@ -120,7 +120,6 @@ def _resumed(store: RunStore, stored: Stored, settings: Sampling, missing: list[
     if how is None or stored.layout is None:
         store.finish(fit, made)
         return fit
-    _refuse_other(how, made)
     stats = _apart(fit.data["sample_stats"].to_dataset(), _proposals(stored))
     new = stored.layout.records(fit.posterior, stats)
     at = {chain: own for own, chain in enumerate(chains)}
@@ -149,7 +148,7 @@ def extend(fit: BayesFit, draws: int, *, progress: bool, cores: int | None) -> B
     refuse_too_large(model.design, replace(own, draws=done + int(draws)))
     how = _how(fit, model)
     more, made = sample(model, part, (how.form, "", how.free))
-    _refuse_other(how, made)
+    refuse_other(how, made)
     shape = more.settings
     before = fit.data["sample_stats"].to_dataset()
     first = int(before["proposal"].max()) + 1 if "proposal" in before else 0
@@ -184,15 +183,6 @@ def _how(fit: BayesFit, model: Model) -> HowSampled:
     if form not in ("collapsed", "whitened"):
         raise FitError(f"this fit cannot be extended, as its form is not known: {said!r}; fit the model anew")
     return HowSampled(form, (), said)
-
-
-def _refuse_other(how: HowSampled, made: HowSampled) -> None:
-    """Refuse to join draws of two forms, as their statistics differ."""
-    if how.form != made.form:
-        raise FitError(
-            f"the new draws come from the {made.form} form, those that are there from the {how.form} one: the "
-            "importance weights of the new ones are not to be trusted. Fit the model anew with form='whitened'"
-        )
 
 
 def _apart(stats: xr.Dataset, first: int) -> xr.Dataset:

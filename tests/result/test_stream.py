@@ -77,6 +77,22 @@ def test_a_complete_store_is_the_fit_draw_for_draw(model, tmp_path, form):
     assert sorted(file.name for file in (tmp_path / "run").iterdir())[1:] == ["lock", MANIFEST, "model.nc"]
 
 
+@pytest.mark.slow
+def test_the_generative_form_is_stored(tmp_path, monkeypatch):
+    model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"))
+    monkeypatch.setattr(nuts, "EVERY", 0.02)
+    monkeypatch.setattr(RunStore, "finish", lambda *_: None)
+    fit = model.fit(**RUN, form="generative", store=tmp_path / "run")
+    with pytest.warns(pw.PartialRunWarning, match="400 of 400"):
+        loaded = pw.load_fit(tmp_path / "run")
+    # Nothing is worked out between sampler and record.
+    assert loaded.posterior.equals(fit.posterior)
+    assert loaded.data["sample_stats"].to_dataset().equals(fit.data["sample_stats"].to_dataset())
+    assert loaded.form.startswith(fit.form)
+    longer = fit.extend(50, progress=False)
+    assert longer.posterior.sizes["draw"] == 250 and longer.posterior.isel(draw=slice(0, 200)).equals(fit.posterior)
+
+
 def test_several_factors_are_written_at_the_end(tmp_path):
     model = pw.Model("diameter ~ 1 + (1 | plate) + (1 | sample)", pw.load_dataset("penicillin"))
     fit = model.fit(**RUN, store=tmp_path / "run")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from poolwise.check.held_out import KFold
     from poolwise.check.settings import CheckSettings
     from poolwise.result.bayes import BayesFit
+    from poolwise.workers import Client
 
 
 class Checked:
@@ -120,7 +121,15 @@ class Continued:
 class CrossValidated:
     """A posterior that is refitted to parts of its rows."""
 
-    def kfold(self: Any, k: int = 10, *, by: str = "rows", seed: int | None = None) -> "KFold":
+    def kfold(
+        self: Any,
+        k: int = 10,
+        *,
+        by: str = "rows",
+        seed: int | None = None,
+        workers: int = 1,
+        client: "Client | None" = None,
+    ) -> "KFold":
         """Predict each fold of rows, or of groups, from a refit to the others; see :func:`poolwise.checks.kfold`.
 
         Parameters
@@ -131,6 +140,10 @@ class CrossValidated:
             "rows", or the grouping factor whose groups are left out whole.
         seed : int, optional
             Of the folds and refits.
+        workers : int, default 1
+            Processes side by side; they do not change the result.
+        client : dask.distributed.Client, optional
+            Runs the refits on its workers; anything with ``submit(function, ...)`` will do. The result is the same.
 
         Returns
         -------
@@ -148,4 +161,4 @@ class CrossValidated:
         """
         from poolwise.check.held_out import kfold
 
-        return kfold(self, k, by=by, seed=seed)
+        return kfold(self, k, by=by, seed=seed, workers=workers, client=client)

@@ -27,7 +27,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.data.lock import FolderLock
 from poolwise.data.records import RecordWriter, open_regular, read_records
 from poolwise.data.whole_file import write_whole
-from poolwise.errors import PartialRunWarning, PoolwiseWarning, StoreError, shown
+from poolwise.errors import FitError, PartialRunWarning, PoolwiseWarning, StoreError, shown
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.trace import MINIMUM
 from poolwise.priors.resolve import ResolvedPrior
@@ -239,6 +239,15 @@ def _seal(manifest: dict) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
+def refuse_other(before: HowSampled | None, new: HowSampled) -> None:
+    """Refuse to join draws of two forms, as their statistics differ."""
+    if before is not None and before.form != new.form:
+        raise FitError(
+            f"the new draws come from the {new.form} form, those that are there from the {before.form} one, as the "
+            "importance weights of more draws are not to be trusted; fit the model anew with form='whitened'"
+        )
+
+
 class RunStore:
     """A store that is written to, by this process alone until it is closed.
 
@@ -250,10 +259,12 @@ class RunStore:
         Held.
     manifest : dict
         What is there.
+    before : HowSampled, optional
+        The form of the draws that are there.
     """
 
-    def __init__(self, path: Path, lock: FolderLock, manifest: dict):
-        self.path, self._lock, self._manifest = path, lock, manifest
+    def __init__(self, path: Path, lock: FolderLock, manifest: dict, before: HowSampled | None = None):
+        self.path, self._lock, self._manifest, self._before = path, lock, manifest, before
         self._writer: RecordWriter | None = None
         self._layout: Layout | None = None
         self._how: HowSampled | None = None
@@ -318,7 +329,7 @@ class RunStore:
         lock = FolderLock(path, f"the run of {str(path)!r} cannot go on")
         try:
             stored = read_store(path, trusted=trusted)
-            return cls(path, lock, stored.manifest), stored
+            return cls(path, lock, stored.manifest, stored.how), stored
         except BaseException:
             lock.release()
             raise
@@ -340,7 +351,14 @@ class RunStore:
         return {"name": name, "chains": list(chains), "missing": [int(count) for count in missing]}
 
     def sampling(self, how: HowSampled) -> None:
-        """Note the form that draws will come from."""
+        """Note the form that draws will come from.
+
+        Raises
+        ------
+        FitError
+            If those that are there come from another one.
+        """
+        refuse_other(self._before, how)
         self._how = how
 
     def watch(self, chain: int, posterior: xr.Dataset, stats: xr.Dataset) -> None:
