@@ -38,6 +38,7 @@ _HOME = {
     "DesignCoverage": "validate.coverage",
     "design_coverage": "validate.coverage",
     "load_fit": "result.store",
+    "resume": "continuing",
     "CollapsedData": "spec.collapsed",
     "CountedData": "spec.counted",
     "collapse": "spec.collapse",
@@ -105,6 +106,7 @@ __all__ = [
     "plots",
     "presets",
     "rank_groups",
+    "resume",
     "standardised_rates",
     "validate",
     "write_report",
@@ -121,6 +123,7 @@ if TYPE_CHECKING:
     from poolwise.compare.pooling import compare_pooling
     from poolwise.compare.priors import PriorComparison, compare_priors
     from poolwise.compare.study import PoolingStudy
+    from poolwise.continuing import resume
     from poolwise.data.examples import datasets, load_dataset
     from poolwise.data.simulated import hospital_mortality
     from poolwise.errors import (

@@ -8,39 +8,35 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from html import escape
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from poolwise import names
-from poolwise.errors import ArgumentError, FitError, OtherFormWarning, PartialRunWarning, UncentredSlopeWarning
-from poolwise.fit.bayes import CollapsedSampler, Sampling, all_closed
-from poolwise.fit.crossed import CrossedDraws, CrossedSampler, is_affordable, serves_crossed
+from poolwise.errors import ArgumentError, FitError, UncentredSlopeWarning
+from poolwise.fit.bayes import CollapsedSampler
 from poolwise.fit.identified import refuse_exact, refuse_unidentified
-from poolwise.fit.importance import K_LIMIT
 from poolwise.fit.memory import refuse_too_large
 from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
-from poolwise.fit.whitened import WhitenedSampler, serves
-from poolwise.priors.distributions import JOINT
+from poolwise.fit.whitened import WhitenedSampler
 from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
 from poolwise.result.crossed import CrossedFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit, fit_glmm
 from poolwise.result.implications import PriorImplications, prior_implications
-from poolwise.result.posterior import collapsed_tree, crossed_tree, data_tree, sample_stats_dataset, whitened_tree
+from poolwise.result.stream import RunStore
+from poolwise.sample import check_settings, choose_form, sample
 from poolwise.spec.crossed import crossed_sufficient
 from poolwise.spec.design import Design
 from poolwise.spec.exchange import exchangeable, serves_exchangeable
-from poolwise.spec.grouping import refuse_grouping, why_not_exchangeable
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.parameters import structure_note
-from poolwise.spec.specification import specify
+from poolwise.spec.specification import Specification, specify
 from poolwise.spec.sufficient import Sufficient, sufficient
 from poolwise.spec.uncentred import uncentred_slopes, uncentred_text
-
-FORMS = ("auto", "collapsed", "whitened", "generative", "centred")
 
 
 class Model:
@@ -245,8 +241,16 @@ class Model:
 
         :meta private:
         """
-        other = object.__new__(Model)
-        other.design, other.specification = design, replace(self.specification, design=design)
+        return Model.of(replace(self.specification, design=design))
+
+    @classmethod
+    def of(cls, specification: Specification) -> "Model":
+        """The model of a specification, nothing checked again.
+
+        :meta private:
+        """
+        other = object.__new__(cls)
+        other.specification, other.design = specification, specification.design
         return other
 
     @property
@@ -456,6 +460,7 @@ class Model:
         *,
         cores: int | None = None,
         target_accept: float | None = None,
+        store: str | Path | None = None,
     ) -> BayesFit:
         """Sample the posterior.
 
@@ -479,6 +484,10 @@ class Model:
         target_accept : float, optional
             Acceptance rate that the step size aims for; by default 0.8 where the posterior is nearly normal, in the
             whitened form and in the collapsed one of ten groups or more of enough rows, and 0.9 elsewhere.
+        store : str or Path, optional
+            A new folder that draws are written to while they are made, so that a run that is killed loses those of its
+            last second at most: :func:`poolwise.load_fit` reads what is there, :func:`poolwise.resume` makes the rest.
+            The independent draws of several factors in collapsed form are weighted together, and written at the end.
 
         Returns
         -------
@@ -490,9 +499,18 @@ class Model:
             If R-hat, effective sample sizes or divergences are beyond their limits.
         PartialRunWarning
             If the run was interrupted: the draws made until then are returned.
+        PoolwiseWarning
+            If the store cannot be written to any more; the fit is returned all the same.
         OtherFormWarning
             If the importance weights of several factors in collapsed form are not to be trusted: the whitened (or
             generative) form samples the model instead.
+
+        Raises
+        ------
+        ArgumentError, FitError
+            For settings and forms that the model cannot have, or draws that memory cannot hold.
+        StoreError
+            If the folder of ``store=`` holds something already, or cannot be written to.
 
         Examples
         --------
@@ -502,107 +520,25 @@ class Model:
         >>> fit.fixef.round().tolist()
         [251.0, 10.0]
         """
-        settings = _settings(draws, tune, chains, seed, cores, progress, target_accept)
+        settings = check_settings(draws, tune, chains, seed, cores, progress, target_accept)
         refuse_too_large(self.design, settings)
         self._warn_if_uncentred(centred=self.specification.centred)
-        priors = self.specification.priors
-        form, why = self._chosen_form(form)
-        if form == "collapsed" and len(self.design.factors) > 1:
-            drawn, why = self._draw_crossed(settings)
-            if drawn is not None:
-                tree = crossed_tree(self.design, drawn, settings)
-                fit = BayesFit(self.design, tree, self.specification.resolved, settings, drawn.said)
-                return fit.warn_if_not_converged()
-            form = "generative" if serves(self.design, priors) else "whitened"
-        if form == "whitened":
-            if unserved := serves(self.design, priors):
-                raise ArgumentError(
-                    f"form='whitened' cannot sample this model: {unserved}; leave form out, or use 'generative'"
-                )
-            whitened = self._whitened
-            x, stats = whitened.sample(settings)
-            settings = _as_run(settings, stats)
-            tree = whitened_tree(self.design, whitened.constrain(x, settings.cores), stats, settings)
-            said = f"{whitened.said}{why and f' ({why})'}"
-        elif form in ("generative", "centred"):
-            from poolwise.compile.generative import generative_model
-            from poolwise.fit.generative import informative_factors, sample_generative
-
-            factors = [factor.name for factor in self.design.all_factors]
-            free = informative_factors(self.design) if why else factors if form == "centred" else []
-            model = generative_model(self.design, priors, centred=self.specification.centred, explicit=free)
-            posterior, stats = sample_generative(self.design, model, settings)
-            tree = data_tree(self.design, posterior, sample_stats_dataset(stats))
-            how = ", ".join(f"{name} {'centred' if name in free else 'non-centred'}" for name in factors)
-            said = f"generative form, effects sampled by NUTS ({how}){why and f', as {why}'}"
-        else:
-            sampler = self.sampler
-            parameters, stats = sampler.sample(settings)
-            settings = _as_run(settings, stats)
-            tree = collapsed_tree(self.design, parameters, sampler.effects(parameters, settings), stats, settings)
-            said = f"collapsed form ({sampler.door} door), group-specific effects drawn exactly"
-        return BayesFit(self.design, tree, self.specification.resolved, settings, said).warn_if_not_converged()
-
-    def _chosen_form(self, form: str) -> tuple[str, str]:
-        """The form that samples the model, and why not the whitened one where it might have been."""
-        if form not in FORMS:
-            raise ArgumentError(f"form must be one of {', '.join(map(repr, FORMS))}; got {form!r}")
-        priors, why = self.specification.priors, ""
-        if form == "auto":
-            joint = any(prior.support == JOINT for prior in priors.values())
-            several = len(self.design.factors) > 1
-            explicit = (
-                not self.design.collapses
-                or not (self.design.exchangeable or serves_exchangeable(self.design))
-                or several
-                or (joint and not all_closed(priors))
-            )
-            form = "whitened" if explicit else "collapsed"
-            why = serves(self.design, priors) if explicit else ""
-            form = "generative" if why else form
-            if (
-                several
-                and self.design.exchangeable
-                and not serves_crossed(self.design, priors)
-                and (why or is_affordable(self.design))
-            ):
-                form = "collapsed"
-        tied = not self.design.exchangeable
-        if (form == "centred" and tied) or (form == "collapsed" and tied and not serves_exchangeable(self.design)):
-            raise ArgumentError(
-                f"form={form!r} takes groups that are independent draws from one normal distribution, and "
-                f"{why_not_exchangeable(self.design)}; leave form out, or use 'generative'"
-            )
-        if form == "collapsed" and not self.design.collapses:
-            raise ArgumentError(
-                f"form='collapsed' is for Gaussian responses with an identity link, neither censored nor truncated; "
-                f"this is family {self.design.family}. Leave form out, or use 'whitened' or 'generative'"
-            )
-        return form, why
+        chosen = choose_form(self, form)
+        if store is None:
+            return sample(self, settings, chosen)[0].warn_if_not_converged()
+        with RunStore.create(store, self.design, self.specification.resolved, settings, form) as kept:
+            fit, how = sample(self, settings, chosen, kept)
+            if (fit.settings.chains, fit.settings.draws) == (settings.chains, settings.draws):
+                kept.finish(fit, how)
+        return fit.warn_if_not_converged()
 
     @cached_property
-    def _whitened(self) -> WhitenedSampler:
-        return WhitenedSampler(self.design, self.specification.priors, centred=self.specification.centred)
+    def whitened(self) -> WhitenedSampler:
+        """The whitened posterior.
 
-    def _draw_crossed(self, settings: Sampling) -> tuple[CrossedDraws | None, str]:
-        """Draws of several factors in collapsed form; None, and why, where they are not to be trusted."""
-        if why := serves_crossed(self.design, self.specification.priors):
-            raise ArgumentError(
-                f"form='collapsed' cannot sample this model of several grouping factors: {why}; leave form out, or use "
-                "'whitened' or 'generative'"
-            )
-        rows = crossed_sufficient(self.design, centred=self.specification.centred)
-        drawn, k = CrossedSampler(self.design, rows, self.specification.priors).sample(settings)
-        if drawn is not None:
-            return drawn, ""
-        measured = f"Pareto k {k:.2f} is above {K_LIMIT}" if np.isfinite(k) else "their posterior has no clear mode"
-        warnings.warn(
-            f"the collapsed form draws the variances by importance, which this posterior does not allow: {measured}; "
-            "its effects are sampled by NUTS instead, which takes longer",
-            OtherFormWarning,
-            stacklevel=3,
-        )
-        return None, f"the collapsed form refused: {measured}"
+        :meta private:
+        """
+        return WhitenedSampler(self.design, self.specification.priors, centred=self.specification.centred)
 
     def _warn_if_uncentred(self, *, centred: bool) -> None:
         table = uncentred_slopes(self.design.linear[0], centred=centred)
@@ -638,32 +574,3 @@ class Model:
     def _repr_html_(self) -> str:
         head = escape(repr(self).split("\n  priors\n")[0])
         return f"<pre>{head}</pre>{self.priors.to_html(index=False)}"
-
-
-def _as_run(settings: Sampling, stats: xr.Dataset) -> Sampling:
-    """The settings with the chains and draws there are; says so where the run was interrupted."""
-    chains, draws = stats.sizes["chain"], stats.sizes["draw"]
-    if (chains, draws) != (settings.chains, settings.draws):
-        warnings.warn(
-            f"interrupted: {chains} of {settings.chains} chains with {draws} of {settings.draws} draws were made, "
-            "and are returned",
-            PartialRunWarning,
-            stacklevel=3,
-        )
-    return replace(settings, chains=chains, draws=draws)
-
-
-def _settings(draws, tune, chains, seed, cores, progress, target_accept) -> Sampling:
-    for name, value, least in (("draws", draws, 4), ("tune", tune, 0), ("chains", chains, 1)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise ArgumentError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    for name, value, least in (("seed", seed, 0), ("cores", cores, 1)):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if value is not None and (not whole or not least <= value < 2**63):
-            raise ArgumentError(f"{name} must be a whole number from {least}, or None; got {value!r}")
-    number = isinstance(target_accept, int | float | np.number)
-    if target_accept is not None and not (number and 0.5 <= target_accept < 1):
-        raise ArgumentError(f"target_accept must lie in [0.5, 1), for instance 0.9; got {target_accept!r}")
-    if seed is None:
-        seed = int(np.random.SeedSequence().generate_state(1)[0])
-    return Sampling(int(draws), int(tune), int(chains), int(seed), cores, progress, target_accept)

@@ -104,3 +104,61 @@ def test_other_processes_have_the_same_draws(tmp_path):
     here = os.path.dirname(__file__)
     runs = [subprocess.run([sys.executable, "-c", code, here, str(k)], capture_output=True, text=True) for k in (1, 2)]
     assert runs[0].stdout == runs[1].stdout and len(runs[0].stdout) > 600
+
+
+STORED = """
+import sys
+import poolwise as pw
+from poolwise.fit.trace import Feed
+real = Feed.__call__
+def told(self, trace):
+    real(self, trace)
+    # What has been handed on is on the disk: said only now.
+    print(*(self._told.get(chain, 0) for chain in range(2)), flush=True)
+Feed.__call__ = told
+model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+model.fit(draws=int(sys.argv[2]), chains=2, seed=2, progress=False, store=sys.argv[1])
+"""
+
+
+def test_a_killed_run_loses_what_it_drew_since_its_last_look(tmp_path):
+    # How far the looks are apart is measured in tests/fit/test_trace.py, by a clock that no other work disturbs.
+    command = [sys.executable, "-c", STORED, str(tmp_path / "run"), "1000000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    lines = []
+    while sum(sum(map(int, line.split())) > 0 for line in lines) < 3:
+        lines.append(process.stdout.readline())
+    process.kill()
+    lines += process.stdout.read().splitlines()
+    process.stdout.close()
+    process.wait(30)
+    said = [line.split() for line in lines if len(line.split()) == 2]
+    with pytest.warns(pw.PartialRunWarning, match="is not complete"):
+        fit = pw.load_fit(tmp_path / "run")
+    there = [int(count) for count in fit.form.split("(")[-1].split(" by")[0].split(", ")]
+    # All of the last look, and of a next one that was under way when the kill came.
+    assert all(found >= int(last) for found, last in zip(there, said[-1], strict=True))
+    assert min(there) >= 4 and max(there) < 1_000_000
+    assert fit.settings.draws == min(there) or fit.settings.chains == 1
+    # What was killed is gone on with, here to a length that is soon reached.
+    more = max(there) + 10
+    resumed = pw.resume(tmp_path / "run", draws=more, progress=False)
+    assert (resumed.settings.chains, resumed.settings.draws) == (2, more) and "resumed" in resumed.form
+    n = fit.settings.draws
+    if fit.settings.chains == 2:
+        assert resumed.posterior["sigma"][:, :n].equals(fit.posterior["sigma"])
+    assert pw.load_fit(tmp_path / "run").posterior.equals(resumed.posterior)
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_with_a_store_is_flagged_and_resumed(tmp_path):
+    code = STORED + ("import warnings\nloaded = pw.load_fit(sys.argv[1])\nprint('form', loaded.form, flush=True)\n")
+    command = [sys.executable, "-W", "always", "-c", code, str(tmp_path / "run"), "1000000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while sum(map(int, process.stdout.readline().split())) == 0:
+        pass
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "Traceback" not in err
+    assert err.count("PartialRunWarning") == 2 and "interrupted: " in err and "pw.resume(path) makes the others" in err
+    assert "; not complete: " in out.splitlines()[-1]

@@ -82,22 +82,27 @@ def with_columns(model: Model, columns: Mapping[str, Array]) -> Model:
 
 def rebuilt(design: Design, priors) -> Model:
     """The model of a design's formula and table, made anew: what a changed formula or table takes."""
+    return Model(**arguments(design, priors))
+
+
+def arguments(design: Design, priors) -> dict:
+    """What :func:`rebuilt` gives to :class:`poolwise.Model`; it can go to another process, where the model is made."""
     frame, weights = design.frame, None if design.frequency else design.weights_column
     if design.outcome.trials is not None and len(design.formula.response_columns) == 1:
         # Shares, whose trials came by weights=.
         weights = free_name("trials", design)
         frame = frame.assign(**{weights: design.outcome.trials})
     formulas = [design.formula.canonical, *(own.formula.canonical for own in design.further)]
-    return Model(
-        formulas if design.further else formulas[0],
-        frame,
-        design.family.name,
-        priors,
-        link=design.family.link,
-        weights=weights,
-        covariances=design.covariances,
-        trusted=design.formula.trusted,
-    )
+    return {
+        "formula": formulas if design.further else formulas[0],
+        "data": frame,
+        "family": design.family.name,
+        "priors": priors,
+        "link": design.family.link,
+        "weights": weights,
+        "covariances": design.covariances,
+        "trusted": design.formula.trusted,
+    }
 
 
 def free_name(name: str, design: Design) -> str:

@@ -6,7 +6,8 @@ Vehtari, Gelman & Gabry (2017), Statistics and Computing 27, 1413-1432.
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from html import escape
 
 import numpy as np
@@ -16,13 +17,15 @@ from scipy.special import logsumexp
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.check.again import model_of, quiet_draws
+from poolwise.check.again import arguments, carried_priors, model_of, quiet_draws
 from poolwise.errors import ArgumentError
+from poolwise.fit.bayes import Sampling
 from poolwise.fit.importance import K_LIMIT
 from poolwise.model import Model
 from poolwise.result.bayes import BayesFit
 from poolwise.result.tables import choose_factor, choose_seed
 from poolwise.spec.design import row_subset
+from poolwise.workers import Client, check_workers, in_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +112,15 @@ def _error(values: Array) -> float:
     return float(np.sqrt(len(values)) * values.std(ddof=1))
 
 
-def kfold(fit: BayesFit, k: int = 10, *, by: str = "rows", seed: int | None = None) -> KFold:
+def kfold(
+    fit: BayesFit,
+    k: int = 10,
+    *,
+    by: str = "rows",
+    seed: int | None = None,
+    workers: int = 1,
+    client: Client | None = None,
+) -> KFold:
     """Predict each fold from a refit to the others, under the same priors and settings.
 
     Parameters
@@ -122,6 +133,11 @@ def kfold(fit: BayesFit, k: int = 10, *, by: str = "rows", seed: int | None = No
         so that their effects are drawn from the population.
     seed : int, optional
         Of the folds and refits; that of the fit by default.
+    workers : int, default 1
+        Processes side by side, one chain at a time each; a script that asks for several needs
+        ``if __name__ == "__main__":``. They do not change the result.
+    client : dask.distributed.Client, optional
+        Runs the refits on its workers; anything with ``submit(function, ...)`` will do. The result is the same.
 
     Returns
     -------
@@ -156,18 +172,39 @@ def kfold(fit: BayesFit, k: int = 10, *, by: str = "rows", seed: int | None = No
         folds[order] = np.arange(design.n) % k
     else:
         folds = rng.permutation(np.arange(factor.J) % k)[factor.codes]
-    model, elpd = model_of(fit), np.empty(design.n)
-    for fold in range(k):
-        held = folds == fold
-        elpd[held] = held_out(fit, model, held, seed + fold)
+    check_workers(workers, client)
+    elsewhere, elpd = client is not None or workers != 1, np.empty(design.n)
+    settings = replace(fit.settings, cores=1) if elsewhere else fit.settings
+    task = _Refits(arguments(design, carried_priors(fit)), settings, folds, seed)
+    for fold, found in enumerate(in_order(task, int(k), workers, client)):
+        elpd[folds == fold] = found
     return KFold(pd.DataFrame({"row": np.arange(design.n), "fold": folds, "elpd": elpd}), int(k), by)
 
 
-def held_out(fit: BayesFit, model: Model, held: NDArray[np.bool_], seed: int) -> Array:
+@dataclass(eq=False)
+class _Refits:
+    """The refit without a fold, by its number; the model is made where it runs."""
+
+    arguments: dict
+    settings: Sampling
+    folds: NDArray[np.int64]
+    seed: int
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "model"}
+
+    @cached_property
+    def model(self) -> Model:
+        return Model(**self.arguments)
+
+    def __call__(self, fold: int) -> Array:
+        return held_out(self.settings, self.model, self.folds == fold, self.seed + fold)
+
+
+def held_out(settings: Sampling, model: Model, held: NDArray[np.bool_], seed: int) -> Array:
     """Log predictive density of the held rows (m,), each by itself, from a refit of the model to the others."""
     from poolwise.compile.likelihood import log_density
 
-    settings = fit.settings
     found = quiet_draws(
         model.with_design(row_subset(model.design, ~held)),
         draws=settings.draws,
@@ -206,7 +243,9 @@ def reloo(fit: BayesFit, estimate):
         return estimate
     found, model = copy.deepcopy(estimate), model_of(fit)
     for row in bad:
-        found.elpd_i[row] = held_out(fit, model, np.arange(fit.design.n) == row, fit.settings.seed + int(row) + 1)[0]
+        found.elpd_i[row] = held_out(
+            fit.settings, model, np.arange(fit.design.n) == row, fit.settings.seed + int(row) + 1
+        )[0]
         found.pareto_k[row] = 0.0
     values = np.asarray(found.elpd_i)
     # The effective number of parameters moves with the sum: p = log density of all rows - elpd.

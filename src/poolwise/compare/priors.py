@@ -16,6 +16,8 @@ from poolwise.result.bayes import BayesFit
 from poolwise.result.log_prior import log_prior
 from poolwise.result.pooling_factor import pooling_factor_draws
 from poolwise.spec.grouping import refuse_grouping
+from poolwise.validate.runs import travelling
+from poolwise.workers import Client, check_workers, in_order
 
 # Draws of which the pooling factor is worked out; its Monte Carlo error is then below 0.02.
 POOLING_DRAWS = 500
@@ -91,7 +93,15 @@ class PriorComparison:
 
 
 def compare_priors(
-    model: Model, presets: Sequence, *, level: float = 0.95, seed: int = 1, progress: bool = False, **settings
+    model: Model,
+    presets: Sequence,
+    *,
+    level: float = 0.95,
+    seed: int = 1,
+    progress: bool = False,
+    workers: int = 1,
+    client: Client | None = None,
+    **settings,
 ) -> PriorComparison:
     """Fit once under the model's own priors and say how the conclusions move under others.
 
@@ -110,7 +120,12 @@ def compare_priors(
     seed : int, default 1
         Of every fit.
     progress : bool, default False
-        Show the progress of the fits.
+        Show the progress of the fits that are made here.
+    workers : int, default 1
+        Processes that refit side by side, one chain at a time each; a script that asks for several needs
+        ``if __name__ == "__main__":``. They do not change the result.
+    client : dask.distributed.Client, optional
+        Runs the refits on its workers; anything with ``submit(function, ...)`` will do. The result is the same.
     **settings
         Handed to :meth:`poolwise.Model.fit`.
 
@@ -130,6 +145,7 @@ def compare_priors(
     ['fitted', 'reweighted', 'reweighted']
     """
     tables.check_level(level)
+    check_workers(workers, client)
     if isinstance(presets, str) or not len(presets):
         raise ArgumentError(f"presets must be a list of presets, such as ['brms', 'flat']; got {presets!r}")
     own, others = _name(model, {}), dict[str, Model]()
@@ -142,24 +158,42 @@ def compare_priors(
     base = model.fit(seed=seed, progress=progress, **settings)
     quantities = _quantities(base)
     ours = log_prior_or_none(base, model)
-    rows, methods = [_summary(own, quantities, None, level)], {own: ("fitted", np.nan, np.nan)}
+    found, methods = {own: _summary(own, quantities, None, level)}, {own: ("fitted", np.nan, np.nan)}
+    again: dict[str, float] = {}
     for name, other in others.items():
         weights, k = np.zeros(0), np.nan
         theirs = None if ours is None else log_prior_or_none(base, other)
         if ours is not None and theirs is not None:
             weights, k = smoothed_weights(theirs - ours)
         if k <= K_LIMIT:
-            rows.append(_summary(name, quantities, weights, level))
+            found[name] = _summary(name, quantities, weights, level)
             methods[name] = ("reweighted", k, 1 / float((weights**2).sum()))
-            continue
-        refit = other.fit(seed=seed, progress=progress, **settings)
-        rows.append(_summary(name, _quantities(refit), None, level))
-        methods[name] = ("refitted", k, np.nan)
-    table = pd.concat(rows, ignore_index=True)
+        else:
+            again[name] = k
+    elsewhere = {} if client is None and workers == 1 else {"progress": False, "cores": 1}
+    options = {"seed": seed, "progress": progress, **settings, **elsewhere}
+    task = _Refits({name: travelling(others[name]) for name in again}, level, options)
+    for name, table in zip(again, in_order(task, len(again), workers, client), strict=True):
+        found[name], methods[name] = table, ("refitted", again[name], np.nan)
+    order = [own, *others]
+    table, methods = pd.concat([found[name] for name in order], ignore_index=True), {n: methods[n] for n in order}
     first = table[table["preset"] == own].set_index("quantity")
     table["shift"] = (table["estimate"] - table["quantity"].map(first["estimate"])) / table["quantity"].map(first["sd"])
     how = pd.DataFrame.from_dict(methods, orient="index", columns=["method", "pareto_k", "ess"]).rename_axis("preset")
     return PriorComparison(table, how, level)
+
+
+@dataclass(frozen=True, eq=False)
+class _Refits:
+    """The conclusions under the presets that a reweighting does not reach, by their number."""
+
+    models: dict[str, Model]
+    level: float
+    options: dict
+
+    def __call__(self, number: int) -> pd.DataFrame:
+        name, model = list(self.models.items())[number]
+        return _summary(name, _quantities(model.fit(**self.options)), None, self.level)
 
 
 def _name(model: Model, taken: Collection[str]) -> str:

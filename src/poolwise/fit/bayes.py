@@ -22,6 +22,9 @@ from poolwise.spec.design import Design
 from poolwise.spec.joint import joint_sets
 from poolwise.spec.sufficient import Sufficient
 
+# Told parameters of a chain that are new, and their statistics.
+ParametersWatch = Callable[[int, Draws, xr.Dataset], None]
+
 # Acceptance rate that steps aim for. With few groups, or fewer rows in them than it takes to tell effects from noise,
 # the posterior of the sds has a bend that long steps miss (a divergence in some thousand draws); elsewhere it is nearly
 # normal, and longer steps cost nothing.
@@ -57,6 +60,15 @@ class Sampling:
     def nuts(self, target_accept: float = CAREFUL) -> dict:
         """As keyword arguments of :func:`poolwise.fit.nuts.run`, with the form's own acceptance rate."""
         return self.__dict__ | {"target_accept": self.target_accept or target_accept}
+
+    def continued(self, done: int, draws: int, chains: int) -> "Sampling":
+        """Settings of fresh chains after ``done`` draws of all chains together, under a seed made from these two.
+
+        The seed is the first 63 bits of ``numpy.random.SeedSequence(seed, spawn_key=(done,))``; the seed itself where
+        nothing is there yet, so that the run begins as it began.
+        """
+        made = np.random.SeedSequence(self.seed, spawn_key=(done,)).generate_state(1, np.uint64)[0]
+        return replace(self, draws=draws, chains=chains, seed=int(made >> np.uint64(1)) if done else self.seed)
 
 
 def collapsed_model(design: Design, sufficient: Sufficient, priors: Mapping[str, Prior]) -> Collapsed:
@@ -139,7 +151,9 @@ class CollapsedSampler:
         coefficients, sds, sigma = self._priors
         return pack(model, prior_codes(coefficients), prior_codes(sds), prior_codes([sigma])[0])
 
-    def sample(self, settings: Sampling, stats: CrossProducts | None = None) -> tuple[Draws, xr.Dataset]:
+    def sample(
+        self, settings: Sampling, stats: CrossProducts | None = None, watch: ParametersWatch | None = None
+    ) -> tuple[Draws, xr.Dataset]:
         """Draws of the parameters (chains * draws, ...) and nutpie's sample statistics.
 
         Parameters
@@ -148,38 +162,72 @@ class CollapsedSampler:
             Of the run.
         stats : CrossProducts, optional
             Statistics of some of the rows, in the same coordinates; the design's own by default.
+        watch : callable, optional
+            Told of new draws of a chain, and their statistics, while the run goes on.
         """
         model = self.model if stats is None else replace(self.model, stats=stats)
         rows = model.stats
         informed = rows.J >= FEW_GROUPS and rows.n >= (rows.q + 1) * rows.J and not model.joint
         nuts = settings.nuts(NEARLY_NORMAL if informed else CAREFUL)
-        if self.door == "direct":
-            x, sample_stats = sample_packed(self.pack(model), model.size, starting_point(model.size), **nuts)
-        else:
-            from poolwise.compile.general import unconstrained, with_statistics
+        watched = None
+        if watch is not None:
 
-            trace = run(with_statistics(self._general, model.stats), **nuts)
-            x, sample_stats = unconstrained(trace["posterior"].to_dataset()), trace["sample_stats"].to_dataset()
+            def watched(chain: int, posterior: xr.Dataset, statistics: xr.Dataset) -> None:
+                watch(chain, model.constrain(self._unconstrained(posterior).reshape(-1, model.size)), statistics)
+
+        if self.door == "direct":
+            packed = self.pack(model)
+            x, sample_stats = sample_packed(packed, model.size, starting_point(model.size), watch=watched, **nuts)
+        else:
+            from poolwise.compile.general import with_statistics
+
+            posterior, sample_stats = run(with_statistics(self._general, model.stats), watch=watched, **nuts)
+            x = self._unconstrained(posterior)
         # The common effects are whitened by the statistics they were sampled under.
         return model.constrain(x.reshape(-1, model.size)), sample_stats
 
+    def _unconstrained(self, posterior: xr.Dataset) -> Array:
+        """Unconstrained vectors (chain, draw, size) as either door has them."""
+        if self.door == "direct":
+            return posterior["x"].to_numpy()
+        from poolwise.compile.general import unconstrained
+
+        return unconstrained(posterior)
+
     def effects(self, draws: Draws, settings: Sampling) -> Array:
         """Exact draws of the group-specific effects (chains * draws, J, q), units of the data."""
-        # One chain a thread: the kernel releases the GIL.
-        if not self.model.stats.q:
-            return np.zeros((len(draws.s), 0, 0))
-        effects = np.empty((len(draws.s), self.model.stats.J, self.model.stats.q))
-        seeds = np.random.SeedSequence(settings.seed).spawn(settings.chains)
+        stats = self.model.stats
+        effects = np.empty((len(draws.s), stats.J if stats.q else 0, stats.q))
+        streams = effect_streams(settings)
 
         def one(chain: int) -> None:
             rows = slice(chain * settings.draws, (chain + 1) * settings.draws)
-            rng = np.random.default_rng(seeds[chain])
-            fill_effects(self.model.stats, draws.b[rows], draws.T[rows], draws.s[rows], rng, effects[rows])
-            effects[rows] = effects[rows] @ self.model.basis.to_effects.T
+            self._fill(draws.b[rows], draws.T[rows], draws.s[rows], streams[chain], effects[rows])
 
+        # One chain a thread: the kernel releases the GIL.
         with ThreadPoolExecutor(settings.cores) as pool:
             list(pool.map(one, range(settings.chains)))
-        return effects if self._to_effects is None else self._to_effects(effects)
+        return self._of_groups(effects)
+
+    def effects_of(self, draws: Draws, stream: np.random.Generator) -> Array:
+        """The same of draws of one chain; stretch after stretch from one stream they are those of the whole chain."""
+        stats = self.model.stats
+        effects = np.empty((len(draws.s), stats.J if stats.q else 0, stats.q))
+        self._fill(draws.b, draws.T, draws.s, stream, effects)
+        return self._of_groups(effects)
+
+    def _fill(self, b: Array, T: Array, s: Array, stream: np.random.Generator, out: Array) -> None:
+        if out.size:
+            fill_effects(self.model.stats, b, T, s, stream, out)
+            out[...] = out @ self.model.basis.to_effects.T
+
+    def _of_groups(self, effects: Array) -> Array:
+        return effects if self._to_effects is None or not effects.size else self._to_effects(effects)
+
+
+def effect_streams(settings: Sampling) -> list[np.random.Generator]:
+    """What the group-specific effects of each chain are drawn from."""
+    return [np.random.default_rng(own) for own in np.random.SeedSequence(settings.seed).spawn(settings.chains)]
 
 
 def prior_codes(priors: Sequence[Prior]) -> Array:

@@ -12,7 +12,8 @@ Efron & Tibshirani (1993), An Introduction to the Bootstrap, sections 6.5 and 13
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -25,6 +26,7 @@ from poolwise.fit.replicates import LEAST_START, Refitter
 from poolwise.spec.crossed import CrossedSufficient, split
 from poolwise.spec.design import Design
 from poolwise.spec.sufficient import Sufficient
+from poolwise.workers import Client, in_order
 
 # Replicates a thread takes at a time.
 CHUNK = 20
@@ -48,6 +50,9 @@ class Replicates:
     converged: Array
 
 
+_NONE = Replicates(np.zeros((0, 0)), np.zeros((0, 0, 0)), np.zeros(0), np.zeros(0, dtype=bool))
+
+
 def parametric_bootstrap(
     design: Design,
     collapsed: Sufficient | CrossedSufficient,
@@ -58,6 +63,7 @@ def parametric_bootstrap(
     n_boot: int,
     seed: int,
     workers: int | None = None,
+    client: Client | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> Replicates:
     """Simulate and refit.
@@ -78,6 +84,8 @@ def parametric_bootstrap(
         Each replicate's generator is spawned from it.
     workers : int, optional
         Threads; the number of cores by default. It does not change the result.
+    client : Client, optional
+        Runs the replicates in place of threads.
     report : callable, optional
         Called with the number of replicates that are done.
 
@@ -85,37 +93,64 @@ def parametric_bootstrap(
     -------
     Replicates
     """
-    simulate = _Simulation(design, collapsed, optimum)
-    refit = _refitter(collapsed, optimum, reml=reml, power=power)
     seeds = np.random.SeedSequence(seed).spawn(n_boot)
-    p, q = collapsed.stats.p, collapsed.structure.q
-    found = Replicates(np.empty((n_boot, p)), np.empty((n_boot, q, q)), np.empty(n_boot), np.empty(n_boot, dtype=bool))
-
-    def run(chunk: range) -> int:
-        for r in chunk:
-            sums = simulate(np.random.default_rng(seeds[r]))
-            found.Lambda[r], found.b[r], found.s[r], found.converged[r] = refit(*sums)
-        return len(chunk)
-
-    chunks = (range(first, min(first + CHUNK, n_boot)) for first in range(0, n_boot, CHUNK))
+    refits = _Refits(_Simulation(design, collapsed, optimum), collapsed, optimum, reml, power, seeds)
+    parts: list[Replicates] = [_NONE] * len(range(0, n_boot, CHUNK))
     done = 0
     # One BLAS thread each: many small matrices, side by side already.
     with threadpool_limits(1):
-        for count in _in_threads(run, chunks, workers or os.cpu_count() or 1):
-            done += count
+        if client is None:
+            found = _in_threads(refits, len(parts), workers or os.cpu_count() or 1)
+        else:
+            found = enumerate(in_order(refits, len(parts), client=client))
+        for chunk, part in found:
+            parts[chunk] = part
+            done += len(part.s)
             report(done)
-    return found
+    names = [field.name for field in fields(Replicates)]
+    return Replicates(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _in_threads(run: Callable[[range], int], chunks: Iterator[range], workers: int) -> Iterator[int]:
-    """Results as they come; what waits is dropped when the caller is interrupted."""
+@dataclass(eq=False)
+class _Refits:
+    """A chunk of replicates by its number; it goes to other processes without what was compiled here."""
+
+    simulate: "_Simulation"
+    collapsed: Sufficient | CrossedSufficient
+    optimum: Optimum
+    reml: bool
+    power: float
+    seeds: list[np.random.SeedSequence]
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in self.__dict__.items() if name != "refit"}
+
+    @cached_property
+    def refit(self) -> Callable:
+        return _refitter(self.collapsed, self.optimum, reml=self.reml, power=self.power)
+
+    def __call__(self, chunk: int) -> Replicates:
+        seeds = self.seeds[chunk * CHUNK : (chunk + 1) * CHUNK]
+        made, p, q = len(seeds), self.collapsed.stats.p, self.collapsed.structure.q
+        found = Replicates(np.empty((made, p)), np.empty((made, q, q)), np.empty(made), np.empty(made, dtype=bool))
+        for r, seed in enumerate(seeds):
+            sums = self.simulate(np.random.default_rng(seed))
+            found.Lambda[r], found.b[r], found.s[r], found.converged[r] = self.refit(*sums)
+        return found
+
+
+def _in_threads(run: _Refits, count: int, workers: int) -> Iterator[tuple[int, Replicates]]:
+    """Chunks as they come, with their numbers; what waits is dropped when the caller is interrupted."""
+    # Compiled once, before threads ask for it together.
+    run.refit  # noqa: B018
     pool = ThreadPoolExecutor(workers)
     try:
-        waiting = {pool.submit(run, chunk) for chunk in chunks}
+        numbered = {pool.submit(run, chunk): chunk for chunk in range(count)}
+        waiting = set(numbered)
         while waiting:
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in ready:
-                yield future.result()
+                yield numbered[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -130,7 +165,7 @@ class _Simulation:
         Z = np.column_stack([np.zeros((design.n, 0)), *(factor.Z for factor in design.factors)])
         self.X, Z, _ = collapsed.basis.rows(design.X, Z, np.zeros(design.n))
         self.Zs = split(Z, design) if design.factors else []
-        self.factors = design.factors
+        self.groups = [(factor.codes, factor.J) for factor in design.factors]
         self.mean = self.X @ optimum.at.b
         self.sigma = np.sqrt(optimum.at.s)
         self.weights = np.ones(design.n) if design.weights is None else design.weights
@@ -139,13 +174,13 @@ class _Simulation:
 
     def __call__(self, rng: np.random.Generator) -> tuple[Array, float, list[Array]]:
         y = self.mean + self.sigma * rng.standard_normal(len(self.mean)) / np.sqrt(self.weights)
-        for factor, Z, T in zip(self.factors, self.Zs, self.Ts, strict=True):
-            u = rng.standard_normal((factor.J, len(T))) @ T.T
-            y += np.einsum("nk,nk->n", Z, u[factor.codes])
+        for (codes, J), Z, T in zip(self.groups, self.Zs, self.Ts, strict=True):
+            u = rng.standard_normal((J, len(T))) @ T.T
+            y += np.einsum("nk,nk->n", Z, u[codes])
         wy = self.weights * y
         Ztys = [
-            np.stack([np.bincount(factor.codes, Z[:, k] * wy, factor.J) for k in range(Z.shape[1])], axis=1)
-            for factor, Z in zip(self.factors, self.Zs, strict=True)
+            np.stack([np.bincount(codes, Z[:, k] * wy, J) for k in range(Z.shape[1])], axis=1)
+            for (codes, J), Z in zip(self.groups, self.Zs, strict=True)
         ]
         extra = self.sigma**2 * rng.chisquare(self.within) if self.within else 0.0
         return self.X.T @ wy, float(y @ wy) + extra, Ztys

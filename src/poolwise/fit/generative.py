@@ -9,6 +9,7 @@ import xarray as xr
 from poolwise import names
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.nuts import run
+from poolwise.fit.trace import Watch
 from poolwise.spec.design import Design
 
 # Median rows a group from which the data say more of an effect than its prior does.
@@ -25,7 +26,9 @@ def informative_factors(design: Design) -> list[str]:
     return [factor.name for factor in design.factors if np.median(factor.sizes) >= MANY_ROWS and factor.exchangeable]
 
 
-def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tuple[xr.Dataset, xr.Dataset]:
+def sample_generative(
+    design: Design, model: pm.Model, settings: Sampling, watch: Watch | None = None
+) -> tuple[xr.Dataset, xr.Dataset]:
     """Posterior under Bambi's names without the helper variables, and nutpie's sample statistics.
 
     Parameters
@@ -36,6 +39,8 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
         From :func:`poolwise.compile.generative.generative_model`.
     settings : Sampling
         Of the run.
+    watch : callable, optional
+        Told of new draws of a chain, and their statistics, while the run goes on.
 
     Returns
     -------
@@ -43,8 +48,18 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
     """
     import nutpie
 
-    trace = run(nutpie.compile_pymc_model(model), **settings.nuts())
-    posterior = trace["posterior"].to_dataset()
+    watched = None
+    if watch is not None:
+
+        def watched(chain: int, posterior: xr.Dataset, stats: xr.Dataset) -> None:
+            watch(chain, _own(design, posterior), stats)
+
+    posterior, stats = run(nutpie.compile_pymc_model(model), watch=watched, **settings.nuts())
+    return _own(design, posterior), stats
+
+
+def _own(design: Design, posterior: xr.Dataset) -> xr.Dataset:
+    """The variables that a person sees."""
     wanted = {own.name for own in design.constant_auxiliaries}
     for one in (design, *design.predicted):
         wanted |= {one.variable(term, where) for term, where, _ in one.common.terms}
@@ -55,9 +70,7 @@ def sample_generative(design: Design, model: pm.Model, settings: Sampling) -> tu
             for term in factor.terms:
                 wanted |= {factor.effect_name(term.name), factor.group_sd_name(term.name)}
     posterior = posterior[[name for name in posterior.data_vars if name in wanted]]
-    if design.family.categorical:
-        posterior = stacked(design, posterior)
-    return posterior, trace["sample_stats"].to_dataset()
+    return stacked(design, posterior) if design.family.categorical else posterior
 
 
 def stacked(design: Design, posterior: xr.Dataset) -> xr.Dataset:

@@ -7,8 +7,10 @@ documented part of nutpie: it is touched here and nowhere else.
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -20,22 +22,11 @@ import xarray as xr
 from poolwise.algebra.crossproducts import Array
 from poolwise.compile import collapsed, whitened
 from poolwise.errors import ConvergenceWarning, FitError
+from poolwise.fit.trace import Feed, Watch, collected
 
-# The sample statistics that are kept, under nutpie's names.
-STATISTICS = (
-    "diverging",
-    "depth",
-    "maxdepth_reached",
-    "n_steps",
-    "step_size",
-    "step_size_bar",
-    "logp",
-    "energy",
-    "mean_tree_accept",
-)
-
-# Fewer draws than this a chain are no posterior.
-MINIMUM = 4
+# A run that is watched is looked at this often; what its watcher takes counts, so that what was drawn before the last
+# second has been handed on.
+EVERY = 0.5
 
 _POINT = numba.types.CPointer(numba.types.double)
 
@@ -136,31 +127,8 @@ def sample_packed(
         expand_func=None,
         reparameterized_names=[],
     )
-    draws, stats = run(compiled, raw=True, **settings).get_arrow_trace()
-    # An interrupted run has chains of different lengths, some not begun: what the begun ones have in common is kept.
-    warm_up = [int(_numbers(batch, "tuning").sum()) for batch in stats]
-    lengths = [batch.num_rows - begin for batch, begin in zip(stats, warm_up, strict=True)]
-    begun = [chain for chain, length in enumerate(lengths) if length >= MINIMUM]
-    if not begun:
-        raise KeyboardInterrupt("sampling was stopped before there were draws to keep")
-    common = min(lengths[chain] for chain in begun)
-
-    def kept(batches: Any, name: str, *shape: int) -> Array:
-        parts = [_numbers(batches[chain], name).reshape(-1, *shape) for chain in begun]
-        return np.stack([part[warm_up[c] : warm_up[c] + common] for c, part in zip(begun, parts, strict=True)])
-
-    dims = ("chain", "draw")
-    return kept(draws, "x", size), xr.Dataset({name: (dims, kept(stats, name)) for name in STATISTICS})
-
-
-def _numbers(batch: Any, column: str) -> Array:
-    """Values of one column of an Arrow record batch, lists joined end to end."""
-    import pyarrow
-
-    values = pyarrow.record_batch(batch).column(column)
-    if pyarrow.types.is_large_list(values.type):
-        values = values.flatten()
-    return values.to_numpy(zero_copy_only=False)
+    posterior, stats = run(compiled, **settings)
+    return posterior["x"].to_numpy(), stats
 
 
 def nutpie_without_arviz() -> None:
@@ -189,11 +157,23 @@ def run(
     seed: int | None = None,
     progress: bool = True,
     target_accept: float,
-    raw: bool = False,
-) -> Any:
+    watch: Watch | None = None,
+) -> tuple[xr.Dataset, xr.Dataset]:
     """Run nutpie on a compiled model, every setting stated: its defaults depend on the machine.
 
-    Returns a DataTree, or nutpie's own trace with ``raw=True``.
+    Parameters
+    ----------
+    compiled : nutpie CompiledModel
+        What to sample.
+    draws, tune, chains, cores, seed, progress, target_accept
+        As :class:`poolwise.fit.bayes.Sampling` has them.
+    watch : callable, optional
+        Told of new draws once in :data:`EVERY` seconds and at the end; the draws are the same as without it.
+
+    Returns
+    -------
+    posterior, sample_stats : Dataset
+        As :func:`poolwise.fit.trace.collected` has them; of what there is after an interrupt.
     """
     import nutpie
 
@@ -206,7 +186,7 @@ def run(
             stacklevel=6,
         )
     try:
-        return nutpie.sample(
+        sampler = nutpie.sample(
             compiled,
             draws=draws,
             tune=max(tune, 1),
@@ -216,8 +196,14 @@ def run(
             save_warmup=False,
             progress_bar=progress,
             target_accept=target_accept,
-            return_raw_trace=raw,
+            return_raw_trace=True,
+            blocking=False,
         )
+        feed = None if watch is None else Feed(watch, compiled.coords)
+        trace = _awaited(sampler, feed).get_arrow_trace()
+        if feed is not None:
+            feed(trace)
+        return collected(trace, compiled.coords)
     except RuntimeError as error:
         raise FitError(
             f"the sampler stopped: {error}. The posterior may have no finite density at its start; look at the priors "
@@ -228,3 +214,25 @@ def run(
         if type(error).__name__ != "PanicException":
             raise
         raise FitError(f"the sampler broke down: {error}; look at tune, draws and chains") from error
+
+
+def _awaited(sampler: Any, feed: Feed | None) -> Any:
+    """The trace of a run, of what there is of it after an interrupt."""
+    try:
+        if feed is None:
+            return sampler.wait()
+        pause = EVERY
+        # An interrupt reaches the main thread alone, so that what the other one has begun to hand on is handed on.
+        with ThreadPoolExecutor(1) as aside:
+            while True:
+                try:
+                    return sampler.wait(timeout=pause)
+                except TimeoutError:
+                    begun = time.monotonic()
+                    aside.submit(lambda: feed(sampler.inspect().get_arrow_trace())).result()
+                    pause = max(EVERY - (time.monotonic() - begun), 0.01)
+    except KeyboardInterrupt:
+        return sampler.abort()
+    except BaseException:
+        sampler.cancel()
+        raise

@@ -1,6 +1,6 @@
 """NUTS over the whitened posterior: explicit effects of any grouping factors, for the families the kernel knows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -182,14 +182,26 @@ class WhitenedSampler:
             f"sds{how}"
         )
 
-    def sample(self, settings: Sampling) -> tuple[Array, xr.Dataset]:
-        """Unconstrained draws (chains * draws, size) and nutpie's sample statistics."""
+    def sample(
+        self, settings: Sampling, watch: Callable[[int, "WhitenedDraws", xr.Dataset], None] | None = None
+    ) -> tuple[Array, xr.Dataset]:
+        """Unconstrained draws (chains * draws, size) and nutpie's sample statistics.
+
+        ``watch`` is told of new draws of a chain, and their statistics, while the run goes on.
+        """
         size = self.model.size
 
         def start(seed: int) -> Array:
             return np.random.default_rng(seed).uniform(-1.0, 1.0, size)
 
-        x, stats = sample_packed(self.packed, size, start, kernel="whitened", **settings.nuts(TARGET_ACCEPT))
+        watched = None
+        if watch is not None:
+
+            def watched(chain: int, posterior: xr.Dataset, stats: xr.Dataset) -> None:
+                watch(chain, self.constrain(posterior["x"].to_numpy()[0], cores=1), stats)
+
+        nuts = settings.nuts(TARGET_ACCEPT)
+        x, stats = sample_packed(self.packed, size, start, kernel="whitened", watch=watched, **nuts)
         return x.reshape(-1, size), stats
 
     def constrain(self, x: Array, cores: int | None = None) -> "WhitenedDraws":

@@ -20,7 +20,7 @@ from poolwise.fit.bayes import Sampling
 from poolwise.priors.resolve import ResolvedPrior, priors_table
 from poolwise.result import pointwise, scores, tables
 from poolwise.result.bayes_predict import BayesPrediction
-from poolwise.result.checked import Checked, CrossValidated
+from poolwise.result.checked import Checked, Continued, CrossValidated
 from poolwise.result.comparisons import Compared
 from poolwise.result.convergence import Convergence, convergence
 from poolwise.spec.design import Design
@@ -28,7 +28,7 @@ from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.residual_sums import rmse_of_sums, terms_of
 
 
-class BayesFit(BayesPrediction, Compared, Checked, CrossValidated):
+class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
     """Posterior of a hierarchical model.
 
     Parameters

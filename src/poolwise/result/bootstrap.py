@@ -12,6 +12,7 @@ from poolwise.fit.bootstrap import parametric_bootstrap
 from poolwise.fit.reml import BOUNDARY_AVOIDING, SINGULAR_TOLERANCE
 from poolwise.result import tables
 from poolwise.spec.targets import values
+from poolwise.workers import Client, check_workers
 
 if TYPE_CHECKING:
     from poolwise.result.inference import Inference
@@ -66,14 +67,22 @@ class Bootstrap:
         )
 
 
-def bootstrap(fit: "Inference", n_boot: int, *, seed: int | None, workers: int | None, progress: bool) -> Bootstrap:
+def bootstrap(
+    fit: "Inference",
+    n_boot: int,
+    *,
+    seed: int | None,
+    workers: int | None,
+    progress: bool,
+    client: Client | None = None,
+) -> Bootstrap:
     """Simulate from a fit and refit, see :meth:`.Inference.bootstrap`."""
     from rich.console import Console
     from rich.progress import Progress
 
-    for name, value, least in (("n_boot", n_boot, 2), ("workers", workers, 1)):
-        if value is not None and (not isinstance(value, int | np.integer) or value < least):
-            raise ArgumentError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    if not isinstance(n_boot, int | np.integer) or n_boot < 2:
+        raise ArgumentError(f"n_boot must be a whole number of at least 2; got {n_boot!r}")
+    check_workers(workers, client)
     seed = tables.choose_seed(seed)
     power = 0.0 if fit.penalty is None else BOUNDARY_AVOIDING
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
@@ -87,6 +96,7 @@ def bootstrap(fit: "Inference", n_boot: int, *, seed: int | None, workers: int |
             n_boot=int(n_boot),
             seed=seed,
             workers=workers,
+            client=client,
             report=lambda done: bar.update(task, completed=done),
         )
     basis = fit.sufficient.basis

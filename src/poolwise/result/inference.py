@@ -21,6 +21,7 @@ from poolwise.result import tables
 from poolwise.result.bootstrap import Bootstrap, bootstrap
 from poolwise.result.rlrt import RLRT, rlrt
 from poolwise.spec.targets import Target, targets, values
+from poolwise.workers import Client
 
 if TYPE_CHECKING:
     from poolwise.spec.design import Design
@@ -101,6 +102,7 @@ class Inference:
         seed: int | None = None,
         workers: int | None = None,
         progress: bool = True,
+        client: Client | None = None,
     ) -> pd.DataFrame:
         """Confidence intervals of common effects, group sds, correlations and sigma.
 
@@ -116,7 +118,7 @@ class Inference:
         df : {"normal", "satterthwaite"}
             Quantiles of the Wald intervals: normal, or t with Satterthwaite's degrees of freedom. (A regression
             without groups has t and its residual degrees of freedom either way.)
-        n_boot, seed, workers, progress
+        n_boot, seed, workers, progress, client
             Of the bootstrap, see :meth:`bootstrap`.
 
         Returns
@@ -152,7 +154,7 @@ class Inference:
         level, chosen = tables.check_level(level), self._chosen(parameters)
         labels = [target.name for target in chosen]
         if method == "bootstrap":
-            whole = self.bootstrap(n_boot, seed=seed, workers=workers, progress=progress).confint(level)
+            whole = self.bootstrap(n_boot, seed=seed, workers=workers, progress=progress, client=client).confint(level)
             table = whole.set_index("parameter").loc[labels].reset_index()
             table.attrs = whole.attrs
             return table
@@ -218,7 +220,13 @@ class Inference:
         return pd.DataFrame({"parameter": parameter, "value": at, "deviance": zeta**2, "zeta": zeta})
 
     def bootstrap(
-        self, n_boot: int = 1000, *, seed: int | None = None, workers: int | None = None, progress: bool = True
+        self,
+        n_boot: int = 1000,
+        *,
+        seed: int | None = None,
+        workers: int | None = None,
+        progress: bool = True,
+        client: Client | None = None,
     ) -> Bootstrap:
         """Parametric bootstrap: responses simulated from this fit, each fitted in the same way.
 
@@ -232,6 +240,9 @@ class Inference:
             Threads; all cores by default. The result does not depend on it.
         progress : bool, default True
             Show progress.
+        client : dask.distributed.Client, optional
+            Runs the replicates on its workers, in place of threads here; anything with ``submit(function, ...)`` will
+            do. The result is the same.
 
         Returns
         -------
@@ -250,7 +261,7 @@ class Inference:
         >>> boot.draws.shape
         (20, 6)
         """
-        return bootstrap(self, n_boot, seed=seed, workers=workers, progress=progress)
+        return bootstrap(self, n_boot, seed=seed, workers=workers, progress=progress, client=client)
 
     @cached_property
     def df(self) -> pd.Series:

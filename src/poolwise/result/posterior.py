@@ -155,7 +155,12 @@ def collapsed_tree(design: Design, draws: Draws, effects: Array, stats: xr.Datas
     -------
     xarray.DataTree
     """
-    shape = (settings.chains, settings.draws)
+    posterior = collapsed_posterior(design, draws, effects, (settings.chains, settings.draws))
+    return data_tree(design, posterior, sample_stats_dataset(stats))
+
+
+def collapsed_posterior(design: Design, draws: Draws, effects: Array, shape: tuple[int, int]) -> xr.Dataset:
+    """The posterior group of a collapsed fit from draws (chains * draws, ...); the shape is (chains, draws)."""
 
     def by_chain(value: Array) -> Array:
         return value.reshape(*shape, *value.shape[1:])
@@ -166,8 +171,7 @@ def collapsed_tree(design: Design, draws: Draws, effects: Array, stats: xr.Datas
         sds[factor.name], by_factor[factor.name] = by_chain(sd), by_chain(effects)
         correlations[factor.name] = by_chain(correlation)
     own = {names.SIGMA: by_chain(draws.sigma)}
-    posterior = posterior_dataset(design, by_chain(draws.coefficients), sds, correlations, own, by_factor)
-    return data_tree(design, posterior, sample_stats_dataset(stats))
+    return posterior_dataset(design, by_chain(draws.coefficients), sds, correlations, own, by_factor)
 
 
 def _by_kind(group_factor: Array, factor: GroupingFactor) -> Array:
@@ -200,7 +204,12 @@ def crossed_tree(design: Design, drawn: CrossedDraws, settings: Sampling) -> xr.
 
 def whitened_tree(design: Design, draws: WhitenedDraws, stats: xr.Dataset, settings: Sampling) -> xr.DataTree:
     """The tree of a whitened fit; draws are (chains * draws, ...)."""
-    shape = (settings.chains, settings.draws)
+    posterior = whitened_posterior(design, draws, (settings.chains, settings.draws))
+    return data_tree(design, posterior, sample_stats_dataset(stats))
+
+
+def whitened_posterior(design: Design, draws: WhitenedDraws, shape: tuple[int, int]) -> xr.Dataset:
+    """The posterior group of a whitened fit from draws (chains * draws, ...); the shape is (chains, draws)."""
 
     def by_chain(value: Array) -> Array:
         return value.reshape(*shape, *value.shape[1:])
@@ -208,7 +217,7 @@ def whitened_tree(design: Design, draws: WhitenedDraws, stats: xr.Dataset, setti
     def by_name(values: Mapping[str, Array]) -> dict[str, Array]:
         return {name: by_chain(value) for name, value in values.items()}
 
-    posterior = posterior_dataset(
+    return posterior_dataset(
         design,
         by_chain(draws.coefficients),
         by_name(draws.sds),
@@ -216,4 +225,3 @@ def whitened_tree(design: Design, draws: WhitenedDraws, stats: xr.Dataset, setti
         by_name(draws.own),
         by_name(draws.effects),
     )
-    return data_tree(design, posterior, sample_stats_dataset(stats))

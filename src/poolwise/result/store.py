@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -52,24 +53,37 @@ def save_fit(fit: BayesFit, path: str | Path) -> Path:
     StoreError
         If it cannot be written; an earlier file is then untouched.
     """
-    tree = fit.data.copy()
+    content = encode_fit(fit.data.copy(), fit.design, fit.resolved_priors, fit.settings, fit.form)
+    return write_whole(path, content, "the fit", verify=_open)
+
+
+def encode_fit(
+    tree: xr.DataTree, design: Design, priors: Sequence[ResolvedPrior], settings: Sampling, form: str
+) -> bytes:
+    """The content of a file that rebuilds the design and the priors of a fit exactly; the tree is added to.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        Draws and what belongs to them; it may be empty.
+    design, priors, settings, form
+        As :class:`BayesFit` has them.
+    """
     recipe = {
         "format": FORMAT,
         "poolwise": version("poolwise"),
-        **(_put_sums(tree, fit.design) if isinstance(fit.design, RowlessDesign) else _put_rows(tree, fit.design)),
-        "form": fit.form,
-        "settings": fit.settings.__dict__,
+        **(_put_sums(tree, design) if isinstance(design, RowlessDesign) else _put_rows(tree, design)),
+        "form": form,
+        "settings": settings.__dict__,
         "priors": [
-            [r.parameter, r.role, r.prior.distribution, dict(r.prior.params), r.rule, r.source, r.at]
-            for r in fit.resolved_priors
+            [r.parameter, r.role, r.prior.distribution, dict(r.prior.params), r.rule, r.source, r.at] for r in priors
         ],
     }
     tree.attrs[RECIPE] = json.dumps(recipe)
     tree.attrs[CHECKSUMS] = json.dumps(_checksums(tree))
     # Made in memory: on a full disk HDF5 itself would end the process.
     content = bytes(tree.to_netcdf(engine="h5netcdf"))
-    digest = TRAILER + hashlib.sha256(content).hexdigest().encode()
-    return write_whole(path, content + digest, "the fit", verify=_open)
+    return content + TRAILER + hashlib.sha256(content).hexdigest().encode()
 
 
 def _put_rows(tree: xr.DataTree, design: Design) -> dict:
@@ -99,24 +113,30 @@ def _put_sums(tree: xr.DataTree, design: RowlessDesign) -> dict:
 
 
 def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
-    """Read a fit that :meth:`BayesFit.save` wrote.
+    """Read a fit that :meth:`BayesFit.save` wrote, or the draws that a run has made in its store.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        The file, or the folder that ``Model.fit(store=)`` filled.
     trusted : bool, default False
         Read a fit whose formula needed ``trusted=True``; only for files you wrote yourself.
 
     Returns
     -------
     BayesFit
-        With its design, priors and settings; predictions and tables work as before.
+        With its design, priors and settings; predictions and tables work as before. Of a store that is not complete
+        the draws that every chain of it has, and :func:`poolwise.resume` goes on.
 
     Raises
     ------
     StoreError
-        If the file is not a poolwise fit, is truncated or was altered.
+        If the file or the store is not poolwise's, is truncated or was altered, or has no draws yet.
+
+    Warns
+    -----
+    PartialRunWarning
+        If the run of a store has not ended, or was killed.
 
     Examples
     --------
@@ -133,8 +153,17 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     if not isinstance(path, str | Path):
         raise StoreError(f"path must be a text or a Path; got {type(path).__name__}")
     path = Path(path)
+    if path.is_dir():
+        from poolwise.result.stream import load_store
+
+        return load_store(path, trusted=trusted)
     if not path.is_file():
         raise StoreError(f"there is no file {str(path)!r}")
+    return BayesFit(*read_fit(path, trusted=trusted))
+
+
+def read_fit(path: Path, *, trusted: bool = False) -> tuple[Design, xr.DataTree, list[ResolvedPrior], Sampling, str]:
+    """What :func:`encode_fit` wrote to a file, as :class:`BayesFit` takes it."""
     tree, recipe = _open(path)
     try:
         design = _sums_design(tree, path, trusted) if SUMS in tree.children else _rows_design(tree, recipe, trusted)
@@ -143,7 +172,7 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
             for parameter, role, distribution, params, rule, source, at in recipe["priors"]
         ]
         tree.attrs = {}
-        return BayesFit(design, tree, priors, Sampling(**recipe["settings"]), recipe["form"])
+        return design, tree, priors, Sampling(**recipe["settings"]), recipe["form"]
     except (KeyError, TypeError, ValueError, PoolwiseError) as error:
         raise StoreError(f"{str(path)!r} does not hold a complete poolwise fit: {error}") from error
 

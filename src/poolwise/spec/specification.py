@@ -103,6 +103,20 @@ def specify(
     return Specification(parsed, table, design, preset, resolved)
 
 
+def restored(design: Design, resolved: Sequence[ResolvedPrior]) -> Specification:
+    """What was asked by a fit of which the design and the priors are left: the same numbers, without their preset."""
+    stands = {row.at for row in resolved if row.role in ("group_sd_intercept", "group_correlation")}
+    preset = PriorPreset(
+        "restored", "", "", "", "", (), "", {}, group_intercept_at="zero" if "zero" in stands else "mean"
+    )
+    table = CheckedTable(design.frame, np.arange(design.n)) if design.collapsed is None else _no_rows(design.collapsed)
+    return Specification(design.formula, table, design, preset, tuple(resolved))
+
+
+def _no_rows(data: CollapsedData) -> CheckedTable:
+    return CheckedTable(pd.DataFrame(), np.zeros(0, dtype=np.int64), data.dropped, data.notes)
+
+
 def _of_sums(
     formula: str, data: CollapsedData, family: Family, priors, *, group_correlation: bool, weights: str | None
 ) -> Specification:
@@ -115,8 +129,7 @@ def _of_sums(
     _refuse_other(formula, there.formula, there.weights, group_correlation, weights)
     design = data.design
     preset, resolved = _resolve(design, priors)
-    nothing = CheckedTable(pd.DataFrame(), np.zeros(0, dtype=np.int64), data.dropped, data.notes)
-    return Specification(there.formula, nothing, design, preset, resolved)
+    return Specification(there.formula, _no_rows(data), design, preset, resolved)
 
 
 def _of_counts(

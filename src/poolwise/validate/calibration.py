@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -14,10 +14,10 @@ from poolwise.errors import ArgumentError, FitError
 from poolwise.model import Model
 from poolwise.result import tables
 from poolwise.spec.design import Design
-from poolwise.validate.processes import in_order
 from poolwise.validate.runs import Fitted, Runs, travelling
 from poolwise.validate.simulate import Parameters, drawn_parameters, drawn_responses, log_likelihoods
 from poolwise.validate.uniformity import p_value
+from poolwise.workers import Client, check_workers, in_order
 
 LOG_LIKELIHOOD = "log likelihood"
 # Numbers of the linear predictors that are held at a time, about 80 MB.
@@ -136,6 +136,7 @@ def simulation_based_calibration(
     workers: int = 1,
     progress: bool = True,
     drawn_from: Model | None = None,
+    client: Client | None = None,
 ) -> Calibration:
     """Draw parameters from the priors and a response from them, fit it, and rank the truth in its posterior, often.
 
@@ -166,6 +167,8 @@ def simulation_based_calibration(
     drawn_from : Model, optional
         The model that parameters and responses are drawn from, of the same rows and terms: under other priors, to see
         how large a difference the calibration notices. The fitted model by default.
+    client : dask.distributed.Client, optional
+        Runs the fits on its workers; anything with ``submit(function, ...)`` will do. The result is the same.
 
     Returns
     -------
@@ -196,9 +199,10 @@ def simulation_based_calibration(
     >>> done.calibrated
     True
     """
-    for name, value, least in (("n_sim", n_sim, 2), ("thin", thin, 1), ("workers", workers, 1)):
+    for name, value, least in (("n_sim", n_sim, 2), ("thin", thin, 1)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
             raise ArgumentError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    check_workers(workers, client)
     if draws // thin < 4:
         raise ArgumentError(f"{draws} draws thinned by {thin} leave fewer than 4; raise draws or lower thin")
     if isinstance(model, str):
@@ -213,11 +217,17 @@ def simulation_based_calibration(
     runs = Runs(travelling(model), responses, seeds, draws, tune, thin, form)
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("calibration", total=n_sim)
-        return _calibrate(model, runs, truth, seed, workers, lambda done: bar.update(task, completed=done))
+        found = in_order(runs.fit, n_sim, workers, client)
+        return _calibrate(model, runs, truth, seed, found, lambda done: bar.update(task, completed=done))
 
 
 def _calibrate(
-    model: Model, runs: Runs, truth: Parameters, seed: int, workers: int, report: Callable[[int], None]
+    model: Model,
+    runs: Runs,
+    truth: Parameters,
+    seed: int,
+    fits: Generator[Fitted | None],
+    report: Callable[[int], None],
 ) -> Calibration:
     """Fit all, in blocks whose draws are held together, and rank."""
     design, n_sim = model.design, len(runs.responses)
@@ -226,7 +236,7 @@ def _calibrate(
     rows: list[pd.DataFrame] = []
     seen: list[tuple[float, int, str]] = []
     pairs: list[tuple[int, Fitted]] = []
-    with contextlib.closing(in_order(runs.fit, len(runs.responses), workers)) as found:
+    with contextlib.closing(fits) as found:
         for r, fit in enumerate(found):
             if fit is not None:
                 pairs.append((r, fit))

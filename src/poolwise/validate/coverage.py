@@ -34,8 +34,8 @@ from poolwise.result.simulate import simulate
 from poolwise.result.tables import check_level, choose_seed
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
-from poolwise.validate.processes import in_order
 from poolwise.validate.runs import travelling
+from poolwise.workers import Client, check_workers, in_order
 
 CONDITIONAL, TOTAL, SEPARATE = "conditional", "total", "no pooling"
 # The smallest, middle and largest third of the groups.
@@ -139,6 +139,7 @@ def design_coverage(
     workers: int = 1,
     seed: int | None = None,
     progress: bool = False,
+    client: Client | None = None,
 ) -> DesignCoverage:
     """How often each kind of interval holds the true coefficient of a group, on the rows and groups of this model.
 
@@ -167,6 +168,8 @@ def design_coverage(
         Each simulation's generator is spawned from it.
     progress : bool, default False
         Show how many simulations are done.
+    client : dask.distributed.Client, optional
+        Runs the simulations on its workers; anything with ``submit(function, ...)`` will do. The result is the same.
 
     Returns
     -------
@@ -186,9 +189,10 @@ def design_coverage(
     ['conditional', 'total', 'no pooling']
     """
     level, seed = check_level(level), choose_seed(seed)
-    for name, value in (("simulations", simulations), ("workers", workers), ("draws", draws)):
+    for name, value in (("simulations", simulations), ("draws", draws)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ArgumentError(f"{name} must be a whole number of at least 1; got {value!r}")
+    check_workers(workers, client)
     model = Model(model, data) if isinstance(model, str) else model
     design = model.design
     if len(design.factors) != 1:
@@ -205,7 +209,7 @@ def design_coverage(
     spawned = np.random.SeedSequence(seed).spawn(simulations)
     run = _Simulation(travelling(model), models, known, classes, labels, level, draws, tune, spawned)
     rows, failed = [], 0
-    for done, (part, missing) in enumerate(in_order(run.run, len(run.seeds), workers), 1):
+    for done, (part, missing) in enumerate(in_order(run.run, len(run.seeds), workers, client), 1):
         rows += part
         failed += missing
         if progress and done % max(1, simulations // 20) == 0:
@@ -227,9 +231,7 @@ class _Simulation:
 
     def run(self, r: int) -> tuple[list[dict], int]:
         """Rows of one simulation, and how many fits there are not."""
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1), warnings.catch_warnings():
+        with warnings.catch_warnings():
             for kind in (ConvergenceWarning, UncentredSlopeWarning, OtherFormWarning):
                 warnings.simplefilter("ignore", kind)
             return self._run(r)

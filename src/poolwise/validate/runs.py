@@ -66,11 +66,9 @@ class Runs:
 
     def fit(self, r: int) -> Fitted | None:
         """One fit; None where it stops."""
-        from threadpoolctl import threadpool_limits
-
         seed = int(self.seeds[r].generate_state(1)[0])
         again = self.model.with_response(self.responses[r])
-        with warnings.catch_warnings(), threadpool_limits(1):
+        with warnings.catch_warnings():
             # One short chain is not judged by what several long ones have to reach; effective sizes are kept.
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.simplefilter("ignore", UncentredSlopeWarning)
