@@ -17,6 +17,7 @@ from poolwise.fit.bayes import Sampling
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior
 from poolwise.result.bayes import BayesFit
+from poolwise.result.stored import check_draws, check_recipe, refuse_inflated
 from poolwise.spec.collapsed_file import decode_collapsed, encode_collapsed
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import family_of
@@ -137,15 +138,18 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
         raise StoreError(f"there is no file {str(path)!r}")
     tree, recipe = _open(path)
     try:
+        check_recipe(recipe, rows=SUMS not in tree.children)
         design = _sums_design(tree, path, trusted) if SUMS in tree.children else _rows_design(tree, recipe, trusted)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
             for parameter, role, distribution, params, rule, source, at in recipe["priors"]
         ]
         tree.attrs = {}
-        return BayesFit(design, tree, priors, Sampling(**recipe["settings"]), recipe["form"])
-    except (KeyError, TypeError, ValueError, PoolwiseError) as error:
-        raise StoreError(f"{str(path)!r} does not hold a complete poolwise fit: {error}") from error
+        fit = BayesFit(design, tree, priors, Sampling(**recipe["settings"]), recipe["form"])
+        check_draws(fit)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, PoolwiseError) as error:
+        raise StoreError(f"{str(path)!r} does not hold a complete poolwise fit: {str(error)[:300]}") from error
+    return fit
 
 
 def _rows_design(tree: xr.DataTree, recipe: dict, trusted: bool) -> Design:
@@ -175,7 +179,10 @@ def _open(path: Path) -> tuple[xr.DataTree, dict]:
     sealed = _check_digest(path)
     try:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
+            refuse_inflated(opened, path.stat().st_size)
             tree = opened.load().copy()
+    except StoreError as error:
+        raise StoreError(f"{str(path)!r} was altered or damaged: {error}") from error
     except Exception as error:  # h5py raises many kinds for what is not its format
         raise StoreError(
             f"{str(path)!r} is not a readable NetCDF file ({type(error).__name__}): it may be truncated"
