@@ -11,8 +11,6 @@ import warnings
 import numpy as np
 import pytest
 from hostile import FORMULA, table
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import poolwise as pw
 from poolwise.errors import StoreError
@@ -64,15 +62,6 @@ def test_a_file_without_its_end_is_refused(whole, tmp_path):
 class Payload:
     def __reduce__(self):
         return (open, ("executed", "w"))
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.one_of(st.binary(max_size=300), st.builds(sealed, st.binary(max_size=100))))
-def test_random_bytes(tmp_path, content):
-    path = tmp_path / "fit.nc"
-    path.write_bytes(content)
-    with pytest.raises(StoreError):
-        pw.load_fit(path)
 
 
 def test_what_is_no_fit(tmp_path, monkeypatch):

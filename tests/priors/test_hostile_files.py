@@ -8,8 +8,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from poolwise.errors import PriorError
 from poolwise.priors.presets import load_preset
@@ -238,22 +236,3 @@ def test_any_value_in_any_place_loads_or_is_refused(value, tmp_path):
             assert str(path) in str(error)
             outcomes.append("refused")
     assert outcomes[0] == "loaded" and outcomes.count("refused") > len(TABLES)
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=300))
-def test_any_bytes_load_or_are_refused(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "any.toml"
-    path.write_bytes(content)
-    refused(path)
-
-
-@settings(deadline=None)
-@given(st.integers(0, len(VALID)), st.integers(0, 40), st.text(max_size=20))
-def test_any_change_of_a_valid_preset_loads_or_is_refused(tmp_path_factory, start, length, text):
-    path = tmp_path_factory.getbasetemp() / "weakly_informative.toml"
-    path.write_bytes((VALID[:start] + text + VALID[start + length :]).encode("utf-8", "surrogatepass"))
-    try:
-        load_preset(path)
-    except PriorError as error:
-        assert str(path) in str(error)

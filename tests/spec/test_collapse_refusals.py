@@ -6,8 +6,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import poolwise as pw
 from poolwise.errors import ArgumentError, DataError, RowsNeededError, StoreError
@@ -246,23 +244,8 @@ def test_hostile_headers_are_refused(tmp_path, changes):
         pw.load_collapsed(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(position=st.floats(0, 1), value=st.binary(min_size=1, max_size=12), deep=st.booleans())
-def test_any_change_is_refused_or_still_sums(tmp_path, position, value, deep):
-    # A changed byte under a checksum that fits, as a hostile writer makes it: an error of ours, or sums that hold.
-    path = tmp_path / "fuzz.sums"
-    if not (tmp_path / "whole").exists():
-        (tmp_path / "whole").write_bytes(saved(tmp_path))
-    body = bytearray((tmp_path / "whole").read_bytes()[:-32])
-    at = int(position * (len(body) - len(MAGIC) - 1)) + len(MAGIC)
-    body[at : at + len(value)] = value
-    if deep:
-        text = b'{"a":' + b"[" * 100_000
-        body = bytearray(MAGIC + len(text).to_bytes(8, "little") + text)
-    path.write_bytes(resealed(bytes(body)))
-    try:
-        data = pw.load_collapsed(path)
-    except StoreError:
-        return
-    assert data.n > 0
-    assert np.isfinite(data.total.mean).all()
+def test_a_header_that_is_nested_deeply_is_refused(tmp_path):
+    text = b'{"a":' + b"[" * 100_000
+    (tmp_path / "deep.sums").write_bytes(resealed(MAGIC + len(text).to_bytes(8, "little") + text))
+    with pytest.raises(StoreError, match=r"deep.sums"):
+        pw.load_collapsed(tmp_path / "deep.sums")

@@ -1,13 +1,20 @@
-"""Whether the draws of a run fit into memory, asked before the work."""
+"""Whether the draws of a run, or the matrix of crossed factors, fit into memory, asked before the work."""
 
-import os
+from typing import TYPE_CHECKING
 
+from poolwise.algebra.crossed import CrossedProducts
+from poolwise.data.memory import refuse_larger
 from poolwise.errors import FitError
-from poolwise.fit.bayes import Sampling
 from poolwise.spec.design import Design
 
+if TYPE_CHECKING:
+    from poolwise.fit.bayes import Sampling
 
-def refuse_too_large(design: Design, settings: Sampling) -> None:
+# The factor, and what it is made of while its gradient is.
+COPIES = 2
+
+
+def refuse_too_large(design: Design, settings: "Sampling") -> None:
     """Refuse a run whose draws do not fit into the memory that is free.
 
     Parameters
@@ -23,24 +30,29 @@ def refuse_too_large(design: Design, settings: Sampling) -> None:
         With the size, what is free, and the way out.
     """
     numbers = len(design.coefficient_names) + sum(factor.J * len(factor.effects) for factor in design.factors) + 1
-    needed, free = 8 * settings.chains * (settings.draws + settings.tune) * numbers, _free()
-    if needed > free:
-        raise FitError(
-            f"{settings.chains} chains of {settings.tune} + {settings.draws} draws of {numbers} numbers take at least "
-            f"{needed / 1e9:.3g} GB of memory; {free / 1e9:.3g} GB are free. Ask for fewer draws"
-        )
+    what = f"{settings.chains} chains of {settings.tune} + {settings.draws} draws of {numbers} numbers"
+    needed = 8.0 * settings.chains * (settings.draws + settings.tune) * numbers
+    refuse_larger(needed, what, "Ask for fewer draws", FitError)
 
 
-def _free() -> float:
-    """Bytes of memory that are free; infinite where the system does not say."""
-    try:
-        with open("/proc/meminfo") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return 1024.0 * int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, OSError, ValueError):
-        return float("inf")
+def refuse_too_connected(stats: CrossedProducts) -> None:
+    """Refuse crossed factors whose Schur complement does not fit into the memory that is free.
+
+    Parameters
+    ----------
+    stats : CrossedProducts
+        Its storage is known before any of it is taken.
+
+    Raises
+    ------
+    FitError
+        With the size, what is free, and the way out.
+    """
+    storage = stats.storage
+    entries = storage.entries
+    refuse_larger(
+        8.0 * COPIES * entries,
+        f"the {entries:.3g} numbers that tie {storage.Q} effects of crossed factors together",
+        "Leave out the factor whose groups meet the most others, or fit a part of the rows",
+        FitError,
+    )

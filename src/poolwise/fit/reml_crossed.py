@@ -13,6 +13,7 @@ from poolwise.algebra.profiled import Profiled
 from poolwise.algebra.schur import dense_storage
 from poolwise.algebra.theta import BlockStructure
 from poolwise.fit.boundary import leave_boundary
+from poolwise.fit.memory import refuse_too_connected
 from poolwise.fit.reml import GRADIENT_TOLERANCE, LOWEST, Optimum, _polish, optimise, penalised
 
 # A start on the boundary would stay there, where the criterion is stationary; one far out is not worth its way back.
@@ -47,10 +48,16 @@ def optimise_crossed(
     Optimum
         With Lambda block diagonal over the factors.
 
+    Raises
+    ------
+    FitError
+        If the Schur complement of the factors does not fit into the memory that is free.
+
     Notes
     -----
     From every bound that is reached a way back inside is looked for, see :mod:`poolwise.fit.boundary`.
     """
+    refuse_too_connected(stats)
     with threadpool_limits(1 if stats.storage.work < dense_storage(SINGLE_THREAD).work else None):
         criterion = _Criterion(stats, structure, reml=reml, power=power)
         theta = structure.theta(_start(stats, structure, reml=reml) if start is None else start)

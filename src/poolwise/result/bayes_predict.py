@@ -7,7 +7,8 @@ from poolwise import names
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.links import INVERSE
 from poolwise.data.intake import as_frame
-from poolwise.errors import ArgumentError, DataError
+from poolwise.data.memory import refuse_larger
+from poolwise.errors import ArgumentError, DataError, FitError
 from poolwise.result import tables
 from poolwise.result.bayes_draws import BayesDraws
 from poolwise.result.expectation import mean_of
@@ -31,6 +32,7 @@ from poolwise.spec.response import trials_of
 
 # Rows predicted at a time: the draws of one block stay below about 100 MB.
 BLOCK_NUMBERS = 10_000_000
+IN_BLOCKS = "Ask for a part of the rows, or for predict(), which goes through them in parts"
 
 
 class BayesPrediction(BayesDraws):
@@ -151,6 +153,11 @@ class BayesPrediction(BayesDraws):
         -------
         ndarray
 
+        Raises
+        ------
+        FitError
+            If draws times rows do not fit into the memory that is free.
+
         Examples
         --------
         >>> import poolwise as pw
@@ -207,6 +214,8 @@ class BayesPrediction(BayesDraws):
         modes, start = group_modes(self.design, groups), 0 if block is None else block.start
         frame = self.design.frame if data is None else as_frame(data)
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)
+        draws = self.settings.chains * self.settings.draws
+        refuse_larger(16.0 * draws * len(part), f"{draws} draws of {len(part)} rows", IN_BLOCKS, FitError)
         eta = self.coefficients_of(design) @ design.common.apply(part).T + design.offset_of(part)
         for smooth in design.smooths:
             eta += self.smooth_part(smooth, smooth.apply(part))

@@ -18,6 +18,7 @@ from poolwise.fit.bayes import Sampling
 from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior
 from poolwise.result.bayes import BayesFit
+from poolwise.result.stored import check_draws, check_recipe, refuse_inflated
 from poolwise.spec.checked import checked_rows
 from poolwise.spec.collapsed_file import decode_collapsed, encode_collapsed
 from poolwise.spec.design import Design, build_design
@@ -32,6 +33,8 @@ CHECKSUMS = "poolwise_checksums"
 ROWS, SUMS = "rows", "sums"
 # HDF5 does not read beyond its own end, so these bytes after it do not concern other programs.
 TRAILER = b"poolwise-sha256:"
+# What a recipe, or draws, that are not those of a fit may raise.
+WRONG = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, PoolwiseError)
 
 
 def save_fit(fit: BayesFit, path: str | Path) -> Path:
@@ -159,13 +162,19 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
         return load_store(path, trusted=trusted)
     if not path.is_file():
         raise StoreError(f"there is no file {str(path)!r}")
-    return BayesFit(*read_fit(path, trusted=trusted))
+    fit = BayesFit(*read_fit(path, trusted=trusted))
+    try:
+        check_draws(fit)
+    except WRONG as error:
+        raise _incomplete(path, error) from error
+    return fit
 
 
 def read_fit(path: Path, *, trusted: bool = False) -> tuple[Design, xr.DataTree, list[ResolvedPrior], Sampling, str]:
     """What :func:`encode_fit` wrote to a file, as :class:`BayesFit` takes it."""
     tree, recipe = _open(path)
     try:
+        check_recipe(recipe, rows=SUMS not in tree.children)
         design = _sums_design(tree, path, trusted) if SUMS in tree.children else _rows_design(tree, recipe, trusted)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
@@ -173,8 +182,12 @@ def read_fit(path: Path, *, trusted: bool = False) -> tuple[Design, xr.DataTree,
         ]
         tree.attrs = {}
         return design, tree, priors, Sampling(**recipe["settings"]), recipe["form"]
-    except (KeyError, TypeError, ValueError, PoolwiseError) as error:
-        raise StoreError(f"{str(path)!r} does not hold a complete poolwise fit: {error}") from error
+    except WRONG as error:
+        raise _incomplete(path, error) from error
+
+
+def _incomplete(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{str(path)!r} does not hold a complete poolwise fit: {str(error)[:300]}")
 
 
 def _rows_design(tree: xr.DataTree, recipe: dict, trusted: bool) -> Design:
@@ -204,7 +217,10 @@ def _open(path: Path) -> tuple[xr.DataTree, dict]:
     sealed = _check_digest(path)
     try:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
+            refuse_inflated(opened, path.stat().st_size)
             tree = opened.load().copy()
+    except StoreError as error:
+        raise StoreError(f"{str(path)!r} was altered or damaged: {error}") from error
     except Exception as error:  # h5py raises many kinds for what is not its format
         raise StoreError(
             f"{str(path)!r} is not a readable NetCDF file ({type(error).__name__}): it may be truncated"

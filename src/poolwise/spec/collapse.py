@@ -19,7 +19,7 @@ from poolwise.spec.counted import CountedData, count_walk, counted_data, merge_c
 from poolwise.spec.counts import COUNTED
 from poolwise.spec.formula import parse_formula
 from poolwise.spec.learn import learn_from_stream
-from poolwise.spec.recipe import Recipe, evaluator, label_columns, recipe_of_scan, refuse_described_groups
+from poolwise.spec.recipe import Recipe, evaluator, label_columns, recipe_of_scan, refuse_uncollapsible
 
 # Combinations of predictors and groups, at most, of families other than the Gaussian.
 MOST_CELLS = 2_000_000
@@ -143,7 +143,7 @@ def collapse(
             return opened.reduce(columns, own, merge, count=count)
         return own(numbered(opened(columns)) if count else opened(columns))
 
-    refuse_described_groups(parsed)
+    refuse_uncollapsible(parsed)
     if family != "gaussian":
         if like is not None or min_rows > 1 or apart > 1:
             raise ArgumentError(f"like=, min_rows= and folds= serve family 'gaussian'; family {family!r} is counted")

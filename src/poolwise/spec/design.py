@@ -18,6 +18,7 @@ from poolwise.spec.families import GAUSSIAN, Auxiliary, Family
 from poolwise.spec.formula import Formula
 from poolwise.spec.predicted import predicted_family
 from poolwise.spec.response import Response, read_response
+from poolwise.spec.size import refuse_wide
 from poolwise.spec.smooth import Smooth, make_smooth
 
 if TYPE_CHECKING:
@@ -251,7 +252,8 @@ def build_design(
     Raises
     ------
     DataError
-        For collinear columns of X, which are named, and for a response that does not fit its family.
+        For collinear columns of X, which are named, for a response that does not fit its family, and for columns that
+        do not fit into memory.
     """
     frame = table.frame
     if formula.response in (names.CHAIN, names.DRAW, names.OBSERVATION):
@@ -266,6 +268,8 @@ def build_design(
             f"weights= is for Gaussian responses (precisions) and binomial shares (trials), not for family "
             f"{family.name!r}; write weighted(y, {weights}) ~ ... for a row that counts as several"
         )
+    for own in (formula, *further):
+        refuse_wide(own, frame)
     common = evaluate(formula.common, frame, trusted=formula.trusted)
     if not family.has_intercept:
         if not formula.intercept:

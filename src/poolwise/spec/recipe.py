@@ -23,7 +23,7 @@ from poolwise.spec.evaluate import Columns, evaluate
 from poolwise.spec.formula import Formula, parse_expression
 from poolwise.spec.learn import set_states, states_of
 from poolwise.spec.response import response_expression
-from poolwise.spec.syntax import Call
+from poolwise.spec.syntax import Call, render
 
 # Rows that stand for the data, at least.
 FEWEST = 64
@@ -173,8 +173,13 @@ class Evaluator:
         return key
 
 
-def refuse_described_groups(formula: Formula) -> None:
-    """Refuse ``gr(...)`` and ``mm(...)``, whose groups are no independent draws from one normal distribution."""
+def refuse_uncollapsible(formula: Formula) -> None:
+    """Refuse ``gr(...)`` and ``mm(...)``, whose groups are no independent draws, and smooth functions."""
+    for smooth in formula.smooths:
+        raise DataError(
+            f"collapse() takes a mean that is linear in its coefficients, and the formula has {render(smooth)}; fit "
+            "such a model from its rows"
+        )
     for block in formula.blocks:
         if block.multiple or block.by or block.cov or block.sd:
             raise DataError(
@@ -295,7 +300,7 @@ def evaluator(recipe: Recipe, cells: NDArray[np.int64] | None = None) -> Evaluat
         For models whose rows do not collapse to sums.
     """
     formula = recipe.formula
-    refuse_described_groups(formula)
+    refuse_uncollapsible(formula)
     frame = stand_in(recipe, cells)
     table = CheckedTable(frame, np.arange(len(frame)))
     design = build_design(formula, table, recipe.weights, rank=False)

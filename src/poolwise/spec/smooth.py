@@ -25,6 +25,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
 from poolwise import names
+from poolwise.data.memory import refuse_larger
 from poolwise.errors import DataError, FormulaError, near_names
 from poolwise.priors.distributions import POSITIVE
 from poolwise.priors.prior import Prior, Scaled
@@ -227,6 +228,9 @@ def make_smooth(call: Call, frame: pd.DataFrame, *, prefix: str = "", trusted: b
         raise FormulaError(f"{term} has {functions ** len(parts)} basis functions, more than {MOST}; lower m")
     by = options.get("by")
     indicators = None if by is None else evaluate(f"0 + C({quote(_column(by))})", frame, trusted=trusted)
+    levels = () if indicators is None else tuple(indicators.terms[0][2] or ())
+    columns = functions ** len(parts) * max(1, len(levels))
+    refuse_larger(16.0 * len(frame) * columns, f"{term}: {len(frame)} rows of {columns} columns", "Lower m=", DataError)
     extent = _largest_distance(x)
     steps = np.array(list(itertools.product(range(1, functions + 1), repeat=len(parts))), dtype=float)
     made = Smooth(
@@ -234,7 +238,7 @@ def make_smooth(call: Call, frame: pd.DataFrame, *, prefix: str = "", trusted: b
         kernel=kernel,
         parts=parts,
         by=indicators,
-        levels=() if indicators is None else tuple(indicators.terms[0][2] or ()),
+        levels=levels,
         frequencies=(np.pi * steps / (2 * halves))[int(given["drop_first"]) :],
         middle=middle,
         half=halves,
