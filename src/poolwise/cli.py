@@ -70,10 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
     for command in (compare, fit, report):
         command.add_argument("data", help="CSV file with a header")
-        command.add_argument("formula", help='for instance "y ~ x + (x|g)"')
+        command.add_argument(
+            "formula", help="for instance 'y ~ x + (x|g)', in single quotes; `a name` with spaces in back-quotes"
+        )
         command.add_argument("--family", default="gaussian", help="bernoulli, binomial, poisson, gamma ... (gaussian)")
         command.add_argument("--link", default=None, help="logit, probit, log ...; the family's own by default")
-        command.add_argument("--missing", choices=["error", "drop"], default="error", help="rows with missing values")
+        command.add_argument(
+            "--missing", choices=["error", "drop"], default="error", help="rows with missing values (error)"
+        )
     report.add_argument("--out", default="report.html", help="the file (report.html)")
     for command, folder in ((demo, "poolwise-demo"), (compare, "poolwise-compare"), (fit, "poolwise-fit")):
         command.add_argument("--out", default=folder, help=f"folder for tables, posterior and picture ({folder})")
@@ -114,6 +118,10 @@ def _fit(parsed: argparse.Namespace) -> int:
     )
     fit = model.fit(parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
     print(fit)
+    if dropped := model.specification.table.dropped:
+        listed = ", ".join(f"{count} in {name!r}" for name, count in dropped.items())
+        print(f"\nRows with missing values were dropped: {listed}.")
+    print(f"\n{fit.check()}")
     factors: list[str | None] = [factor.name for factor in model.design.factors] or [None]
     folder = Path(parsed.out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,6 +135,7 @@ def _fit(parsed: argparse.Namespace) -> int:
         table.to_csv(files[-1], index=False)
     files.append(fit.save(folder / "posterior.nc"))
     print("\nWritten: " + ", ".join(map(str, files)))
+    print(f'Next, in Python: pw.load_fit("{files[-1]}").predict(new_rows), .loo(), .report("fit.html")')
     print(f"Done in {time.perf_counter() - started:.0f} s.")
     return DONE if fit.converged else NOT_CONVERGED
 

@@ -568,7 +568,7 @@ class Model:
         replaced = [term for term, _, _ in design.common.terms if names.variable(term) != term]
         lines += [f"  alias          {term!r} is called {names.variable(term)!r} in the posterior" for term in replaced]
         lines += [f"  alias          the term {term!r} is called {alias!r}" for term, alias in design.aliases.items()]
-        shown = self.priors[["parameter", "distribution", "source"]]
+        shown = self.priors[["parameter", "distribution", "at", "source"]]
         return "\n".join(lines) + f"\n  priors\n{shown.to_string(index=False)}"
 
     def _repr_html_(self) -> str:

@@ -213,3 +213,13 @@ def test_units_whose_squares_no_double_holds_are_refused(size, unit):
         poolwise.Model("Reaction ~ Days + (1 | Subject)", data.assign(Reaction=data["Reaction"] * size))
     with pytest.raises(poolwise.PoolwiseError, match="'Days' has values of the size of"):
         poolwise.Model("Reaction ~ Days + (1 | Subject)", data.assign(Days=data["Days"] * size))
+
+
+def test_a_few_texts_in_a_column_of_numbers_are_a_mistake():
+    numbers = [str(value) for value in range(30)]
+    table = pd.DataFrame({"y": np.arange(31.0), "x": [*numbers, "absent"], "g": ["a", "b"] * 15 + ["a"]})
+    with pytest.raises(DataError, match=r"column 'x' holds numbers but for absent \(row 30\)"):
+        check_table(table, response=["y"], predictors=["x"], factors=["g"])
+    # Labels of which some are numbers are labels.
+    ages = table.assign(x=["10", "20", "30+"] * 10 + ["10"])
+    assert len(check_table(ages, response=["y"], predictors=["x"], factors=["g"]).frame) == 31

@@ -261,3 +261,11 @@ def test_canonical_text_is_a_fixed_point(common, varying, bar):
     again = parse_formula(formula.canonical)
     assert again == formula
     assert again.canonical == formula.canonical
+
+
+def test_names_with_spaces_and_empty_terms():
+    with pytest.raises(FormulaError, match="back-quotes: `prior score`"):
+        parse_formula("mark ~ prior score + (1|school)")
+    # What is left where a shell has run a name in back-quotes as a command.
+    with pytest.raises(FormulaError, match=r"nothing stands before '\+'"):
+        parse_formula("mark ~  + (1|school)")

@@ -98,11 +98,12 @@ def between_within(source: Source, factor: str | None = None, *, alpha: float = 
         advice = f"{separate[0].upper()}{separate[1:]}"
     else:
         meaning = (
-            f"{mixed}With {row['df'] + len(table) + 1} groups that differ at random it may be chance "
-            f"(p = {row['p']:.2f}); it is no chance of the rows. A prior centred at the complete-pooling slope pulls "
-            "the slopes within towards it."
+            f"These groups differ in level along their means of {row['term']}, by more than the noise of their rows. "
+            f"Among {row['df'] + len(table) + 1} groups that differ at random this happens by chance "
+            f"(p = {row['p']:.2f}): it says nothing against partial pooling, but the complete-pooling slope mixes it "
+            "with the slope within, and a prior centred at that slope would pull the slopes within towards it."
         )
-        advice = f"Report the slope within, not complete pooling; to {separate}"
+        advice = f"Do not report complete pooling; to {separate}"
     return [
         Finding(
             code="between_within",

@@ -16,6 +16,8 @@ LARGEST = 1e140
 
 # More distinct numbers written as text than this are taken for a mistake, not for levels.
 MOST_NUMERIC_LEVELS = 20
+# As are so many numbers with at most this share of other texts, an "absent" or "n/a" among them.
+MOST_STRAY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +252,13 @@ def _predictor_problems(part: pd.DataFrame, roles: _Roles, constant_ok: Sequence
                 f"column {name!r} holds numbers written as text ({describe_values(pd.unique(values), first=3)}); "
                 f"convert it: pd.to_numeric(table[{name!r}]), or make it a pd.Categorical if they are labels"
             )
+        elif kind_of(values) == TEXT and len(stray := _stray_texts(values)):
+            rows = np.flatnonzero(values.isin(stray))
+            problems.append(
+                f"column {name!r} holds numbers but for {describe_values(stray, first=3)} ({describe_rows(rows)}), so "
+                f"that all of it is text; mend {'it' if len(rows) == 1 else 'them'}: pd.to_numeric(table[{name!r}], "
+                "errors='coerce') leaves gaps there. If they are labels, make it a pd.Categorical"
+            )
         elif _is_constant(values) and name not in constant_ok and len(part) > 1:
             problems.append(
                 f"column {name!r} is {values.iloc[0]} in every row, which cannot be told from the intercept; "
@@ -268,6 +277,15 @@ def _is_numeric_text(values: pd.Series) -> bool:
     if pd.to_numeric(distinct, errors="coerce").isna().any():
         return False
     return len(distinct) > MOST_NUMERIC_LEVELS or bool(distinct.str.contains(".", regex=False).all())
+
+
+def _stray_texts(values: pd.Series) -> NDArray:
+    """The few texts in a column of many numbers; empty where the column is one of labels."""
+    distinct = pd.Series(pd.unique(values), dtype=object)
+    stray = pd.to_numeric(distinct, errors="coerce").isna().to_numpy()
+    numbers = int((~stray).sum())
+    few = numbers > MOST_NUMERIC_LEVELS and stray.sum() <= MOST_STRAY * numbers
+    return distinct[stray & few].to_numpy()
 
 
 def _weight_problems(part: pd.DataFrame, roles: _Roles, numbers: NDArray[np.int64]) -> list[str]:

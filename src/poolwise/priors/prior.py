@@ -59,12 +59,17 @@ class Prior:
     distribution: str
     params: Mapping[str, Any]
 
-    def __init__(self, distribution: str, /, **params: Any):
+    def __init__(self, distribution: str, /, *unnamed: Any, **params: Any):
         if not isinstance(distribution, str) or distribution not in DISTRIBUTIONS:
             raise PriorError(
                 f"unknown distribution {shown(distribution)}; {near_names(shown(distribution), DISTRIBUTIONS, 30)}"
             )
         known = DISTRIBUTIONS[distribution].arguments
+        if unnamed:
+            raise PriorError(
+                f"{distribution} takes its arguments by name: "
+                f'Prior("{distribution}", {", ".join(f"{name}=..." for name in known)})'
+            )
         if distribution == "Exponential" and "scale" in params and "lam" not in params:
             params = {"lam": _inverse(params.pop("scale")), **params}
         for name in params:
@@ -102,7 +107,7 @@ class Prior:
             return cls(value.name, **{str(name): _scalar(argument) for name, argument in value.args.items()})
         raise PriorError(
             "a prior must be a pw.Prior, a bambi.Prior or a distribution of PreliZ; got "
-            f"{shown(value)} ({type(value).__name__})"
+            f'{shown(value)} ({type(value).__name__}). For instance pw.Prior("Normal", mu=0, sigma=1)'
         )
 
     def to_preliz(self) -> Any:

@@ -252,6 +252,11 @@ def _notes(design: Design, priors: Sequence[ResolvedPrior]) -> list[str]:
         notes.append("A row of several groups has the weighted sum of their effects.")
     if any(row.role == "intercept" and row.at == "mean" for row in priors):
         notes.append("The prior of α is that of the intercept at the means of the predictors.")
+    if any(row.role in ("group_sd_intercept", "group_correlation") and row.at == "mean" for row in priors):
+        said = "standard deviations of varying intercepts, and of correlations with them, stand at the means of the"
+        notes.append(
+            f"So the priors of {said} predictors; the equations, and the estimates, are at predictors of zero."
+        )
     if design.family.holds == "levels":
         notes.append("The thresholds take the place of the intercept: link P(y ≤ k) = threshold k minus η.")
     if design.frequency:

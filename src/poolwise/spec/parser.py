@@ -31,10 +31,17 @@ class Parser(CallParser):
         """Terms up to the end of the text."""
         if self.peek.kind == "end":
             raise self.error(empty, self.peek, "write the terms; `1` alone is a model with an intercept only")
+        if self.peek.kind == "+":
+            advice = "write the term that belongs there; in a shell put a formula with back-quotes in single quotes"
+            raise self.error("nothing stands before '+'", self.peek, advice)
         terms = self.sum()
         if self.peek.kind in ("|", "||"):
             raise self.bare_bar(terms)
-        self.expect("end", "join terms with +, and put other arithmetic in I(...)")
+        advice = "join terms with +, and put other arithmetic in I(...)"
+        if self.peek.kind == "name" and self.tokens[self.position - 1].kind == "name":
+            both = self.text[self.tokens[self.position - 1].start : self.peek.stop]
+            advice = f"join terms with +; a name with spaces stands in back-quotes: `{both}`"
+        self.expect("end", advice)
         return terms
 
     def sum(self) -> Sum:

@@ -98,6 +98,9 @@ def specify(
         parsed, further = parsed.uncorrelated, tuple(one.uncorrelated for one in further)
     table = checked_rows(as_frame(data), parsed, further, chosen, weights, missing)
     design = build_design(parsed, table, weights, chosen, covariances, further)
+    if chosen.gaussian and set(np.unique(design.y)) == {0.0, 1.0}:
+        note = f"the response {parsed.response!r} holds only 0 and 1; family='bernoulli' models their probability"
+        table = replace(table, notes=(*table.notes, note))
     _refuse_unused(covariances, [parsed, *further])
     preset, resolved = _resolve(design, priors)
     return Specification(parsed, table, design, preset, resolved)
