@@ -47,7 +47,7 @@ DESIGNS = {
     "weights": ("y ~ x + (x | g)", {"weights": "w"}),
     "frequencies": ("weighted(y, k) ~ f + (1 | g)", {}),
     "offset": ("y ~ z + offset(0.5 * x) + (1 | g)", {}),
-    "factor": ("y ~ f * x + (f || g)", {}),
+    "factor": ("y ~ f * x + (x || g)", {}),
     "splines": ("y ~ bs(z, df=5) + scale(x) + (scale(x) | g)", {}),
     "cells": ("y ~ x + (x | g:h)", {}),
 }

@@ -51,8 +51,9 @@ def test_a_loaded_fit_gives_the_same_numbers(name, tmp_path):
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
     assert [f.code for f in again.check()] == [f.code for f in fit.check()]
     assert again.design.collapsed.n == N and again.settings == fit.settings
+    assert again.rmse() == fit.rmse()
     with pytest.raises(RowsNeededError):
-        again.rmse()
+        again.predict()
     # Saved once more it is the same fit.
     pd.testing.assert_frame_equal(
         pw.load_fit(again.save(tmp_path / "again.nc")).summary(), fit.summary(), check_exact=True

@@ -293,15 +293,15 @@ def _scores(
         said += f", {int(rows.sum())} rows of groups with all rows in one fold not scored" if not known.all() else ""
     kinds = ("rmse", "brier", "log_loss") if design.family.holds in scores.BINARY else ("rmse",)
     labels = LABELS if design.collapses else LIKELIHOOD_LABELS
-    refitted = sum(len(np.unique(folds_)) for folds_, _ in cuts.values())
+    refitted = sum(len(np.unique(by)) for by, _ in cuts.values())
     found = {}
     for name, refit in refits.items():
         found[name] = dict.fromkeys([f"{kind}_{cut}" for kind in kinds for cut in ("kfold", "new_groups")], np.nan)
         if refit is None:
             continue
         report(f"cross-validation: {labels[name]}, {refitted} refits")
-        for cut, (folds_, scored) in cuts.items():
-            own = cross_validate(design, refit, folds_, scored)
+        for cut, (by, scored) in cuts.items():
+            own = cross_validate(design, refit, by, scored)
             found[name] |= {f"{kind}_{cut}": getattr(own, kind) for kind in kinds}
     left_out = "one group" if new_group_folds >= factor.J else f"{new_group_folds} sets of groups"
     return pd.DataFrame.from_dict(found, orient="index"), f"{said}; new groups by leaving out {left_out} at a time"
