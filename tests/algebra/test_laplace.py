@@ -211,3 +211,15 @@ def test_quadrature_converges_to_the_integral(family, link):
     assert quadrature_deviance(point, 40) == pytest.approx(-2 * total, rel=1e-8)
     # One node is already near, which is why the Laplace approximation serves; 40 are nearer.
     assert abs(point.deviance + 2 * total) < 0.5
+
+
+def test_a_start_without_a_density_is_left_for_zeros():
+    rng = np.random.default_rng(9)
+    codes = np.repeat(np.arange(4), 3)
+    rows = make_rows("poisson", "log", 12, rng)
+    data = LaplaceProblem(rows, np.ones((12, 1)), np.ones((12, 1)), np.zeros(12), make_pattern([codes], [4], [1]))
+    expected = laplace(data, np.array([[0.9]]), np.array([0.2]))
+    for start in (np.full(4, np.inf), np.full(4, np.nan), np.full(4, 1e200)):
+        with np.errstate(all="ignore"):
+            found = laplace(data, np.array([[0.9]]), np.array([0.2]), start=start)
+        assert found.deviance == pytest.approx(expected.deviance, rel=1e-12)

@@ -7,7 +7,7 @@ probability its digits are lost, so the ordinal reference takes differences in t
 import numpy as np
 import pytest
 import scipy.stats as st
-from scipy.special import digamma, expit, gamma
+from scipy.special import digamma, expit, gamma, polygamma
 
 from poolwise.algebra import likelihoods as lk
 from poolwise.algebra.likelihoods import constants, own_density, prepare, row_density
@@ -121,3 +121,14 @@ def test_far_predictors_stay_finite(link, eta):
 def test_digamma():
     x = np.array([1e-3, 0.1, 0.5, 1.0, 3.0, 9.9, 10.0, 100.0, 1e5])
     np.testing.assert_allclose([lk.digamma(value) for value in x], digamma(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("eta", "total"), [(0.2, 3.3), (-1.5, 0.8), (1.0, 40.0)])
+def test_the_information_of_a_beta_response_is_the_variance_of_its_slope(eta, total):
+    # Ferrari & Cribari-Neto (2004), eq. 7; the kernel takes trigamma as a slope of digamma, good to 1e-6.
+    mean = expit(eta)
+    own = np.array([total, 0.0])
+    prepare(lk.BETA, own)
+    found = row_density(lk.BETA, lk.LOGIT, 0.3, np.log(0.3), eta, own, np.zeros(2), 1.0, True)[2]
+    expected = (polygamma(1, mean * total) + polygamma(1, (1 - mean) * total)) * (total * mean * (1 - mean)) ** 2
+    assert found == pytest.approx(expected, rel=1e-6)
