@@ -71,7 +71,8 @@ class LeaveGroupOut:
         refitted = int((self.table["method"] == "refit").sum())
         return (
             f"elpd {self.elpd:.1f} (standard error {self.se:.1f}) of {len(self.table)} groups of {self.factor}, each "
-            f"left out whole, its rows predicted together; {refitted} by refitting\n{self.table.to_string(index=False, float_format='%.3g')}"
+            f"left out whole, its rows predicted together; {refitted} by "
+            f"refitting\n{self.table.to_string(index=False, float_format='%.3g')}"
         )
 
     def _repr_html_(self) -> str:
