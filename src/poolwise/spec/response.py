@@ -207,8 +207,8 @@ def _trials(
     if weights is None:
         raise DataError(
             f"family {family.name!r} needs successes and trials: write p(successes, trials) ~ ... or cbind(successes, "
-            "failures) ~ ..., or give shares as the response with weights= naming the column of trials; a response of 0 "
-            "and 1 is for family 'bernoulli'"
+            "failures) ~ ..., or give shares as the response with weights= naming the column of trials; a response of "
+            "0 and 1 is for family 'bernoulli'"
         )
     shares = numbers(node)
     successes = np.round(shares * weights)
