@@ -486,7 +486,8 @@ class Model:
             whitened form and in the collapsed one of ten groups or more of enough rows, and 0.9 elsewhere.
         store : str or Path, optional
             A new folder that draws are written to while they are made, so that a run that is killed loses those of its
-            last second at most: :func:`poolwise.load_fit` reads what is there, :func:`poolwise.resume` makes the rest.
+            last second at most (of a few on a machine that is overloaded): :func:`poolwise.load_fit` reads what is
+            there, :func:`poolwise.resume` makes the rest.
             The independent draws of several factors in collapsed form are weighted together, and written at the end.
 
         Returns

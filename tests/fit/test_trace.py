@@ -58,7 +58,7 @@ class Clock:
         raise AssertionError
 
 
-@pytest.mark.parametrize("takes", [0.0, 0.1, 0.4, 0.49])
+@pytest.mark.parametrize("takes", [0.0, 0.1, 0.3, 0.47])
 def test_what_was_drawn_a_second_ago_has_been_handed_on(monkeypatch, takes):
     clock, ends = Clock(monkeypatch, takes), []
     assert nuts._awaited(clock, lambda trace: ends.append(clock.now)) == "all"

@@ -24,9 +24,9 @@ from poolwise.compile import collapsed, whitened
 from poolwise.errors import ConvergenceWarning, FitError
 from poolwise.fit.trace import Feed, Watch, collected
 
-# A run that is watched is looked at this often; what its watcher takes counts, so that what was drawn before the last
-# second has been handed on.
-EVERY = 0.5
+# Seconds between two looks at a run that is watched, what a look takes included, and what is left to it between them at
+# least. A draw made just after a look is handed on by the end of the next: within a second if a look takes up to 0.475.
+EVERY, LEAST_PAUSE = 0.25, 0.05
 
 _POINT = numba.types.CPointer(numba.types.double)
 
@@ -183,7 +183,7 @@ def run(
             "tune=0 leaves no warm-up: one draw is taken as such, the step size is not adapted, and the draws are not "
             "to be trusted; leave tune at 1000, or ask for 200 at least",
             ConvergenceWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
     try:
         sampler = nutpie.sample(
@@ -230,7 +230,7 @@ def _awaited(sampler: Any, feed: Feed | None) -> Any:
                 except TimeoutError:
                     begun = time.monotonic()
                     aside.submit(lambda: feed(sampler.inspect().get_arrow_trace())).result()
-                    pause = max(EVERY - (time.monotonic() - begun), 0.01)
+                    pause = max(EVERY - (time.monotonic() - begun), LEAST_PAUSE)
     except KeyboardInterrupt:
         return sampler.abort()
     except BaseException:
