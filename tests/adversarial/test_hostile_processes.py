@@ -128,6 +128,7 @@ def test_a_killed_run_loses_what_it_drew_since_its_last_look(tmp_path):
     lines = []
     while sum(sum(map(int, line.split())) > 0 for line in lines) < 3:
         lines.append(process.stdout.readline())
+        assert lines[-1], "the run ended by itself"
     process.kill()
     lines += process.stdout.read().splitlines()
     process.stdout.close()
@@ -155,8 +156,8 @@ def test_an_interrupted_run_with_a_store_is_flagged_and_resumed(tmp_path):
     code = STORED + ("import warnings\nloaded = pw.load_fit(sys.argv[1])\nprint('form', loaded.form, flush=True)\n")
     command = [sys.executable, "-W", "always", "-c", code, str(tmp_path / "run"), "1000000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while sum(map(int, process.stdout.readline().split())) == 0:
-        pass
+    while sum(map(int, (line := process.stdout.readline()).split())) == 0:
+        assert line, "the run ended by itself"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0 and "Traceback" not in err
