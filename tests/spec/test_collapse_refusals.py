@@ -228,6 +228,7 @@ HOSTILE = [
     {"log_weights": "x"},
     {"min_rows": -1},
     {"notes": [3]},
+    {"notes": ["\ud800"]},
 ]
 
 
