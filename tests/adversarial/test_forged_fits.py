@@ -55,6 +55,8 @@ FORGED = {
     "a prior of no parameter": (put("priors", 0, 0, "other"), "a prior of 'other'"),
     "a prior that follows data": (put("priors", 0, 3, "sigma", {"rule": "sd_y"}), "its priors"),
     "a negative sd": (put("priors", 0, 3, "sigma", -1.0), "must be positive"),
+    "a text that is no Unicode": (put("priors", 0, 4, "\ud800"), "no Unicode"),
+    "a level that is no Unicode": (put("columns", 2, "levels", 0, "\ud800"), "no Unicode"),
     "priors that are a text": (put("priors", "Normal"), "its priors"),
     "an unknown family": (put("family", "gausian"), "gausian"),
     "a weight that is no column": (put("weights", "w"), "'w'"),

@@ -232,6 +232,7 @@ HOSTILE = [
     {"folds": True},
     {"folds": 10**9},
     {"folds": None},
+    {"notes": ["\ud800"]},
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numba
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.gradient import disconnected_type
+from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
@@ -65,7 +65,7 @@ class WhitenedMarginal(Op):
     def pullback(self, inputs, outputs, cotangents):
         """Gradients from the cotangents of the value and of b, by an Op of their own."""
         bars = [
-            pt.zeros_like(output) if isinstance(bar.type, type(disconnected_type())) else bar
+            pt.zeros_like(output) if isinstance(bar.type, DisconnectedType) else bar
             for output, bar in zip(outputs, cotangents, strict=True)
         ]
         gradients = cast(list, WhitenedGradient()(*bars, *inputs))

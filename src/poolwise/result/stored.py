@@ -1,5 +1,6 @@
 """What a saved fit must hold beside digests that fit, which a stranger can forge."""
 
+import json
 import math
 from typing import Any
 
@@ -44,6 +45,7 @@ def check_recipe(recipe: dict[str, Any], *, rows: bool) -> None:
     StoreError
         Naming the key.
     """
+    check_unicode(recipe)
     texts = {"formula": recipe["formula"], "canonical": recipe["canonical"], "form": recipe["form"]}
     if rows:
         texts |= {"family": recipe["family"], "link": recipe["link"]}
@@ -60,6 +62,20 @@ def check_recipe(recipe: dict[str, Any], *, rows: bool) -> None:
         _holds(isinstance(one, list) and len(one) == 7 and isinstance(one[3], dict), "priors", one)
         _holds(all(_text(one[k]) for k in (0, 1, 2, 4, 5, 6)), "priors", one)
         _holds(all(type(value) in (int, float) for value in one[3].values()), "priors", one)
+
+
+def check_unicode(content: Any) -> None:
+    """Refuse halves of surrogate pairs, which JSON can hold and no table, page or file can.
+
+    Raises
+    ------
+    StoreError
+        Without the text, which could not be shown.
+    """
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise StoreError("it holds a text that is no Unicode") from error
 
 
 def _check_columns(columns: Any) -> None:

@@ -148,6 +148,8 @@ def _decoded(body: bytes, trusted: bool, *, folded: bool) -> CollapsedData:
     _holds(length <= LONGEST_HEADER and start <= len(body), "the header is longer than the file")
     header = json.loads(body[at + 8 : start].decode())
     _holds(isinstance(header, dict), "the header is no table")
+    # Halves of surrogate pairs, which no table can show, end here.
+    json.dumps(header, ensure_ascii=False).encode()
     arrays: dict[str, NDArray] = {}
     for name, kind, shape in header["arrays"]:
         _holds(
