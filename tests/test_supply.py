@@ -32,6 +32,8 @@ METHODS = {"read_pickle", "to_pickle", "system", "popen", "spawnl", "spawnv", "e
 ALLOWED = {
     # PyMC's graph of a likelihood, evaluated by PyTensor: no text.
     ("compile/likelihood.py", "eval"),
+    # A task for workers that this process has started, or for the user's own cluster: never from a file.
+    ("workers.py", "pickle"),
 }
 
 

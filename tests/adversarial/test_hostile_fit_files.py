@@ -79,9 +79,11 @@ def test_what_is_no_fit(tmp_path, monkeypatch):
         with pytest.raises(StoreError):
             pw.load_fit(path)
     assert not (tmp_path / "executed").exists()
-    for other in (tmp_path, tmp_path / "nothing.nc", "/dev/zero"):
+    for other in (tmp_path / "nothing.nc", "/dev/zero"):
         with pytest.raises(StoreError, match="there is no file"):
             pw.load_fit(other)
+    with pytest.raises(StoreError, match="a folder without"):
+        pw.load_fit(tmp_path)
 
 
 def test_a_full_disk_leaves_the_old_file_whole(fit, tmp_path, monkeypatch):

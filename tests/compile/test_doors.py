@@ -10,7 +10,7 @@ from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.profiled import profile
 from poolwise.compile.collapsed import log_posterior
 from poolwise.compile.general import PARTS, general_model
-from poolwise.fit.bayes import CollapsedSampler, scalar_priors
+from poolwise.fit.bayes import CollapsedSampler, Sampling, scalar_priors
 
 # PyMC keeps some normalising constants of its densities in single precision: 2e-8 for a Student t.
 ATOL = 1e-6
@@ -130,7 +130,7 @@ def _log_whitening(sampler, draws) -> float:
 @pytest.mark.slow
 def test_the_general_door_samples_the_same_posterior():
     model = random_model(4, "y ~ x + (x | g)")
-    settings = pw.model.Sampling(draws=2000, seed=3, progress=False)
+    settings = Sampling(draws=2000, seed=3, progress=False)
     fits = {}
     for door in ("direct", "general"):
         sampler = CollapsedSampler(model.design, model.sampler.sufficient, model.specification.priors, door)

@@ -403,7 +403,10 @@ def test_override_leaves_the_preset_as_it_is():
         ({"1|g_sigma": Prior("Uniform", lower=-1, upper=1)}, r"the prior of '1\|g_sigma' is Uniform.* is positive"),
         ({"corr|g": NORMAL}, r"the prior of 'corr\|g' is Normal.*; this parameter is a correlation: use LKJ"),
         ({"x": Prior("LKJ", eta=1)}, "the prior of 'x' is LKJ.*; this parameter is a real number"),
-        ({"x": ("Normal", 0, 1)}, r"must be a pw.Prior or a bambi.Prior; got \('Normal', 0, 1\) \(tuple\)"),
+        (
+            {"x": ("Normal", 0, 1)},
+            r"must be a pw.Prior, a bambi.Prior or a distribution of PreliZ; got \('Normal', 0, 1\) \(tuple\)",
+        ),
         (
             {"sigma": Prior("HalfNormal", sigma={"rule": "sd_y_over_sd_x"})},
             r"the rule 'sd_y_over_sd_x' does not apply to 'sigma' \(residual sd\)",

@@ -68,7 +68,7 @@ def test_the_density_is_that_of_the_rows_constant_included(name):
     for own, other in zip(first.specification.resolved, second.specification.resolved, strict=True):
         for key, value in own.prior.params.items():
             assert other.prior.params[key] == pytest.approx(value, rel=1e-9), own.parameter
-    theirs, ours = first._whitened, second._whitened
+    theirs, ours = first.whitened, second.whitened
     assert theirs.model.size == ours.model.size
     rng = np.random.default_rng(1)
     for _ in range(5):

@@ -7,6 +7,8 @@
 
 When a run is complete one file has all of its draws, exactly those of the fit that the run returns, and the manifest
 their digest.
+
+Long because writing, reading and going on share one layout and its checks.
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""From a checked table and a formula to numbers: X, one small Z a grouping factor, index vectors, never a dense Z."""
+"""From a checked table and a formula to numbers: X, one small Z a grouping factor, index vectors, never a dense Z.
+
+Long for its docstrings: one class, and the ways to make it whole or in part.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

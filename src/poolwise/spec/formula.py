@@ -3,6 +3,8 @@
 A formula is read by poolwise's own tokenizer and recursive-descent parser and never evaluated, so it can call only
 the functions of an allow-list and name only columns. The result is canonical: interactions are expanded, intercepts
 explicit, and each ``(expr | factor)`` is a :class:`Block`.
+
+Long because whatever a formula may not say is refused in the one reading of its tree.
 """
 
 import unicodedata
