@@ -121,10 +121,10 @@ def near_names(name: str, options: Iterable[str], limit: int = 8) -> str:
     >>> near_names("cuonty", ["county", "age"])
     "did you mean 'county'? Available: 'county', 'age'."
     """
-    options = [str(option) for option in options]
+    name, options = str(name), [str(option) for option in options]
     shown = ", ".join(repr(option) for option in options[:limit])
     more = f" and {len(options) - limit} more" if len(options) > limit else ""
     available = f"Available: {shown}{more}." if options else "There are none."
-    begins = [option for option in options if len(name) > 2 and option.lower().startswith(str(name).lower())]
-    near = begins[:1] or get_close_matches(str(name), options, n=1)
+    begins = [option for option in options if len(name) > 2 and option.lower().startswith(name.lower())]
+    near = begins[:1] or get_close_matches(name, options, n=1)
     return f"did you mean {near[0]!r}? {available}" if near else available

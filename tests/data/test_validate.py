@@ -220,6 +220,10 @@ def test_a_few_texts_in_a_column_of_numbers_are_a_mistake():
     table = pd.DataFrame({"y": np.arange(31.0), "x": [*numbers, "absent"], "g": ["a", "b"] * 15 + ["a"]})
     with pytest.raises(DataError, match=r"column 'x' holds numbers but for absent \(row 30\)"):
         check_table(table, response=["y"], predictors=["x"], factors=["g"])
+    # The row is that of the caller's table, whatever was dropped before it.
+    gaps = table.assign(y=table["y"].where(table.index > 2))
+    with pytest.raises(DataError, match=r"absent \(row 30\)"):
+        check_table(gaps, response=["y"], predictors=["x"], factors=["g"], missing="drop")
     # Labels of which some are numbers are labels.
     ages = table.assign(x=["10", "20", "30+"] * 10 + ["10"])
     assert len(check_table(ages, response=["y"], predictors=["x"], factors=["g"]).frame) == 31

@@ -88,9 +88,11 @@ def _linear_predictor(
     centred: bool,
     explicit: Collection[str],
 ):
-    smooth = sum((smooth_part(own, priors, model) for own in design.smooths), start=pt.as_tensor(design.offset * 0.0))
-    middle = smooth.mean() if design.smooths and design.intercept >= 0 else 0.0
-    eta = pt.as_tensor(design.offset) + _common_part(design, priors, given, model, middle) + smooth - middle
+    parts = [smooth_part(own, priors, model) for own in design.smooths]
+    middle = sum((part.mean() for part in parts), start=0.0) if design.intercept >= 0 else 0.0
+    eta = pt.as_tensor(design.offset) + _common_part(design, priors, given, model, middle)
+    if parts:
+        eta = eta + sum(parts) - middle
     for factor in design.factors:
         eta = eta + _group_part(factor, priors, given, model, centred=centred, explicit=factor.name in explicit)
     return eta

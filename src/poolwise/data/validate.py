@@ -116,7 +116,7 @@ def check_table(
         _raise(problems)
     part = frame.loc[kept, usable].reset_index(drop=True)
     problems += _response_problems(part, roles, levels_ok)
-    problems += _predictor_problems(part, roles, constant_ok)
+    problems += _predictor_problems(part, roles, constant_ok, np.flatnonzero(kept))
     problems += _weight_problems(part, roles, np.flatnonzero(kept))
     part, factor_problems, notes = as_groups(part, frame, roles.factors)
     problems += factor_problems
@@ -241,7 +241,9 @@ def _kind_word(values: pd.Series) -> str:
     return "text" if kind_of(values) == TEXT else "categories"
 
 
-def _predictor_problems(part: pd.DataFrame, roles: _Roles, constant_ok: Sequence[str]) -> list[str]:
+def _predictor_problems(
+    part: pd.DataFrame, roles: _Roles, constant_ok: Sequence[str], numbers: NDArray[np.int64]
+) -> list[str]:
     problems = []
     for name in roles.predictors:
         if name not in part or name in roles.response:
@@ -253,7 +255,7 @@ def _predictor_problems(part: pd.DataFrame, roles: _Roles, constant_ok: Sequence
                 f"convert it: pd.to_numeric(table[{name!r}]), or make it a pd.Categorical if they are labels"
             )
         elif kind_of(values) == TEXT and len(stray := _stray_texts(values)):
-            rows = np.flatnonzero(values.isin(stray))
+            rows = numbers[values.isin(stray).to_numpy()]
             problems.append(
                 f"column {name!r} holds numbers but for {describe_values(stray, first=3)} ({describe_rows(rows)}), so "
                 f"that all of it is text; mend {'it' if len(rows) == 1 else 'them'}: pd.to_numeric(table[{name!r}], "
