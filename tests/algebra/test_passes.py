@@ -1,4 +1,4 @@
-"""Passes over all rows do what a row at a time, and a dense matrix, do; exponentials are numpy's.
+"""Passes over all rows do what a row at a time does; exponentials are numpy's.
 
 Exponentials to 4 units in the last place; sums to 1e-12 relative to the sum of absolute terms, which is rounding.
 """
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolwise.algebra import likelihoods as lk
-from poolwise.algebra.passes import exponentials, linear_predictor, pull_rows, row_densities
+from poolwise.algebra.passes import exponentials, row_densities
 
 exponentials(np.zeros(1), np.zeros(1), np.zeros(1, np.int64))
 
@@ -47,23 +47,3 @@ def test_all_rows_are_the_sum_of_single_rows(code, link, own, trials):
     expected = weight * np.array([one[1] for one in singles])
     np.testing.assert_allclose(slopes, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
     np.testing.assert_allclose(bar, single_bar, rtol=1e-11)
-
-
-def test_predictor_and_its_transpose_are_dense_products():
-    rng = np.random.default_rng(2)
-    n, p, widths, sizes = 60, 3, np.array([2, 1]), (5, 4)
-    X, Z, offset = rng.normal(size=(p, n)), rng.normal(size=(3, n)), rng.normal(size=n)
-    groups = [rng.integers(0, J, n) for J in sizes]
-    columns = np.stack([2 * groups[0], 10 + groups[1]])
-    dense = np.zeros((n, 10 + 4 + p))
-    for i in range(n):
-        dense[i, columns[0, i] : columns[0, i] + 2] = Z[:2, i]
-        dense[i, columns[1, i]] = Z[2, i]
-        dense[i, 14:] = X[:, i]
-    unknowns, eta, slopes = rng.normal(size=17), np.empty(n), rng.normal(size=n)
-    linear_predictor(offset, X, Z, columns, widths, unknowns[14:], unknowns, eta)
-    np.testing.assert_allclose(eta, offset + dense @ unknowns, rtol=1e-12, atol=1e-12)
-    bar = rng.normal(size=17)
-    expected = bar + dense.T @ slopes
-    pull_rows(slopes, X, Z, columns, widths, bar[14:], bar)
-    np.testing.assert_allclose(bar, expected, rtol=1e-12, atol=1e-12)

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
+# Compiled code tests every signed index for being negative; unsigned ones, and short loops in place of calls, more than
+# halve the time of factors whose columns are short.
+ONE, LONG = np.uint64(1), np.uint64(16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,45 +162,73 @@ def _subtract(target, source, value):
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def factorise(L, starts, targets, scattered):
     """Turn the entries of a matrix into those of its factor, in place; returns half its log determinant, or NaN."""
+    begin, place, listed = starts.view(np.uint64), targets.view(np.uint64), scattered.view(np.uint64)
     logdet = 0.0
-    for k in range(len(starts) - 1):
-        first, stop = starts[k], starts[k + 1]
+    for k in range(np.uint64(len(starts) - 1)):
+        first, stop = begin[k], begin[k + ONE]
         if not L[first] > 0.0:
             return math.nan
         diagonal = math.sqrt(L[first])
         L[first] = diagonal
         logdet += math.log(diagonal)
         inverse = 1.0 / diagonal
-        for entry in range(first + 1, stop):
+        for entry in range(first + ONE, stop):
             L[entry] *= inverse
-        for entry in range(first + 1, stop):
-            value, target, length = L[entry], targets[entry], stop - entry
-            if target >= 0:
-                _subtract(L[target : target + length], L[entry:stop], value)
-            else:
+        for entry in range(first + ONE, stop):
+            value, length = L[entry], stop - entry
+            if targets[entry] < 0:
+                scatter = np.uint64(-1 - targets[entry])
                 for m in range(length):
-                    L[scattered[-1 - target + m]] -= value * L[entry + m]
+                    L[listed[scatter + m]] -= value * L[entry + m]
+            elif length < LONG:
+                target = place[entry]
+                for m in range(length):
+                    L[target + m] -= value * L[entry + m]
+            else:
+                target = place[entry]
+                _subtract(L[target : target + length], L[entry:stop], value)
     return logdet
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 def solve_lower(L, starts, rows, x):
     """X becomes L^-1 x."""
-    for k in range(len(starts) - 1):
-        x[k] /= L[starts[k]]
-        value = x[k]
-        for entry in range(starts[k] + 1, starts[k + 1]):
-            x[rows[entry]] -= value * L[entry]
+    begin, where = starts.view(np.uint64), rows.view(np.uint64)
+    for k in range(np.uint64(len(starts) - 1)):
+        first, stop = begin[k], begin[k + ONE]
+        x[k] /= L[first]
+        value, below = x[k], first + ONE
+        if _in_a_run(where, below, stop):
+            base = where[below]
+            for m in range(stop - below):
+                x[base + m] -= value * L[below + m]
+        else:
+            for entry in range(below, stop):
+                x[where[entry]] -= value * L[entry]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+def solve_upper(L, starts, rows, x):
+    """X becomes L^-T x."""
+    begin, where = starts.view(np.uint64), rows.view(np.uint64)
+    for back in range(np.uint64(len(starts) - 1)):
+        k = np.uint64(len(starts) - 2) - back
+        first, stop = begin[k], begin[k + ONE]
+        total, below = x[k], first + ONE
+        if _in_a_run(where, below, stop):
+            base = where[below]
+            for m in range(stop - below):
+                total -= L[below + m] * x[base + m]
+        else:
+            for entry in range(below, stop):
+                total -= L[entry] * x[where[entry]]
+        x[k] = total / L[first]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def solve_upper(L, starts, rows, x):
-    """X becomes L^-T x."""
-    for k in range(len(starts) - 2, -1, -1):
-        total = x[k]
-        for entry in range(starts[k] + 1, starts[k + 1]):
-            total -= L[entry] * x[rows[entry]]
-        x[k] = total / L[starts[k]]
+def _in_a_run(where, below, stop):
+    """Whether ascending rows are many and follow one another, so that vector instructions serve them."""
+    return stop - below >= LONG and where[stop - ONE] - where[below] == stop - below - ONE
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -206,20 +237,31 @@ def reverse_factor(L, bar, starts, targets, scattered):
 
     An entry below the diagonal stands for the two it mirrors.
     """
-    for k in range(len(starts) - 2, -1, -1):
-        first, stop = starts[k], starts[k + 1]
-        for entry in range(stop - 1, first, -1):
-            value, target, length, own = L[entry], targets[entry], stop - entry, 0.0
-            if target >= 0:
-                own = _pull(bar[target : target + length], L[entry:stop], bar[entry:stop], value)
-            else:
+    begin, place, listed = starts.view(np.uint64), targets.view(np.uint64), scattered.view(np.uint64)
+    for back in range(np.uint64(len(starts) - 1)):
+        k = np.uint64(len(starts) - 2) - back
+        first, stop = begin[k], begin[k + ONE]
+        for done in range(stop - first - ONE):
+            entry = stop - ONE - done
+            value, length, own = L[entry], stop - entry, 0.0
+            if targets[entry] < 0:
+                scatter = np.uint64(-1 - targets[entry])
                 for m in range(length):
-                    above = bar[scattered[-1 - target + m]]
+                    above = bar[listed[scatter + m]]
                     bar[entry + m] -= above * value
                     own += above * L[entry + m]
+            elif length < LONG:
+                target = place[entry]
+                for m in range(length):
+                    above = bar[target + m]
+                    bar[entry + m] -= above * value
+                    own += above * L[entry + m]
+            else:
+                target = place[entry]
+                own = _pull(bar[target : target + length], L[entry:stop], bar[entry:stop], value)
             bar[entry] -= own
         inverse, total = 1.0 / L[first], bar[first]
-        for entry in range(first + 1, stop):
+        for entry in range(first + ONE, stop):
             bar[entry] *= inverse
             total -= bar[entry] * L[entry]
         bar[first] = 0.5 * total * inverse

@@ -1,7 +1,7 @@
-"""Passes over all rows of a likelihood, column by column: loops that a compiler turns into vector instructions.
+"""Log densities of all rows of a likelihood: loops that a compiler turns into vector instructions.
 
 A row at a time, most of a logistic row went into mispredicted branches and two calls of libm; side by side a row costs
-a few nanoseconds. Columns of X and Z are rows of the arrays here, so that each is read in one run.
+a few nanoseconds.
 """
 
 import math
@@ -46,50 +46,6 @@ def exponentials(x, out, bits):
         bits[i] = (np.int64(k) + 1023) << 52
     for i in range(len(x)):
         out[i] *= powers[i]
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def linear_predictor(offset, X, Z, columns, widths, b, unknowns, eta):
-    """Fill eta (n,).
-
-    Parameters
-    ----------
-    offset, X, Z : ndarray (n,), (p, n), (q, n)
-        Known part, common part, group-specific parts of all factors one after the other.
-    columns : ndarray of int (factors, n)
-        First unknown of the row's group.
-    widths : ndarray of int (factors,)
-        Effects a group.
-    b, unknowns, eta : ndarray (p,), (N,), (n,)
-        Coefficients, all unknowns, what is filled.
-    """
-    for i in range(len(eta)):
-        eta[i] = offset[i]
-    for k in range(len(b)):
-        for i in range(len(eta)):
-            eta[i] += X[k, i] * b[k]
-    at = 0
-    for f in range(len(widths)):
-        for k in range(widths[f]):
-            for i in range(len(eta)):
-                eta[i] += Z[at, i] * unknowns[columns[f, i] + k]
-            at += 1
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
-def pull_rows(slopes, X, Z, columns, widths, b_bar, bar):
-    """Add to the cotangents of the coefficients (p,) and of all unknowns (N,) what the slopes (n,) by eta bring."""
-    for k in range(len(b_bar)):
-        total = 0.0
-        for i in range(len(slopes)):
-            total += X[k, i] * slopes[i]
-        b_bar[k] += total
-    at = 0
-    for f in range(len(widths)):
-        for k in range(widths[f]):
-            for i in range(len(slopes)):
-                bar[columns[f, i] + k] += Z[at, i] * slopes[i]
-            at += 1
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -37,7 +37,8 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.group_factor import build_factor, is_near, pull_factor
 from poolwise.algebra.joint_mode import Rows
 from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare
-from poolwise.algebra.passes import linear_predictor, pull_rows, row_densities
+from poolwise.algebra.passes import row_densities
+from poolwise.algebra.predictor import linear_predictor, make_layout, pull_rows
 from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.priors.density import WIDTH, prior_logpdf
@@ -47,6 +48,7 @@ from poolwise.priors.joint_precision import fill_precisions, pull_precisions
 HEADER = 24
 BETWEEN = 15  # where the header holds how many entries the factor between blocks has
 DISTINCT = 16  # and how many distinct responses there are
+LAYOUT, TABLE = 17, 18  # and the length of the layout of the rows, and of its tables
 LENGTH = 14  # where the header holds the length of the whole
 VALUE = 10  # and the constant of the log density
 
@@ -113,6 +115,8 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
     ndarray
     """
     rows, structure, pattern = model.rows, model.structure, model.pattern
+    layout = make_layout(rows, model.basis.R)
+    of_rows, order = layout.encode(), layout.order
     shapes = lkj_shapes(structure.sizes, model.eta)
     offset, matrix = model.basis.to_centred
     if rows.code == CUMULATIVE:
@@ -134,26 +138,25 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
     header[VALUE] = _constants(model, matrix, shapes)
     header[11:14] = pattern.entries, len(pattern.scattered), len(own_priors)
     header[DISTINCT] = len(rows.distinct)
+    header[LAYOUT], header[TABLE] = len(of_rows), layout.table
     integers = [
         np.array([part for factor in rows.factors for part in (factor.first, factor.J, factor.q)], dtype=np.int64),
         pattern.starts,
         pattern.rows,
         pattern.targets,
         pattern.scattered,
-        rows.columns.T,
     ]
     between = scipy.sparse.csc_array((0, 0)) if model.between is None else model.between
     if between.nnz:
         integers += [between.indptr, between.indices]
     floats = [
-        rows.y,
-        rows.trials,
-        rows.weight,
+        rows.y[order],
+        rows.trials[order],
+        rows.weight[order],
         rows.distinct,
         rows.counts,
-        rows.offset,
-        rows.X.T,
-        rows.Z.T,
+        rows.offset[order],
+        of_rows,
         between.data,
         model.curvature,
         model.linear,
@@ -202,7 +205,7 @@ def log_posterior(x, packed, grad):
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _work_size(packed):
-    return 4 * int(packed[0]) + 2 * int(packed[11]) + 4 * int(packed[6])
+    return 4 * int(packed[0]) + 2 * int(packed[11]) + int(packed[TABLE]) + 4 * int(packed[6])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -223,8 +226,6 @@ def evaluate(x, packed, grad, work, density):
     at += entries
     scattered = packed[at : at + n_scattered].view(np.int64)
     at += n_scattered
-    columns = packed[at : at + n * n_factors].view(np.int64).reshape(n_factors, n)
-    at += n * n_factors
     n_between = int(packed[BETWEEN])
     n_starts = N + 1 if n_between > 0 else 0
     between_starts = packed[at : at + n_starts].view(np.int64)
@@ -244,10 +245,8 @@ def evaluate(x, packed, grad, work, density):
     at += n_distinct
     row_offset = packed[at : at + n]
     at += n
-    X = packed[at : at + n * p].reshape(p, n)
-    at += n * p
-    Z = packed[at : at + n * q].reshape(q, n)
-    at += n * q
+    layout = packed[at : at + int(packed[LAYOUT])]
+    at += len(layout)
     between = packed[at : at + n_between]
     at += n_between
     curvature = packed[at : at + entries]
@@ -304,15 +303,17 @@ def evaluate(x, packed, grad, work, density):
                 P[i, k] += inverse[m, i] * inverse[m, k]
     unknowns, center, bar, ahead = work[:N], work[N : 2 * N], work[2 * N : 3 * N], work[3 * N : 4 * N]
     L, L_bar = work[4 * N : 4 * N + entries], work[4 * N + entries : 4 * N + 2 * entries]
-    of_rows = work[4 * N + 2 * entries :]
+    table = work[4 * N + 2 * entries :][: int(packed[TABLE])]
+    of_rows = work[4 * N + 2 * entries + len(table) :]
     eta, slopes, row_work, bits = (
         of_rows[:n],
         of_rows[n : 2 * n],
         of_rows[2 * n : 3 * n],
         of_rows[3 * n :].view(np.int64),
     )
-    widths = factors[2::3]
-    L[:] = curvature
+    # Assignments of whole slices are far slower than loops here.
+    for entry in range(entries):
+        L[entry] = curvature[entry]
     begin = 0
     for f in range(n_factors):
         first, J, width = factors[3 * f], factors[3 * f + 1], factors[3 * f + 2]
@@ -330,7 +331,8 @@ def evaluate(x, packed, grad, work, density):
     # In units of the residual sd, which stands first among the family's own parameters, or of 1.
     scaled = code in (STUDENT, NORMAL)
     sigma = own_reference[0] * math.exp(x[tail]) if scaled else 1.0
-    center[:] = linear
+    for k in range(N):
+        center[k] = linear[k]
     follows = len(x) > latents
     prior_precision = np.empty(p if follows else 0)
     if follows:
@@ -349,7 +351,8 @@ def evaluate(x, packed, grad, work, density):
     value -= logdet
     # y_center = L^-1 c and the unknowns L^-T (y_center + F^-T z).
     solve_lower(L, starts, where, center)
-    unknowns[:] = x[:N]
+    for k in range(N):
+        unknowns[k] = x[k]
     if n_between > 0:
         solve_upper(between, between_starts, between_rows, unknowns)
     for k in range(N):
@@ -375,9 +378,9 @@ def evaluate(x, packed, grad, work, density):
     own = own[: k_own + (2 if code == CUMULATIVE else 1)]
     prepare(code, own)
     bar[:] = 0.0
-    linear_predictor(row_offset, X, Z, columns, widths, unknowns[N - p :], unknowns, eta)
+    linear_predictor(layout, row_offset, unknowns[N - p :], unknowns, table, eta)
     value += row_densities(code, link, y, trials, weight, eta, own, own_bar, slopes, row_work, bits)
-    pull_rows(slopes, X, Z, columns, widths, bar[N - p :], bar)
+    pull_rows(layout, slopes, table, bar[N - p :], bar)
     value += own_density(code, own, own_bar, distinct, counts)
 
     # Priors of effects given their sds, with their share of the gradient by P.
@@ -440,10 +443,12 @@ def evaluate(x, packed, grad, work, density):
 
     # Back through the whitening: to z, and through the factor to P.
     solve_lower(L, starts, where, bar)
-    grad[:N] = bar
+    for k in range(N):
+        grad[k] = bar[k]
     if n_between > 0:
         solve_lower(between, between_starts, between_rows, grad)
-    ahead[:] = bar
+    for k in range(N):
+        ahead[k] = bar[k]
     solve_upper(L, starts, where, ahead)
     for k in range(N):
         for entry in range(starts[k], starts[k + 1]):
