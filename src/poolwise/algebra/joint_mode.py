@@ -209,7 +209,7 @@ class JointMode:
     covariances : list of ndarray (q_f, q_f)
         Of each factor's effects.
     own : ndarray
-        The family's own parameters; thresholds less the first, which is minus the intercept.
+        The family's own parameters; thresholds less one of them, the anchor, which is minus the intercept.
     """
 
     unknowns: Array
@@ -227,7 +227,7 @@ def joint_mode(
     prior_linear: Array,
     covariances: list[Array],
     own: Array,
-    own_logpdf: Callable[[Array], float] | None = None,
+    own_logpdf: Callable[[Array, Array], float] | None = None,
     blocks: list[Array] | None = None,
 ) -> JointMode:
     """Find the mode, with updates of the covariances and of the family's own parameters on the way.
@@ -243,7 +243,7 @@ def joint_mode(
     own : ndarray (k,)
         Where the family's own parameters begin, as in :class:`JointMode`.
     own_logpdf : callable, optional
-        Log prior density of the family's own parameters.
+        Log prior density of the family's own parameters; takes them and the coefficients.
     blocks : list of ndarray of bool (q_f, q_f), optional
         Which covariances are not zero; all by default.
 
@@ -350,8 +350,11 @@ class _Problem:
             unknowns, value = unknowns + length * step, there
         return unknowns
 
-    def update_own(self, unknowns: Array, own: Array, own_logpdf: Callable[[Array], float] | None) -> Array:
-        """Maximise over the family's own parameters, on log scales, the unknowns held."""
+    def update_own(self, unknowns: Array, own: Array, own_logpdf: Callable[[Array, Array], float] | None) -> Array:
+        """Maximise over the family's own parameters, on log scales, the unknowns held.
+
+        Of thresholds it is the mode of their log steps: that of a level without answers would be at a step of 0.
+        """
         rows = self.rows
         eta = rows.offset + self.M @ unknowns
         ordered = rows.code == CUMULATIVE
@@ -359,14 +362,20 @@ class _Problem:
         if not len(start):
             return own
 
+        anchor, b = int(np.argmin(np.abs(own))), unknowns[len(unknowns) - rows.p :]
+
         def parameters(x: Array) -> Array:
-            return np.concatenate([[0.0], np.cumsum(np.exp(x))]) if ordered else np.exp(x)
+            if not ordered:
+                return np.exp(x)
+            steps = np.concatenate([[0.0], np.cumsum(np.exp(x))])
+            return steps - steps[anchor]
 
         def negative(x: Array) -> float:
             values = parameters(x)
             by_row, _, _, of_own = self._values(eta, values)
             total = by_row.sum() + of_own
-            return -float(total + (own_logpdf(values) if own_logpdf is not None else 0.0))
+            prior = own_logpdf(values, b) if own_logpdf is not None else 0.0
+            return -float(total + prior + (x.sum() if ordered else 0.0))
 
         bounds = [(value - 2.0, value + 2.0) for value in start]
         return parameters(scipy.optimize.minimize(negative, start, bounds=bounds, method="L-BFGS-B").x)

@@ -49,6 +49,7 @@ HEADER = 24
 BETWEEN = 15  # where the header holds how many entries the factor between blocks has
 DISTINCT = 16  # and how many distinct responses there are
 LAYOUT, TABLE = 17, 18  # and the length of the layout of the rows, and of its tables
+ANCHOR = 19  # and which threshold is minus the intercept
 LENGTH = 14  # where the header holds the length of the whole
 VALUE = 10  # and the constant of the log density
 
@@ -79,6 +80,8 @@ class Whitened:
         F, its columns sorted; then ``pattern`` is that of the blocks alone, ``curvature`` B, ``linear`` D0 mode.
     joint : tuple of JointSet
         Parameters that share a joint prior.
+    anchor : int, default 0
+        The threshold of an ordinal response that is minus the intercept; the others are steps away from it.
     """
 
     rows: Rows
@@ -92,6 +95,7 @@ class Whitened:
     own: Array
     between: scipy.sparse.csc_array | None = None
     joint: tuple[JointSet, ...] = ()
+    anchor: int = 0
 
     @property
     def size(self) -> int:
@@ -120,7 +124,7 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
     shapes = lkj_shapes(structure.sizes, model.eta)
     offset, matrix = model.basis.to_centred
     if rows.code == CUMULATIVE:
-        # The first threshold is minus the intercept at predictors of zero.
+        # A threshold is minus the intercept at predictors of zero.
         matrix = model.basis.to_coefficients[1]
     header = np.zeros(HEADER)
     header[:10] = (
@@ -138,7 +142,7 @@ def pack(model: Whitened, coefficient_priors: Array, sd_priors: Array, own_prior
     header[VALUE] = _constants(model, matrix, shapes)
     header[11:14] = pattern.entries, len(pattern.scattered), len(own_priors)
     header[DISTINCT] = len(rows.distinct)
-    header[LAYOUT], header[TABLE] = len(of_rows), layout.table
+    header[LAYOUT], header[TABLE], header[ANCHOR] = len(of_rows), layout.table, model.anchor
     integers = [
         np.array([part for factor in rows.factors for part in (factor.first, factor.J, factor.q)], dtype=np.int64),
         pattern.starts,
@@ -362,11 +366,13 @@ def evaluate(x, packed, grad, work, density):
     # The family's own parameters.
     own, own_bar = np.zeros(k_own + 2), np.zeros(k_own + 2)
     if code == CUMULATIVE:
-        own[0] = 0.0
+        anchor = int(packed[ANCHOR])
+        for k in range(anchor, k_own):
+            own[k + 1] = own[k] + own_reference[k] * math.exp(x[tail + k])
+        for k in range(anchor - 1, -1, -1):
+            own[k] = own[k + 1] - own_reference[k] * math.exp(x[tail + k])
         for k in range(k_own):
-            step = own_reference[k] * math.exp(x[tail + k])
-            own[k + 1] = own[k] + step
-            value += math.log(step)
+            value += math.log(own_reference[k]) + x[tail + k]
     else:
         for k in range(k_own):
             own[k] = own_reference[k] * math.exp(x[tail + k])
@@ -429,11 +435,15 @@ def evaluate(x, packed, grad, work, density):
         for k in range(p):
             bar[N - p + k] += slope * matrix[i, k]
     if code == CUMULATIVE:
-        # A step moves its threshold and all above it.
-        running = 0.0
-        for k in range(k_own, 0, -1):
+        # A step moves all thresholds on its far side from the anchor.
+        anchor, running = int(packed[ANCHOR]), 0.0
+        for k in range(k_own, anchor, -1):
             running += own_bar[k]
-            grad[tail + k - 1] = running * (own[k] - own[k - 1]) + 1.0
+            grad[tail + k - 1] = running * own_reference[k - 1] * math.exp(x[tail + k - 1]) + 1.0
+        running = 0.0
+        for k in range(anchor):
+            running -= own_bar[k]
+            grad[tail + k] = running * own_reference[k] * math.exp(x[tail + k]) + 1.0
     else:
         for k in range(k_own):
             row = own_priors[k]

@@ -101,8 +101,14 @@ class WhitenedSampler:
             coefficients = [Prior("Flat"), *coefficients]
         sds = [priors[name] for factor in design.factors for name in factor.sd_names]
         own = [priors[name] for name in names_of(design.family.name)]
-        levels = 1 if design.outcome.levels is None else len(design.outcome.levels)
-        mode = self._mode(rows, basis, structure, coefficients, own, levels)
+        anchor = 0
+        if self.ordinal:
+            # Levels at the ends may have few answers, or none: no other threshold should hang on one of theirs.
+            answers = np.bincount(rows.y.astype(np.int64), rows.weight, len(design.outcome.levels or ()))
+            below = np.cumsum(answers)[:-1]
+            anchor = int(np.argmax(np.minimum(below, answers.sum() - below)))
+            own = own * len(below)
+        mode = self._mode(rows, basis, structure, coefficients, own, anchor)
         eta: list[float] = []
         for factor in design.factors:
             correlation = priors.get(names.correlation(factor.name))
@@ -127,15 +133,15 @@ class WhitenedSampler:
             np.diff(mode.own) if self.ordinal else mode.own,
             between,
             tuple(self._shifted(one) for one in joint_sets(design, priors)),
+            anchor,
         )
-        own_codes = own * (levels - 1) if self.ordinal else own
-        self.packed = pack(self.model, prior_codes(coefficients), prior_codes(sds), prior_codes(own_codes))
+        self.packed = pack(self.model, prior_codes(coefficients), prior_codes(sds), prior_codes(own))
 
     def _shifted(self, one: JointSet) -> JointSet:
         """A set with its coefficients as the kernel counts them, the intercept of an ordinal model before them."""
         return replace(one, coefficients=tuple((k + self.ordinal, scale) for k, scale in one.coefficients))
 
-    def _mode(self, rows, basis, structure, coefficients, own, levels):
+    def _mode(self, rows, basis, structure, coefficients, own, anchor):
         """The joint mode under normal stand-ins for the coefficients' priors."""
         mean, precision = np.zeros(len(coefficients)), np.zeros(len(coefficients))
         for k, prior in enumerate(coefficients):
@@ -152,15 +158,15 @@ class WhitenedSampler:
             blocks.append(part[:, None] == part[None])
             covariances.append(np.eye(factor.q) * 0.25)
             at += factor.q
-        start, codes = np.ones(len(own)), prior_codes(own)
+        start, codes, at_zero = np.ones(len(own)), prior_codes(own), basis.to_coefficients[1]
         if self.ordinal:
-            start = np.arange(levels - 1.0)
+            start = np.arange(float(len(own))) - anchor
         if "sigma" in names_of(self.design.family.name):
             start[0] = float(rows.y.std()) or 1.0
 
-        def logpdf(values: Array) -> float:
+        def logpdf(values: Array, b: Array) -> float:
             if self.ordinal:
-                return 0.0
+                values = values - (at_zero @ b)[0]
             return sum(prior_logpdf(int(row[0]), *row[1:], value)[0] for row, value in zip(codes, values, strict=True))
 
         return joint_mode(
@@ -226,6 +232,7 @@ class WhitenedSampler:
         parameters: dict[str, Array]
         if self.ordinal:
             steps = np.concatenate([np.zeros((len(x), 1)), np.cumsum(own, axis=1)], axis=1)
+            steps -= steps[:, [model.anchor]]
             parameters = {"threshold": steps - coefficients[:, :1]}
             coefficients = coefficients[:, 1:]
         else:
