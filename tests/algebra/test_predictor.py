@@ -72,7 +72,7 @@ def test_predictors_of_rows_stay_with_the_rows(crossed):
 
 
 def test_nearly_collinear_predictors_keep_their_orthogonal_columns(crossed):
-    rng, n, Js, groups, of_person, of_item = crossed
+    _, n, Js, groups, of_person, of_item = crossed
     X = np.column_stack([np.ones(n), of_person, of_person + 1e-7 * of_item])
     layout = check(*rows_of(X, [np.ones((n, 1)), np.ones((n, 1))], groups, Js))
     assert layout.homes.tolist() == [-1, -1, -1]

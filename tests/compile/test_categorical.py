@@ -135,3 +135,22 @@ def test_what_takes_one_linear_predictor_says_so(fit):
 def test_bad_input(change, formula, message):
     with pytest.raises(pw.PoolwiseError, match=message):
         pw.Model(formula, change(rows()), "categorical")
+
+
+def test_smooth_functions_of_a_categorical_response(tmp_path):
+    data = rows(n=120)
+    model = pw.Model("y ~ hsgp(x, by=f, m=5, c=1.5)", data.assign(f=np.where(data["f"], "u", "v")), "categorical")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pw.ConvergenceWarning)
+        fit = model.fit(60, 120, 2, seed=1, progress=False)
+    smooth = model.design.linear[0].smooths[0]
+    weights, intercept = (
+        fit.posterior[name].transpose("chain", "draw", ...).to_numpy()
+        for name in ("hsgp(x, by=f, m=5, c=1.5)_weights", "Intercept")
+    )
+    eta = np.einsum("nm,dmk->dnk", smooth.basis, weights.reshape(120, -1, 2)) + intercept.reshape(120, 1, 2)
+    odds = np.exp(np.concatenate([np.zeros_like(eta[..., :1]), eta], axis=2))
+    np.testing.assert_allclose(fit.predict_draws(), odds / odds.sum(axis=2, keepdims=True), rtol=1e-10)
+    assert "hsgp(x, by=f, m=5, c=1.5)_ell[high]" in fit.summary().index
+    again = pw.load_fit(fit.save(tmp_path / "fit.nc"))
+    np.testing.assert_array_equal(again.predict_draws(), fit.predict_draws())

@@ -177,8 +177,3 @@ def test_bad_terms(term, words):
 def test_sums_have_none():
     with pytest.raises(DataError, match="linear in its coefficients"):
         pw.collapse(table(), "y ~ hsgp(x, m=10, c=1.5) + (1 | g)")
-
-
-def test_categorical_responses_have_none_yet():
-    with pytest.raises(DataError, match="no smooth functions"):
-        pw.Model("k ~ hsgp(x, m=10, c=1.5)", table().assign(k=list("abc") * 20), "categorical")

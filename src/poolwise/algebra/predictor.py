@@ -111,13 +111,13 @@ def make_layout(rows: Rows, R: Array) -> Layout:
                 levels.append(found)
                 break
     flat, at = np.zeros(q, np.int64), 0
-    for f, (_, J, width) in enumerate(factors):
-        for k in range(at, at + width):
-            found = _at_groups(rows.Z[:, k], codes[f], J)
+    for f, one in enumerate(rows.factors):
+        for k in range(at, at + one.q):
+            found = _at_groups(rows.Z[:, k], codes[f], one.J)
             if found is not None:
                 flat[k] = 1
                 levels.append(found)
-        at += width
+        at += one.q
     mix = scipy.linalg.solve_triangular(R, np.eye(p)) if p else np.zeros((0, 0))
     used = predictors.copy()
     for k, values in zip(np.flatnonzero(homes >= 0), levels, strict=False):

@@ -32,8 +32,8 @@ def smooth_part(smooth: Smooth, priors: Mapping[str, Prior], model: pm.Model):
         model.add_coord(dim, labels)
     by = (smooth.by_dim,) if smooth.levels and not smooth.shared else ()
     var = () if smooth.isotropic else (names.dimension(f"{smooth.name}_var"),)
-    sd = _stacked(smooth.sd_names, f"{smooth.name}_sigma", by, priors, model)
-    length = _stacked(smooth.length_names, f"{smooth.name}_ell", (*var, *by), priors, model)
+    sd = _stacked(smooth.sd_names, smooth.called("sigma"), by, priors, model)
+    length = _stacked(smooth.length_names, smooth.called("ell"), (*var, *by), priors, model)
     omega = smooth.frequencies * smooth.unit
     if not by:
         root = pt.sqrt(spectral_density(smooth.kernel, omega, sd, length))
@@ -45,11 +45,11 @@ def smooth_part(smooth: Smooth, priors: Mapping[str, Prior], model: pm.Model):
         )
     if smooth.centred:
         weights = pm.Normal(
-            f"{smooth.name}_weights", sigma=pt.broadcast_to(root, smooth.shape), dims=smooth.weight_dims
+            smooth.called("weights"), sigma=pt.broadcast_to(root, smooth.shape), dims=smooth.weight_dims
         )
     else:
-        z = pm.Normal(names.dimension(f"{smooth.name}_weights_raw"), shape=smooth.shape)
-        weights = pm.Deterministic(f"{smooth.name}_weights", z * root, dims=smooth.weight_dims)
+        z = pm.Normal(names.dimension(smooth.called("weights_raw")), shape=smooth.shape)
+        weights = pm.Deterministic(smooth.called("weights"), z * root, dims=smooth.weight_dims)
     return pt.dot(pt.as_tensor(smooth.basis), weights.ravel())
 
 

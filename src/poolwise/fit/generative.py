@@ -93,4 +93,6 @@ def base_names(design: Design) -> list[str]:
         found += [factor.correlation_name, *(name for each in factor.log_sd_names for name in each)]
         for term in factor.terms:
             found += [factor.effect_name(term.name), factor.group_sd_name(term.name)]
+    for smooth in own.smooths:
+        found += sorted(replace(smooth, category="").variables)
     return found

@@ -59,7 +59,7 @@ class BayesDraws:
 
         :meta private:
         """
-        weights = self._draws(f"{smooth.name}_weights")
+        weights = self._draws(smooth.called("weights"))
         return weights.reshape(len(weights), -1) @ basis.T
 
     def effects(self, factor: GroupingFactor) -> Array:

@@ -124,7 +124,7 @@ def check_draws(fit: BayesFit) -> None:
         for factor in own.factors:
             _shape(factor.name, fit.effects(factor).shape, (D, factor.J, len(factor.effects)))
         for smooth in own.smooths:
-            _shape(smooth.name, fit._draws(f"{smooth.name}_weights").shape, (D, *smooth.shape))
+            _shape(smooth.name, fit._draws(smooth.called("weights")).shape, (D, *smooth.shape))
     for auxiliary in fit.design.constant_auxiliaries:
         _shape(auxiliary.name, fit._draws(auxiliary.name).shape[:1], (D,))
     for name, variable in fit.posterior.data_vars.items():

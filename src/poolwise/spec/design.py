@@ -305,15 +305,14 @@ def _by_category(design: Design) -> Design:
     assert design.outcome.categories is not None
     if design.formula.offsets:
         raise DataError("an offset of a categorical response would be that of every category; leave it out")
-    if design.smooths:
-        raise DataError(f"a categorical response takes no smooth functions yet; leave {design.smooths[0].term} out")
     made = []
     for label in design.outcome.categories[design.family.has_reference :]:
         factors = tuple(replace(factor, category=label) for factor in design.factors)
         family = Family(f"mu[{label}]", "mu", "identity", ("identity",), "real")
         own = replace(design, family=family, weights=None, frequency=False, weights_column=None)
-        made.append(_with_aliases(replace(own, factors=factors, category=label)))
-    return replace(design, common=design.common.emptied(), factors=(), predicted=tuple(made))
+        smooths = tuple(replace(smooth, category=label) for smooth in design.smooths)
+        made.append(_with_aliases(replace(own, factors=factors, smooths=smooths, category=label)))
+    return replace(design, common=design.common.emptied(), factors=(), smooths=(), predicted=tuple(made))
 
 
 def _predicted(design: Design, formula: Formula, covariances: Mapping[str, pd.DataFrame] | None) -> Design:

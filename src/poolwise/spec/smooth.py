@@ -72,6 +72,8 @@ class Smooth:
         The largest distance between two rows, in units of the predictors.
     prefix : str
         Before the names of its variables; ``sigma_`` in the formula of sigma.
+    category : str
+        Of a categorical response, the category whose linear predictor it is part of.
     """
 
     term: str
@@ -89,11 +91,16 @@ class Smooth:
     basis: Array
     extent: float
     prefix: str = ""
+    category: str = ""
 
     @property
     def name(self) -> str:
         """Its name in the posterior, before ``_sigma``, ``_ell``, ``_weights``."""
         return names.variable(self.prefix + self.term)
+
+    def called(self, kind: str) -> str:
+        """Its variable of a kind: ``sigma``, ``ell``, ``weights``."""
+        return names.in_category(f"{self.name}_{kind}", names.variable(self.category))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -123,16 +130,16 @@ class Smooth:
     @property
     def sd_names(self) -> list[str]:
         """Parameters of the kernel's sd, one a level unless they share it."""
-        return [f"{self.name}_sigma{level}" for level in self._own_levels]
+        return [self.called(f"sigma{level}") for level in self._own_levels]
 
     @property
     def length_names(self) -> list[str]:
         """Parameters of the length scale, predictor by predictor, level by level innermost."""
         columns = [] if self.isotropic else [part.columns_used[0] for part in self.parts]
         if not columns:
-            return [f"{self.name}_ell{level}" for level in self._own_levels]
+            return [self.called(f"ell{level}") for level in self._own_levels]
         return [
-            names.in_category(f"{self.name}_ell[{own}]", level[1:-1]) for own in columns for level in self._own_levels
+            self.called(names.in_category(f"ell[{own}]", level[1:-1])) for own in columns for level in self._own_levels
         ]
 
     @property
@@ -142,12 +149,12 @@ class Smooth:
     @property
     def variables(self) -> set[str]:
         """Names in the posterior."""
-        return {f"{self.name}_{kind}" for kind in ("sigma", "ell", "weights")}
+        return {self.called(kind) for kind in ("sigma", "ell", "weights")}
 
     @property
     def parameters(self) -> list[Parameter]:
         """What needs a prior, with its default: an sd about that of the response, a length within the data."""
-        sd = Prior("Exponential", lam=1.0 if self.prefix else Scaled("one_over_sd_y", 1.0))
+        sd = Prior("Exponential", lam=1.0 if self.prefix or self.category else Scaled("one_over_sd_y", 1.0))
         length = Prior("InverseGamma", alpha=SHAPE, beta=RATE * self.extent / self.unit)
         found = [Parameter(name, "smooth_sd", name, POSITIVE, sd) for name in self.sd_names]
         return found + [Parameter(name, "smooth_length", name, POSITIVE, length) for name in self.length_names]
