@@ -120,7 +120,7 @@ def make_layout(rows: Rows, R: Array) -> Layout:
         at += one.q
     mix = scipy.linalg.solve_triangular(R, np.eye(p)) if p else np.zeros((0, 0))
     used = predictors.copy()
-    for k, values in zip(np.flatnonzero(homes >= 0), levels, strict=False):
+    for k, values in zip(np.flatnonzero(homes >= 0).tolist(), levels, strict=False):
         used[:, k] = values[codes[homes[k]]]
     off = np.abs(used @ mix - rows.X).max(initial=0.0)
     if not np.any(homes >= 0) or off > ROUNDING * np.abs(rows.X).max(initial=1.0):
