@@ -222,10 +222,7 @@ class Model:
         >>> round(float(twice.fit_frequentist().sigma / model.fit_frequentist().sigma), 6)
         2.0
         """
-        y = np.array(y, dtype=np.float64)
-        if y.shape != (self.design.n,) or not np.isfinite(y).all():
-            raise ArgumentError(f"y must be {self.design.n} finite numbers, one a row; got shape {y.shape}")
-        return self.with_design(replace(self.design, outcome=replace(self.design.outcome, y=y)))
+        return self.with_design(self.design.with_response(np.array(y, dtype=np.float64)))
 
     def with_design(self, design: Design) -> "Model":
         """The same model of other numbers, such as a part of the rows; its priors keep the numbers that they have.

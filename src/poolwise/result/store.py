@@ -30,7 +30,7 @@ from poolwise.spec.rowless import RowlessDesign
 FORMAT, READABLE = 4, (3, 4)
 RECIPE = "poolwise_recipe"
 CHECKSUMS = "poolwise_checksums"
-ROWS, SUMS = "rows", "sums"
+ROWS, SUMS, RESPONSE = "rows", "sums", "response"
 # HDF5 does not read beyond its own end, so these bytes after it do not concern other programs.
 TRAILER = b"poolwise-sha256:"
 # What a recipe, or draws, that are not those of a fit may raise.
@@ -92,6 +92,8 @@ def encode_fit(
 def _put_rows(tree: xr.DataTree, design: Design) -> dict:
     """Add the rows of a design to the tree; returns its part of the recipe."""
     rows, columns = _encode_rows(design.frame)
+    # Model.with_response has put it in place of what the formula makes of the columns.
+    rows[RESPONSE] = ("row", design.y)
     covariances = design.covariances
     for position, table in enumerate(covariances.values()):
         rows[f"covariance_{position}"] = ((f"group_{position}", f"group_{position}_bis"), table.to_numpy())
@@ -201,8 +203,12 @@ def _rows_design(tree: xr.DataTree, recipe: dict, trusted: bool) -> Design:
         name: pd.DataFrame(tree[ROWS][f"covariance_{k}"].to_numpy(), labels, labels)
         for k, (name, labels) in enumerate(recipe.get("covariances", ()))
     }
+    design = build_design(formula, table, weights, family, covariances, further)
+    # Files of version 3 and early ones of version 4 have none.
+    if RESPONSE in tree[ROWS].data_vars:
+        design = design.with_response(np.asarray(tree[ROWS][RESPONSE], dtype=np.float64))
     del tree[ROWS]
-    return build_design(formula, table, weights, family, covariances, further)
+    return design
 
 
 def _sums_design(tree: xr.DataTree, path: Path, trusted: bool) -> Design:
