@@ -185,14 +185,16 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
             parts = [self.posterior[list(part)] for _, part in groupby(chosen, lambda name: alone.get(name, 0))]
             trees = [xr.DataTree.from_dict({"posterior": part}) for part in parts]
             table = pd.concat([az.summary(tree, **options) for tree in trees])
-        diagonal = [
-            factor.correlation_label(f"{kind}{effect}, {effect}")
+        # Of a correlation matrix what stands above its diagonal says all.
+        repeated = [
+            factor.correlation_label(f"{kind}{effect}, {other}")
             for design in every
             for factor in design.factors
             for kind in ([""] if factor.kinds is None else [f"{label}, " for label in factor.kinds.labels])
-            for effect in factor.effects
+            for row, effect in enumerate(factor.effects)
+            for other in factor.effects[: row + 1]
         ]
-        return table.drop(index=[label for label in diagonal if label in table.index])
+        return tables.Printed(table.drop(index=[label for label in repeated if label in table.index]))
 
     def coef(self, interval: str = "bayes", level: float = 0.95, factor: str | None = None) -> pd.DataFrame:
         """Coefficients of each group, common plus group-specific effects, with equal-tailed credible intervals.

@@ -51,7 +51,8 @@ class BayesPrediction(BayesDraws):
         Parameters
         ----------
         data : DataFrame, optional
-            New rows with the predictors and grouping factors; the data of the fit by default.
+            New rows with the predictors and grouping factors, the latter left out at will where groups is
+            ``"population_mean"`` or ``"integrated"``; the data of the fit by default.
         groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
             What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
             is an error. ``"population_draw"``: a new group, its effects drawn from N(0, Sigma) once a label and draw of
@@ -114,7 +115,7 @@ class BayesPrediction(BayesDraws):
         mean, lower, upper = np.concatenate(blocks, axis=1)
         known, records = np.ones(len(frame), dtype=bool), []
         for factor in self.design.all_factors:
-            codes = np.stack([view.codes_of(frame) for view in factor.views]).min(axis=0)
+            codes = np.stack([codes_for(view, frame, modes[factor.name]) for view in factor.views]).min(axis=0)
             known &= codes >= 0
             records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
         if categories is None:
@@ -220,6 +221,8 @@ class BayesPrediction(BayesDraws):
         for smooth in design.smooths:
             eta += self.smooth_part(smooth, smooth.apply(part))
         for place, factor in enumerate(design.factors):
+            if modes[factor.name] == POPULATION_MEAN:
+                continue
             rng = np.random.default_rng([seed, 2, place, start, *(design.prefix + design.category).encode()])
             Z = factor.Z_of(part)
             for k, view in enumerate(factor.views):
@@ -241,8 +244,6 @@ class BayesPrediction(BayesDraws):
         """Contribution of one factor (D, rows); drawn effects come from N(0, T T'), once a label, or by row."""
         effects, codes = self.effects(factor), codes_for(factor, part, mode)
         total = np.zeros((len(effects), len(part)))
-        if mode == POPULATION_MEAN:
-            return total
         own = (codes >= 0) & (mode not in (POPULATION_DRAW, INTEGRATED))
         total[:, own] = np.einsum("dnk,nk->dn", effects[:, codes[own]], Z[own])
         if own.all():

@@ -266,7 +266,8 @@ class FrequentistFit(Inference, Compared, Checked):
         Parameters
         ----------
         data : DataFrame, optional
-            New rows with the predictors and the grouping factors; the data of the fit by default.
+            New rows with the predictors and grouping factors, the latter left out at will where groups is
+            ``"population_mean"`` or ``"integrated"``; the data of the fit by default.
         groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
             What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
             is an error. ``"population_draw"``: effects drawn from N(0, Sigma), once a label, and then taken as known: a

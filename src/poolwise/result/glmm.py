@@ -333,7 +333,8 @@ class GLMMFit(WaldInference, Compared, Checked):
         Parameters
         ----------
         data : DataFrame, optional
-            New rows with the predictors and grouping factors; the data of the fit by default.
+            New rows with the predictors and grouping factors, the latter left out at will where groups is
+            ``"population_mean"`` or ``"integrated"``; the data of the fit by default.
         groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
             What a row's group stands for, as for :class:`~poolwise.result.frequentist.FrequentistFit`: its effects at
             their modes; effects drawn from N(0, Sigma) once a label; effects of zero, the typical group (lme4's

@@ -309,7 +309,7 @@ class Inference:
         t = self.fixef / self.se
         half = self.se * stdtrit(self.df, (1 + tables.check_level(level)) / 2)
         note = "singular: boundary variance taken as known" if self.is_singular else ""
-        return pd.DataFrame(
+        return tables.Printed(
             {
                 "estimate": self.fixef,
                 "se": self.se,
