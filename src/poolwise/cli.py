@@ -118,9 +118,8 @@ def _fit(parsed: argparse.Namespace) -> int:
     )
     fit = model.fit(parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
     print(fit)
-    if dropped := model.specification.table.dropped:
-        listed = ", ".join(f"{count} in {name!r}" for name, count in dropped.items())
-        print(f"\nRows with missing values were dropped: {listed}.")
+    if dropped := model.specification.table.dropped_in_words:
+        print(f"\nRows with missing values were dropped: {dropped}.")
     print(f"\n{fit.check()}")
     factors: list[str | None] = [factor.name for factor in model.design.factors] or [None]
     folder = Path(parsed.out)

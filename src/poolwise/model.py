@@ -550,8 +550,7 @@ class Model:
             f"  as understood  {design.formula.canonical}",
             *(f"                 {own.formula.canonical}  ({own.family.link} link)" for own in design.further),
             f"  family         {self.specification.family}",
-            f"  rows           {design.n}"
-            + (f", dropped for missing values: {table.dropped}" if table.dropped else ""),
+            f"  rows           {design.n}" + (f"; dropped: {table.dropped_in_words}" if table.dropped else ""),
         ]
         if design.categories is not None:
             reference = " (the first is the reference)" if design.family.has_reference else ""
