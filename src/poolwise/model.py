@@ -341,7 +341,9 @@ class Model:
     def check_priors(self):
         """Pitfalls of the priors, found before sampling: :func:`poolwise.checks.prior_findings` of the model.
 
-        The data are asked too, by a frequentist fit, which takes milliseconds to a second.
+        The data are asked too, by a frequentist fit, which takes milliseconds to a second. A conflict is a prior of a
+        common effect that the data exclude, or one of a group sd that forbids what they show. How far the posterior
+        leans on a prior that agrees with the data, correlations included, is what :meth:`.BayesFit.sensitivity` says.
 
         Returns
         -------

@@ -196,7 +196,9 @@ def sensitivity_section(fit: BayesFit) -> Section:
         table = fit.sensitivity().rename_axis("parameter").reset_index()
         table = table.rename(columns=lambda name: name.replace("_", " "))
         caption = (
-            "Power-scaling sensitivity: above 0.05, a parameter moves when a group of priors, or the likelihood, does."
+            "Power-scaling sensitivity: above 0.05, a parameter moves when a group of priors, or the likelihood, does. "
+            "A potential conflict is a place to look, common with few groups; priors that the data exclude are among "
+            "the findings."
         )
         return Table("sensitivity", caption, table)
 

@@ -400,6 +400,10 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
     def sensitivity(self) -> pd.DataFrame:
         """Power-scaling sensitivity to each group of priors and to the likelihood (``result.sensitivity``).
 
+        "Potential prior-data conflict" means that prior and likelihood both move a parameter, which is common with few
+        groups and no error by itself; ``Model.check_priors`` finds priors that the data exclude, and
+        :func:`poolwise.compare_priors` says how far conclusions move.
+
         Returns
         -------
         DataFrame

@@ -128,7 +128,7 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
 def _repeats(variable: xr.DataArray, index: int, draws: Array) -> bool:
     """Whether a number of a correlation matrix is no parameter: of its diagonal or below it, or fixed at 0."""
     row, column = np.unravel_index(index, variable.shape[2:])[-2:]
-    return bool(row >= column) or np.ptp(draws) < 1e-12
+    return bool(row >= column or np.ptp(draws) < 1e-12)
 
 
 def _label(variable: xr.DataArray, index: int) -> str:
