@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,7 +144,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
         values = np.concatenate([self.effects(factor).mean(axis=0) for factor in factors], axis=1)
         return pd.DataFrame(values, index=index, columns=columns)
 
-    def summary(self, level: float = 0.95, *, effects: bool = False, **options) -> pd.DataFrame:
+    def summary(self, level: float = 0.95, *, effects: bool = False, **options: Any) -> pd.DataFrame:
         """ArviZ's summary of the parameters, unrounded: mean, sd, interval, MCSE, ESS, R-hat.
 
         Parameters
@@ -350,7 +351,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
         self.data["posterior_predictive"] = xr.DataTree(pointwise.rowwise(self, drawn))
         return self
 
-    def loo(self, *, reloo: bool = False, **options):
+    def loo(self, *, reloo: bool = False, **options: Any):
         """PSIS-LOO by ArviZ: the expected log predictive density of a left-out row of a known group.
 
         With one grouping factor the group-specific effects are integrated out of the left-out row's density, which is
@@ -446,7 +447,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return variance(self, level)
 
-    def credible_intervals(self, kind: str = "eti", level: float = 0.95, **options) -> pd.DataFrame:
+    def credible_intervals(self, kind: str = "eti", level: float = 0.95, **options: Any) -> pd.DataFrame:
         """Equal-tailed or highest-density intervals, direction, ROPE, options as in ``result.credible``.
 
         Parameters
@@ -502,7 +503,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return leave_group_out(self, refit=refit)
 
-    def plot_pooling(self, **options):
+    def plot_pooling(self, **options: Any):
         """Pooling factor of every group against its size; see :func:`poolwise.plots.plot_pooling`.
 
         Parameters
@@ -525,7 +526,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return plot_pooling(self, **options)
 
-    def plot_prior_to_posterior(self, **options):
+    def plot_prior_to_posterior(self, **options: Any):
         """Prior and posterior of each sd; see :func:`poolwise.plots.plot_prior_to_posterior`.
 
         Parameters
@@ -548,7 +549,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return plot_prior_to_posterior(self, **options)
 
-    def plot_posterior_predictive(self, **options):
+    def plot_posterior_predictive(self, **options: Any):
         """Replicated data beside the data; see :func:`poolwise.plots.plot_posterior_predictive`.
 
         Parameters
@@ -571,7 +572,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return plot_posterior_predictive(self, **options)
 
-    def plot_coverage(self, **options):
+    def plot_coverage(self, **options: Any):
         """Calibration by group size; see :func:`poolwise.plots.plot_coverage`.
 
         Parameters

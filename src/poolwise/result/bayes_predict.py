@@ -1,5 +1,7 @@
 """Predictions of a Bayesian fit: of known groups, of new ones drawn from the population, of the typical group."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -44,7 +46,7 @@ class BayesPrediction(BayesDraws):
         return self.design.family.link == "identity" and self.design.family.gaussian
 
     def predict(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
+        self, data: Any = None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
     ) -> pd.DataFrame:
         """Predictions for new rows, by default groups that were seen with their effects, new ones from the population.
 
@@ -133,7 +135,7 @@ class BayesPrediction(BayesDraws):
         return [slice(start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
 
     def predict_draws(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
+        self, data: Any = None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
     ) -> Array:
         """Draws behind :meth:`predict`, (chains * draws, n); of a categorical response's probabilities (..., n, K).
 
@@ -189,7 +191,9 @@ class BayesPrediction(BayesDraws):
             mean += own[names.SIGMA] * rng.standard_normal(mean.shape)
         return mean
 
-    def linear_predictor(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None) -> Array:
+    def linear_predictor(
+        self, data: Any = None, *, groups: Groups = None, seed: int = 0, block: slice | None = None
+    ) -> Array:
         """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`.
 
         Of a categorical response that of its first category, 0.
@@ -198,7 +202,7 @@ class BayesPrediction(BayesDraws):
         """
         return self._linear_predictor_of(self.design, data, groups, seed, block)
 
-    def own_by_row(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None):
+    def own_by_row(self, data: Any = None, *, groups: Groups = None, seed: int = 0, block: slice | None = None):
         """Draws of the family's further parameters: (chains * draws, n) of those with a formula, else one a draw.
 
         Of a categorical response the linear predictors of its categories, but for a reference.
@@ -211,7 +215,7 @@ class BayesPrediction(BayesDraws):
         }
         return self._constant_draws | predicted
 
-    def _linear_predictor_of(self, design: Design, data, groups: Groups, seed: int, block: slice | None) -> Array:
+    def _linear_predictor_of(self, design: Design, data: Any, groups: Groups, seed: int, block: slice | None) -> Array:
         modes, start = group_modes(self.design, groups), 0 if block is None else block.start
         frame = self.design.frame if data is None else as_frame(data)
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)

@@ -6,6 +6,7 @@ Long for its docstrings: one class with the protocol that all fits share.
 import warnings
 from functools import cached_property
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -326,7 +327,7 @@ class GLMMFit(WaldInference, Compared, Checked):
         return scores.log_loss(self.design, self.fitted)
 
     def predict(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
+        self, data: Any = None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
     ) -> pd.DataFrame:
         """Mean of the response for new rows, or the response itself, with its interval.
 

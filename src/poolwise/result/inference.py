@@ -43,10 +43,12 @@ class Inference:
         @property
         def is_singular(self) -> bool:
             """Whether a variance is at its boundary."""
+            ...
 
         @property
         def fixef(self) -> pd.Series:
             """Common effects."""
+            ...
 
         @property
         def se(self) -> pd.Series:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def encode_fit(
     return content + TRAILER + hashlib.sha256(content).hexdigest().encode()
 
 
-def _put_rows(tree: xr.DataTree, design: Design) -> dict:
+def _put_rows(tree: xr.DataTree, design: Design) -> dict[str, Any]:
     """Add the rows of a design to the tree; returns its part of the recipe."""
     rows, columns = _encode_rows(design.frame)
     # Model.with_response has put it in place of what the formula makes of the columns.
@@ -110,7 +111,7 @@ def _put_rows(tree: xr.DataTree, design: Design) -> dict:
     }
 
 
-def _put_sums(tree: xr.DataTree, design: RowlessDesign) -> dict:
+def _put_sums(tree: xr.DataTree, design: RowlessDesign) -> dict[str, Any]:
     """Add sums to the tree, as the bytes of their own file, which brings the formula and is checked as such."""
     content = np.frombuffer(encode_collapsed(design.collapsed), dtype=np.uint8)
     tree[SUMS] = xr.DataTree(xr.Dataset({"file": ("byte", content)}))
@@ -192,7 +193,7 @@ def _incomplete(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{str(path)!r} does not hold a complete poolwise fit: {str(error)[:300]}")
 
 
-def _rows_design(tree: xr.DataTree, recipe: dict, trusted: bool) -> Design:
+def _rows_design(tree: xr.DataTree, recipe: dict[str, Any], trusted: bool) -> Design:
     """The design of the rows, which leave the tree."""
     frame = _decode_rows(tree[ROWS].to_dataset(), recipe["columns"])
     formula = replace(parse_formula(recipe["canonical"], trusted=trusted), text=recipe["formula"])
@@ -218,7 +219,7 @@ def _sums_design(tree: xr.DataTree, path: Path, trusted: bool) -> Design:
     return decode_collapsed(content, f"the sums in {str(path)!r}", trusted=trusted).design
 
 
-def _open(path: Path) -> tuple[xr.DataTree, dict]:
+def _open(path: Path) -> tuple[xr.DataTree, dict[str, Any]]:
     """The tree, in memory, and its recipe, after the checksums were compared."""
     sealed = _check_digest(path)
     try:
@@ -282,12 +283,12 @@ def _checksums(tree: xr.DataTree) -> dict[str, str]:
     return found
 
 
-def _encode_rows(frame: pd.DataFrame) -> tuple[xr.Dataset, list[dict]]:
+def _encode_rows(frame: pd.DataFrame) -> tuple[xr.Dataset, list[dict[str, Any]]]:
     """Columns as numbers; the levels of a factor go into the recipe."""
     variables, columns = {}, []
     for position, name in enumerate(frame.columns):
         column = frame[name]
-        note: dict = {"name": name, "levels": None, "ordered": False}
+        note: dict[str, Any] = {"name": name, "levels": None, "ordered": False}
         values = column
         if not isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.kind not in "iufb":
             values = column.astype("category")
@@ -307,7 +308,7 @@ def _encode_rows(frame: pd.DataFrame) -> tuple[xr.Dataset, list[dict]]:
     return xr.Dataset(variables), columns
 
 
-def _decode_rows(rows: xr.Dataset, columns: list[dict]) -> pd.DataFrame:
+def _decode_rows(rows: xr.Dataset, columns: list[dict[str, Any]]) -> pd.DataFrame:
     frame = {}
     for position, note in enumerate(columns):
         values = rows[f"column_{position}"].to_numpy()
