@@ -1,5 +1,6 @@
 """The command line: what it writes, what it says, how it exits."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -121,7 +122,142 @@ def test_missing_values_need_a_word(csv, tmp_path, capsys):
     formula = "bounce_time ~ std_age + (1 | county)"
     assert main(["compare", str(csv), formula, "--out", str(tmp_path / "out"), *FAST]) == WRONG_INPUT
     said = capsys.readouterr().err
-    assert "'std_age' has 2 missing values" in said and "missing='drop'" in said
+    assert said == (
+        "poolwise: column 'std_age' has 2 missing values (rows 5, 18 of the data, lines 6, 19 of the file); "
+        "drop them with --missing drop or fill them in\n"
+    )
+
+
+def test_lines_are_left_out_where_a_row_is_not_one(csv, tmp_path, capsys):
+    data = pd.read_csv(csv)
+    data["note"] = "two\nlines"
+    data.loc[range(10), "std_age"] = None
+    data.to_csv(csv, index=False)
+    assert main(["fit", str(csv), "bounce_time ~ std_age", "--out", str(tmp_path / "out")]) == WRONG_INPUT
+    said = capsys.readouterr().err
+    assert "(rows 1, 2, 3, 4, 5 and 5 more of the data, counted from 1 without the header)" in said
+
+
+def test_a_prior_of_one_parameter(csv, tmp_path, capsys):
+    priors = ["--prior", "std_age = Normal(mu=1, sigma=0.5 x sd_y_over_sd_x)", "--prior", "sigma=HalfNormal(sigma=9)"]
+    arguments = ["fit", str(csv), "bounce_time ~ std_age", "--out", str(tmp_path / "out"), "--priors", "few_groups"]
+    assert main([*arguments, *FAST, *priors]) in (DONE, NOT_CONVERGED)
+    table = pd.read_csv(tmp_path / "out" / "priors.csv", index_col="parameter")
+    assert table.loc["sigma", "distribution"] == "HalfNormal(sigma=9)"
+    assert table.loc["std_age", "rule"].startswith("sigma = 0.5 x sd_y_over_sd_x")
+    assert table["source"].tolist()[0] == "preset 'few_groups'"
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ("std_agee = Normal(mu=0, sigma=1)", "no parameter of the model, 'std_agee'; did you mean 'std_age'"),
+        ("std_age = Normal(0, 1)", "arguments have names, and '0' has none"),
+        ("std_age = Normall(mu=0, sigma=1)", "did you mean 'Normal'"),
+        ("std_age", "is not of the form"),
+        ("std_age = Normal(mu=0, sigma=2 sd_y)", "neither a number nor a rule; a rule is written 'sigma=2.5 x sd_y'"),
+        ("std_age = Normal(mu=0, sigma=__import__)", "neither a number nor a rule"),
+    ],
+)
+def test_a_prior_that_is_none_is_told(csv, tmp_path, capsys, prior, message):
+    arguments = ["fit", str(csv), "bounce_time ~ std_age", "--out", str(tmp_path / "out"), "--prior", prior]
+    assert main([*arguments, *FAST]) == WRONG_INPUT
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+@pytest.fixture
+def yes_and_no(csv):
+    data = pd.read_csv(csv)
+    data["slow"] = (data["bounce_time"] > data["bounce_time"].median()).map({True: "yes", False: "no"})
+    data.to_csv(csv, index=False)
+    return ["fit", str(csv), "slow ~ std_age", "--family", "bernoulli", *FAST]
+
+
+def test_a_response_of_yes_and_no_needs_to_know_the_event(yes_and_no, tmp_path, capsys):
+    for more, message in (
+        ([], "holds the texts 'no', 'yes'; say which is the event: --success 'yes' or --success 'no'"),
+        (["--success", "y"], "and --success y is none of them"),
+    ):
+        assert main([*yes_and_no, *more]) == WRONG_INPUT
+        assert message in capsys.readouterr().err
+    slopes = {}
+    for event in ("yes", "no"):
+        assert main([*yes_and_no, "--success", event, "--out", str(tmp_path / event)]) in (DONE, NOT_CONVERGED)
+        assert f"slow: 1 is '{event}' (" in capsys.readouterr().out
+        slopes[event] = pd.read_csv(tmp_path / event / "summary.csv", index_col="parameter").loc["std_age", "mean"]
+    assert slopes["yes"] == pytest.approx(-slopes["no"], abs=0.05) and abs(slopes["yes"]) > 0.1
+
+
+def test_an_event_of_a_response_without_texts_is_refused(csv, capsys):
+    assert main(["fit", str(csv), "bounce_time ~ std_age", "--success", "yes"]) == WRONG_INPUT
+    assert "names one of two levels of the response of --family bernoulli" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit")
+    fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit(seed=1, progress=False)
+    fit.save(folder / "posterior.nc")
+    return folder, fit
+
+
+def test_predict_writes_the_new_rows_with_their_predictions(saved, tmp_path, capsys):
+    folder, fit = saved
+    new = pd.DataFrame({"Days": [0, 5], "Subject": ["308", "new"]})
+    new.to_csv(tmp_path / "new.csv", index=False)
+    arguments = ["predict", str(folder), str(tmp_path / "new.csv"), "--seed", "3", "--level", "0.5"]
+    assert main([*arguments, "--kind", "response", "--out", str(tmp_path / "out.csv")]) == DONE
+    assert "2 rows; estimate and 50 % interval of the response" in capsys.readouterr().out
+    expected = pd.concat([new, fit.predict(new, kind="response", level=0.5, seed=3)], axis=1)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out.csv"), expected, check_dtype=False)
+    new.drop(columns="Subject").to_csv(tmp_path / "new.csv", index=False)
+    assert main([*arguments, "--groups", "Subject=population_mean"]) == DONE
+    assert capsys.readouterr().out.splitlines()[0].split() == [
+        "Days",
+        "estimate",
+        "lower",
+        "upper",
+        "groups",
+        "groups[Subject]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        ({"Days": [1], "Subject": ["new"]}, ["--groups", "observed"], "Predict it with --groups 'Subject=integrated'"),
+        ({"Days": [1, 2], "Subject": ["308", None]}, [], "misses its value in row 2 of the data, line 3 of the file"),
+        (
+            {"Days": [1], "Subject": ["308"], "lower": [1]},
+            [],
+            "has a column 'lower', as the predictions have; rename it",
+        ),
+        (
+            {"Days": [1], "Subject": ["308"]},
+            ["--groups", "a=observed", "--groups", "observed"],
+            "once for each as --groups",
+        ),
+        ({"Days": [1], "Subject": ["308"]}, ["--kind", "sd"], "kind must be 'mean' or 'response'; got 'sd'"),
+    ],
+)
+def test_predict_of_wrong_input(saved, tmp_path, capsys, table, options, message):
+    pd.DataFrame(table).to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", str(saved[0] / "posterior.nc"), str(tmp_path / "new.csv"), *options]) == WRONG_INPUT
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_predict_of_categories_has_a_row_each(tmp_path, capsys):
+    data = pd.DataFrame({"x": np.tile([0.0, 1.0, 2.0], 20), "y": np.resize(list("abcbca"), 60)})
+    model = pw.Model("y ~ x", data, "categorical")
+    model.fit(seed=1, progress=False).save(tmp_path / "posterior.nc")
+    data.head(2).to_csv(tmp_path / "new.csv", index=False)
+    arguments = ["predict", str(tmp_path), str(tmp_path / "new.csv"), "--out", str(tmp_path / "out.csv")]
+    assert main(arguments) == DONE
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found["category"].tolist() == list("abcabc") and found["x"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert found.groupby("x")["estimate"].sum().tolist() == pytest.approx([1, 1])
 
 
 def test_wrong_usage_exits_with_2():

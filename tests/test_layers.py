@@ -9,6 +9,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "poolwise"
 # From the top down. A module may import its own layer and those below.
 LAYERS = [
     "cli",
+    "cli_predict",
+    "cli_table",
     "cli_priors",
     "report",
     "plot",

@@ -10,10 +10,16 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poolwise import __version__
-from poolwise.cli_priors import add_priors_commands
-from poolwise.errors import ConvergenceWarning, PoolwiseError, UncentredSlopeWarning
+from poolwise.cli_predict import add_predict_command
+from poolwise.cli_priors import add_priors_commands, preset_with
+from poolwise.cli_table import InputFile, in_words_of_the_command, with_success
+from poolwise.errors import ConvergenceWarning, PoolwiseError, UncentredSlopeWarning, UnknownNameError, near_names
+
+if TYPE_CHECKING:
+    from poolwise.model import Model
 
 DEMO_DATA, DEMO_FORMULA = "bounce_rates", "bounce_time ~ std_age + (std_age | county)"
 DONE, WRONG_INPUT, NOT_CONVERGED, INTERRUPTED = 0, 1, 3, 130
@@ -46,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except (PoolwiseError, ValueError, OSError) as error:
-        print(f"poolwise: {error}", file=sys.stderr)
+        print(f"poolwise: {in_words_of_the_command(str(error))}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
         print("poolwise: interrupted; nothing was written", file=sys.stderr)
@@ -76,7 +82,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--family", default="gaussian", help="bernoulli, binomial, poisson, gamma ... (gaussian)")
         command.add_argument("--link", default=None, help="logit, probit, log ...; the family's own by default")
         command.add_argument(
+            "--success", metavar="LEVEL", help="of a response of two texts, yes and no for instance, the one that is 1"
+        )
+        command.add_argument(
             "--missing", choices=["error", "drop"], default="error", help="rows with missing values (error)"
+        )
+        command.add_argument(
+            "--prior",
+            action="append",
+            metavar="'NAME = PRIOR'",
+            help="one parameter's prior in place of the preset's, such as 'x = Normal(mu=0, sigma=1)'; may be given "
+            "several times; the names are those of priors.csv, which `fit` writes",
         )
     report.add_argument("--out", default="report.html", help="the file (report.html)")
     for command, folder in ((demo, "poolwise-demo"), (compare, "poolwise-compare"), (fit, "poolwise-fit")):
@@ -87,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--draws", type=int, default=1000, help="kept draws of each chain (1000)")
         command.add_argument("--chains", type=int, default=4, help="chains (4)")
         command.add_argument("--quiet", action="store_true", help="no progress")
+    add_predict_command(commands)
     add_priors_commands(commands)
     return parser
 
@@ -94,33 +111,42 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(parsed: argparse.Namespace) -> int:
     from poolwise.data.examples import load_dataset
 
-    return _study(load_dataset(DEMO_DATA), DEMO_FORMULA, parsed, report="report.html")
+    return _study(load_dataset(DEMO_DATA), DEMO_FORMULA, parsed, report="report.html", priors=parsed.priors)
+
+
+def _given(parsed: argparse.Namespace) -> "tuple[InputFile, Model, dict]":
+    """The table of a command, its model, and the arguments that the model was made of."""
+    from poolwise.model import Model
+
+    file = InputFile(parsed.data)
+    if said := with_success(file, parsed.formula, parsed.family, parsed.success):
+        print(said)
+    preset, own = preset_with(parsed.priors, parsed.prior)
+    given = dict(family=parsed.family, link=parsed.link, missing=parsed.missing, priors=preset)
+    with file.telling():
+        model = Model(parsed.formula, file.frame, **given)
+    # A preset's own overrides may name what a model does not have; those of a command are meant.
+    parameters = model.priors["parameter"].tolist()
+    for name in own:
+        if name not in parameters:
+            raise UnknownNameError(f"--prior names no parameter of the model, {name!r}; {near_names(name, parameters)}")
+    return file, model, given
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    data, given = _read_csv(Path(parsed.data)), dict(family=parsed.family, link=parsed.link, missing=parsed.missing)
-    return _study(data, parsed.formula, parsed, **given)
+    file, _, given = _given(parsed)
+    return _study(file.frame, parsed.formula, parsed, **given)
 
 
 def _fit(parsed: argparse.Namespace) -> int:
     import pandas as pd
 
-    from poolwise.model import Model
-
     started = time.perf_counter()
-    model = Model(
-        parsed.formula,
-        _read_csv(Path(parsed.data)),
-        parsed.family,
-        priors=parsed.priors,
-        link=parsed.link,
-        missing=parsed.missing,
-    )
+    _, model, _ = _given(parsed)
     fit = model.fit(parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
     print(fit)
-    if dropped := model.specification.table.dropped:
-        listed = ", ".join(f"{count} in {name!r}" for name, count in dropped.items())
-        print(f"\nRows with missing values were dropped: {listed}.")
+    if dropped := model.specification.table.dropped_in_words:
+        print(f"\nRows with missing values were dropped: {dropped}.")
     print(f"\n{fit.check()}")
     factors: list[str | None] = [factor.name for factor in model.design.factors] or [None]
     folder = Path(parsed.out)
@@ -135,40 +161,28 @@ def _fit(parsed: argparse.Namespace) -> int:
         table.to_csv(files[-1], index=False)
     files.append(fit.save(folder / "posterior.nc"))
     print("\nWritten: " + ", ".join(map(str, files)))
-    print(f'Next, in Python: pw.load_fit("{files[-1]}").predict(new_rows), .loo(), .report("fit.html")')
+    print(f"Next: poolwise predict {files[-1]} new_rows.csv")
+    print(f'Or, in Python: pw.load_fit("{files[-1]}").predict(new_rows), .loo(), .report("fit.html")')
     print(f"Done in {time.perf_counter() - started:.0f} s.")
     return DONE if fit.converged else NOT_CONVERGED
 
 
 def _report(parsed: argparse.Namespace) -> int:
     from poolwise.compare.pooling import can_be_compared, compare_pooling
-    from poolwise.model import Model
 
     started, path = time.perf_counter(), Path(parsed.out)
     if not path.parent.is_dir():
         raise PoolwiseError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
-    data, given = _read_csv(Path(parsed.data)), dict(family=parsed.family, link=parsed.link, missing=parsed.missing)
     run = dict(draws=parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
-    model = Model(parsed.formula, data, priors=parsed.priors, **given)
+    file, model, given = _given(parsed)
     if can_be_compared(model):
-        study = compare_pooling(parsed.formula, data, priors=parsed.priors, **given, **run)
-        fit, file = study.bayes, study.report(path)
+        study = compare_pooling(parsed.formula, file.frame, **given, **run)
+        fit, written = study.bayes, study.report(path)
     else:
         fit = model.fit(**run)
-        file = fit.report(path)
-    print(f"Report: {file.resolve()}\nDone in {time.perf_counter() - started:.0f} s.")
+        written = fit.report(path)
+    print(f"Report: {written.resolve()}\nDone in {time.perf_counter() - started:.0f} s.")
     return DONE if fit.converged else NOT_CONVERGED
-
-
-def _read_csv(path: Path):
-    import pandas as pd
-
-    if not path.is_file():
-        raise PoolwiseError(f"there is no file {str(path)!r}")
-    try:
-        return pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise PoolwiseError(f"{str(path)!r} is not a readable CSV file: {error}") from error
 
 
 def _study(data, formula: str, parsed: argparse.Namespace, report: str = "", **given) -> int:
@@ -178,7 +192,6 @@ def _study(data, formula: str, parsed: argparse.Namespace, report: str = "", **g
     study = compare_pooling(
         formula,
         data,
-        priors=parsed.priors,
         draws=parsed.draws,
         chains=parsed.chains,
         seed=parsed.seed,

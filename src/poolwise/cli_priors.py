@@ -1,6 +1,7 @@
 """The commands ``poolwise priors list | show | check | new``."""
 
 import argparse
+import re
 import shutil
 import textwrap
 from pathlib import Path
@@ -13,6 +14,10 @@ from poolwise.priors.read import NAME
 from poolwise.priors.write import preset_text, rule_meaning
 
 DONE, INVALID = 0, 1
+# The last distribution in the text: a parameter's name may have parentheses and equal signs of its own.
+ONE_PRIOR = re.compile(r"\s*(?P<name>.*\S)\s*=\s*(?P<distribution>\w+)\((?P<arguments>[^()]*)\)\s*")
+FORM = "'x = Normal(mu=0, sigma=1)'"
+RULE_FORM = "a rule is written 'sigma=2.5 x sd_y'"
 # Narrower than this a table is no help, whatever the terminal says.
 NARROWEST = 40
 
@@ -34,6 +39,64 @@ def add_priors_commands(commands) -> None:
     new.add_argument("--from", "--like", dest="like", metavar="PRESET", default=DEFAULT, help=f"start from ({DEFAULT})")
     new.add_argument("--out", metavar="FOLDER", default=".", help="where to (the current folder)")
     new.set_defaults(run=_new)
+
+
+def preset_with(name: str, given: list[str] | None) -> tuple[PriorPreset, list[str]]:
+    """A preset with priors of single parameters in place of its own, and the names of these.
+
+    Parameters
+    ----------
+    name : str
+        Name or path of the preset.
+    given : list of str or None
+        Each ``NAME = PRIOR``, the prior as tables show it: ``x = Normal(mu=0, sigma=2.5 x sd_y)``.
+
+    Returns
+    -------
+    tuple of PriorPreset and list of str
+
+    Raises
+    ------
+    PriorError
+        For what is not of this form, is given twice, or is no prior.
+
+    Examples
+    --------
+    >>> preset_with("pc", ["x = Normal(mu=0, sigma=1)"])[0].overrides
+    {'x': Prior("Normal", mu=0, sigma=1)}
+    """
+    priors: dict[str, Prior] = {}
+    for text in given or ():
+        found = ONE_PRIOR.fullmatch(text)
+        if not found:
+            raise PriorError(
+                f"--prior {text!r} is not of the form 'NAME = DISTRIBUTION(argument=number, ...)', such as {FORM}"
+            )
+        if found["name"] in priors:
+            raise PriorError(f"--prior is given twice for {found['name']!r}")
+        priors[found["name"]] = Prior(found["distribution"], **_arguments(found["arguments"], text))
+    return load_preset(name).override(priors), list(priors)
+
+
+def _arguments(text: str, whole: str) -> dict[str, float | Scaled]:
+    """The arguments of a prior: numbers, rules, and factors times rules."""
+    read: dict[str, float | Scaled] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = map(str.strip, part.partition("="))
+        if not equals:
+            raise PriorError(f"--prior {whole!r}: arguments have names, and {part!r} has none; write it like {FORM}")
+        times, _, rule = value.rpartition(" x ")
+        try:
+            number = None if value[:1].isalpha() else float(times or value)
+        except ValueError:
+            raise PriorError(
+                f"--prior {whole!r}: {name} is {value!r}, neither a number nor a rule; {RULE_FORM}"
+            ) from None
+        if number is None:
+            read[name] = Scaled(value)
+        else:
+            read[name] = Scaled(rule.strip(), number) if times else number
+    return read
 
 
 def _width() -> int:

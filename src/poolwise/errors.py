@@ -52,7 +52,7 @@ class StoreError(PoolwiseError, ValueError):
 class FindingsError(PoolwiseError):
     """Findings whose action is "raise"; ``findings`` has all of the fit's."""
 
-    def __init__(self, message: str, findings: Sequence):
+    def __init__(self, message: str, findings: Sequence[object]):
         super().__init__(message)
         self.findings = findings
 

@@ -4,14 +4,16 @@ Long for its docstrings: each method is a door to a module of its own.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from poolwise import names
 from poolwise.errors import ArgumentError, FitError, UncentredSlopeWarning
@@ -21,6 +23,7 @@ from poolwise.fit.memory import refuse_too_large
 from poolwise.fit.reml import BOUNDARY_AVOIDING, optimise
 from poolwise.fit.reml_crossed import optimise_crossed
 from poolwise.fit.whitened import WhitenedSampler
+from poolwise.priors.presets import PriorPreset
 from poolwise.priors.resolve import priors_table
 from poolwise.result.bayes import BayesFit
 from poolwise.result.crossed import CrossedFit
@@ -37,6 +40,9 @@ from poolwise.spec.parameters import structure_note
 from poolwise.spec.specification import Specification, specify
 from poolwise.spec.sufficient import Sufficient, sufficient
 from poolwise.spec.uncentred import uncentred_slopes, uncentred_text
+
+# A preset by name or file, or priors by parameter: poolwise's, Bambi's or PreliZ's.
+Priors = str | Path | PriorPreset | Mapping[str, Any] | None
 
 
 class Model:
@@ -89,10 +95,10 @@ class Model:
 
     def __init__(
         self,
-        formula,
-        data,
+        formula: str | Sequence[str] | Any,
+        data: Any,
         family: str = "gaussian",
-        priors=None,
+        priors: Priors = None,
         *,
         link: str | None = None,
         group_correlation: bool = True,
@@ -116,7 +122,7 @@ class Model:
         self.design = self.specification.design
 
     @classmethod
-    def from_bambi(cls, model) -> "Model":
+    def from_bambi(cls, model: Any) -> "Model":
         """The model that a bambi.Model says: formula, data, family, link and every prior.
 
         Parameters
@@ -170,7 +176,7 @@ class Model:
 
         return whole_bambi_model(self.specification)
 
-    def with_priors(self, priors) -> "Model":
+    def with_priors(self, priors: Priors) -> "Model":
         """The same model under other priors; nothing is read, checked or collapsed again.
 
         Parameters
@@ -195,7 +201,7 @@ class Model:
             other.__dict__["sufficient"] = self.sufficient
         return other
 
-    def with_response(self, y) -> "Model":
+    def with_response(self, y: ArrayLike) -> "Model":
         """The same model of another response of the same rows, as a simulation gives it; nothing is read again.
 
         Parameters
@@ -222,10 +228,7 @@ class Model:
         >>> round(float(twice.fit_frequentist().sigma / model.fit_frequentist().sigma), 6)
         2.0
         """
-        y = np.array(y, dtype=np.float64)
-        if y.shape != (self.design.n,) or not np.isfinite(y).all():
-            raise ArgumentError(f"y must be {self.design.n} finite numbers, one a row; got shape {y.shape}")
-        return self.with_design(replace(self.design, outcome=replace(self.design.outcome, y=y)))
+        return self.with_design(self.design.with_response(np.array(y, dtype=np.float64)))
 
     def with_design(self, design: Design) -> "Model":
         """The same model of other numbers, such as a part of the rows; its priors keep the numbers that they have.
@@ -344,7 +347,9 @@ class Model:
     def check_priors(self):
         """Pitfalls of the priors, found before sampling: :func:`poolwise.checks.prior_findings` of the model.
 
-        The data are asked too, by a frequentist fit, which takes milliseconds to a second.
+        The data are asked too, by a frequentist fit, which takes milliseconds to a second. A conflict is a prior of a
+        common effect that the data exclude, or one of a group sd that forbids what they show. How far the posterior
+        leans on a prior that agrees with the data, correlations included, is what :meth:`.BayesFit.sensitivity` says.
 
         Returns
         -------
@@ -553,8 +558,7 @@ class Model:
             f"  as understood  {design.formula.canonical}",
             *(f"                 {own.formula.canonical}  ({own.family.link} link)" for own in design.further),
             f"  family         {self.specification.family}",
-            f"  rows           {design.n}"
-            + (f", dropped for missing values: {table.dropped}" if table.dropped else ""),
+            f"  rows           {design.n}" + (f"; dropped: {table.dropped_in_words}" if table.dropped else ""),
         ]
         if design.categories is not None:
             reference = " (the first is the reference)" if design.family.has_reference else ""

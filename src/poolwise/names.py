@@ -1,11 +1,13 @@
 """Every name that a posterior, a design or a table carries, once; Bambi's, so ArviZ users find what they know."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 INTERCEPT = "Intercept"
 SIGMA = "sigma"
 CHAIN, DRAW = "chain", "draw"
 OBSERVATION = "__obs__"
+# Ends the second dimension of a correlation matrix.
+BIS = "__effect_bis"
 
 # Columns of the tidy table of coefficients.
 COEF_COLUMNS = ["factor", "group", "term", "estimate", "lower", "upper", "n"]
@@ -96,7 +98,12 @@ def term_dim(term: str) -> str:
 
 def correlation_dims(factor: str) -> tuple[str, str]:
     """Dimensions of the correlation matrix of a factor."""
-    return dimension(f"{factor}__effect"), dimension(f"{factor}__effect_bis")
+    return dimension(f"{factor}__effect"), dimension(f"{factor}{BIS}")
+
+
+def is_correlation(dims: Sequence[Hashable]) -> bool:
+    """Whether a variable of these dimensions is a correlation matrix, or one a kind of group."""
+    return bool(dims) and str(dims[-1]).endswith(BIS)
 
 
 def cell_label(labels: Iterable[object]) -> str:

@@ -29,13 +29,56 @@ def test_what_the_system_says_is_plausible():
     assert 1e7 < memory.free_memory() < 1e14
 
 
-def test_a_system_that_does_not_say_refuses_nothing(monkeypatch):
+def test_a_system_that_does_not_say_refuses_nothing(monkeypatch, tmp_path):
     def missing(*args):
         raise OSError
 
-    monkeypatch.setattr("builtins.open", missing)
     monkeypatch.setattr(memory.os, "sysconf", missing)
-    assert memory.free_memory() == float("inf")
+    assert memory.free_memory(tmp_path) == float("inf")
+
+
+def machine(root, groups: str, **files: str):
+    """A file system that says what memory is free: 8 GiB of the machine's, and these files of control groups."""
+    said = {"proc/meminfo": "MemTotal: 9999999 kB\nMemAvailable: 8388608 kB\n", "proc/self/cgroup": groups, **files}
+    for name, text in said.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def group(folder: str, most: str, used: int, cached: int, *, v1: bool = False) -> dict[str, str]:
+    limit, use = ("memory.limit_in_bytes", "memory.usage_in_bytes") if v1 else ("memory.max", "memory.current")
+    stat = f"{'total_' if v1 else ''}inactive_file {cached}"
+    return {f"{folder}/{limit}": most, f"{folder}/{use}": f"{used}\n", f"{folder}/memory.stat": f"anon 7\n{stat}\n"}
+
+
+def test_a_container_may_have_less_than_its_machine(tmp_path):
+    files = group("sys/fs/cgroup", "1000000\n", 700_000, 200_000)
+    assert memory.free_memory(machine(tmp_path, "0::/\n", **files)) == 500_000
+
+
+def test_the_tightest_of_nested_groups_counts(tmp_path):
+    outer = group("sys/fs/cgroup/batch", "900000\n", 300_000, 0)
+    inner = group("sys/fs/cgroup/batch/job_3", "max\n", 300_000, 0)
+    assert memory.free_memory(machine(tmp_path, "0::/batch/job_3\n", **outer, **inner)) == 600_000
+
+
+def test_a_limit_of_the_older_control_groups(tmp_path):
+    # Docker shows its own group as the top, and the path of the host.
+    files = group("sys/fs/cgroup/memory", "2000000\n", 500_000, 100_000, v1=True)
+    groups = "12:cpu,cpuacct:/docker/ab\n5:memory:/docker/ab\n0::/docker/ab\n"
+    assert memory.free_memory(machine(tmp_path, groups, **files)) == 1_600_000
+
+
+def test_no_limit_leaves_what_the_machine_has(tmp_path):
+    files = group("sys/fs/cgroup", "max\n", 700_000, 0)
+    assert memory.free_memory(machine(tmp_path, "0::/\n", **files)) == 8_388_608 * 1024
+
+
+def test_a_group_that_is_over_its_limit_leaves_nothing(tmp_path):
+    files = group("sys/fs/cgroup", "1000\n", 2000, 0)
+    assert memory.free_memory(machine(tmp_path, "0::/\n", **files)) == 0
 
 
 def test_columns_of_many_levels(table, monkeypatch):

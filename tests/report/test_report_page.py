@@ -5,6 +5,7 @@ import hashlib
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -13,7 +14,8 @@ import pytest
 
 import poolwise as pw
 from poolwise.errors import ArgumentError, StoreError
-from poolwise.report.sections import group_table
+from poolwise.report.methods import paragraph, sampling_in_words
+from poolwise.report.sections import group_table, question
 
 SECTIONS = [
     "question",
@@ -247,6 +249,32 @@ def test_a_frequentist_report_of_no_groups(tmp_path):
     fit = pw.Model("Reaction ~ Days", pw.load_dataset("sleepstudy")).fit_frequentist()
     page = Reader(fit.report(tmp_path / "fit.html").read_text(encoding="utf-8"))
     assert [element["@id"] for element in page.all("section")] == [name for name in FREQUENTIST if name != "groups"]
+
+
+def test_what_was_done_is_said_in_words_of_the_field(tmp_path):
+    data = pw.load_dataset("sleepstudy").head(60).assign(Days=lambda table: table["Days"].astype(float))
+    data.loc[[3, 7], "Days"] = np.nan
+    model = pw.Model("Reaction ~ Days + (Days | Subject)", data, missing="drop")
+    assert "dropped: 2 miss 'Days'" in repr(model)
+    fit = model.fit(seed=1, progress=False)
+    text = paragraph(fit)[0]
+    assert "group-specific effects were integrated out analytically" in text and "door" not in text
+    assert question(fit, model).blocks[-1].pairs[4] == ("rows dropped", "2 miss 'Days'")
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("whitened form, effects sampled by NUTS; resumed: more", "Laplace .* standard deviations; resumed: more$"),
+        ("generative form, effects sampled by NUTS (h non-centred, g centred), as x", "but for those of g, which were"),
+        ("generative form, effects sampled by NUTS (g non-centred, h non-centred)", "in non-centred parameterisation$"),
+        ("collapsed form, independent draws: variances by importance", "drawn from proposals about the posterior mode"),
+    ],
+)
+def test_each_form_is_said_in_words_of_the_field(form, said):
+    factors = [SimpleNamespace(name=name) for name in "gh"]
+    fit = SimpleNamespace(form=form, design=SimpleNamespace(all_factors=factors))
+    assert re.search(said, sampling_in_words(fit))
 
 
 def test_many_groups_stay_small(many_page):

@@ -9,6 +9,7 @@ import pytest
 from scipy.special import ndtri
 
 import poolwise as pw
+from poolwise.errors import DataError
 from poolwise.result.group_modes import GROUP_MODES, label_rng
 from poolwise.result.no_pooling import NoPoolingFit
 
@@ -210,3 +211,23 @@ def test_integrated_is_the_mean_over_the_groups_under_any_link():
     typical = (1 / (1 + np.exp(-b))).mean()
     np.testing.assert_allclose(fit.predict(rows, groups="population_mean")["estimate"], typical)
     assert abs(typical - exact) > 0.02
+
+
+@pytest.mark.parametrize("mode", ["population_mean", "integrated"])
+def test_rows_without_groups_are_those_of_any_group(bayes, reml, crossed, mode):
+    with_groups = pd.DataFrame({"std_age": [-1.0, 1.0], "county": ["kent", "atlantis"]})
+    for fit in (bayes, reml):
+        found, expected = (fit.predict(rows, groups=mode) for rows in (with_groups[["std_age"]], with_groups))
+        numbers = ["estimate", "lower", "upper"]
+        pd.testing.assert_frame_equal(found[numbers], expected[numbers])
+        assert set(found["groups[county]"]) == {f"new: {mode}"}
+    rows = pd.DataFrame({"x": [0.0, 2.0]})
+    assert crossed.predict(rows, groups=mode)["estimate"].tolist() == pytest.approx(
+        (crossed.fixef["Intercept"] + crossed.fixef["x"] * rows["x"]).tolist()
+    )
+
+
+def test_rows_without_groups_need_a_mode_that_asks_for_none(bayes, reml):
+    for fit in (bayes, reml):
+        with pytest.raises(DataError, match="groups='population_mean' and groups='integrated' do without it"):
+            fit.predict(pd.DataFrame({"std_age": [0.0]}), groups="population_draw")

@@ -47,6 +47,16 @@ def test_weights_that_are_a_predictor_too_come_back(tmp_path):
     assert again.loo().elpd == pytest.approx(fit.loo().elpd)
 
 
+def test_a_response_that_is_not_that_of_the_table_comes_back(fit, tmp_path):
+    model = pw.Model("y ~ x + (1 | `site / name`)", fit.design.frame)
+    y = 3 * model.design.y + 1
+    other = model.with_response(y).fit(draws=300, chains=4, seed=1, progress=False)
+    again = pw.load_fit(other.save(tmp_path / "fit.nc"))
+    np.testing.assert_array_equal(again.design.y, y)
+    assert again.rmse() == other.rmse()
+    np.testing.assert_array_equal(again.data["observed_data"]["y"], y)
+
+
 def test_the_file_is_plain_netcdf_with_the_posterior(fit, tmp_path):
     with xr.open_datatree(fit.save(tmp_path / "fit.nc"), engine="h5netcdf") as tree:
         assert "sigma" in tree["posterior"].data_vars

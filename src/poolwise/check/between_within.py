@@ -19,6 +19,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from poolwise.algebra.basis import dependent_columns
@@ -206,7 +207,7 @@ def _both_levels(design: Design, factor: GroupingFactor) -> list[tuple[int, str]
     return found
 
 
-def _group_means(design: Design, factor: GroupingFactor, x) -> np.ndarray:
+def _group_means(design: Design, factor: GroupingFactor, x: NDArray[np.float64]) -> NDArray[np.float64]:
     w = row_weights(design)
     sums = np.bincount(factor.codes, w * x, factor.J) / np.bincount(factor.codes, w, factor.J)
     return sums[factor.codes]

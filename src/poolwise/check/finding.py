@@ -1,5 +1,6 @@
 """What every check returns."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 from textwrap import fill
@@ -117,7 +118,7 @@ class Findings(list[Finding]):
     ['code', 'severity', 'title', 'value', 'threshold', 'advice']
     """
 
-    def __init__(self, findings=()):
+    def __init__(self, findings: Iterable[Finding] = ()):
         super().__init__(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
 
     @property

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -151,7 +152,7 @@ class ShrinkageAudit:
 
 def audit_shrinkage(
     source: Source,
-    covariate: str | pd.Series | Mapping | None = None,
+    covariate: str | pd.Series | Mapping[Any, Any] | None = None,
     *,
     factor: str | None = None,
     bayes: bool = True,
@@ -262,7 +263,7 @@ def bins(values: Array, count: int) -> NDArray[np.int64]:
     return np.unique(found, return_inverse=True)[1]
 
 
-def _covariate(design: Design, factor: GroupingFactor, given) -> tuple[str, Array, str]:
+def _covariate(design: Design, factor: GroupingFactor, given: Any) -> tuple[str, Array, str]:
     """Name, values by group, and how to make the column."""
     if given is None:
         column = free_name("log_n" if "log_n" not in design.frame else f"log_n_{factor.name}", design)
@@ -311,7 +312,7 @@ def _wider(model: Model, factor: GroupingFactor, name: str, values: Array, notes
     return with_columns(model, {free_name(name, model.design) if name in model.design.frame else name: rows})
 
 
-def _likelihood_row(base, other, column: str, J: int) -> dict:
+def _likelihood_row(base: Any, other: Any, column: str, J: int) -> dict[str, Any]:
     estimate, se = float(other.fixef[column]), float(other.se[column])
     ratio = max(base.criterion - other.criterion, 0.0)
     p = float(2 * stdtr(J - 2, -np.sqrt(ratio)))
@@ -319,7 +320,7 @@ def _likelihood_row(base, other, column: str, J: int) -> dict:
     return {"by": "likelihood ratio", "estimate": estimate, "lower": estimate - half, "upper": estimate + half, "p": p}
 
 
-def _posterior_row(sampled: dict[str, BayesFit], column: str) -> list[dict]:
+def _posterior_row(sampled: dict[str, BayesFit], column: str) -> list[dict[str, Any]]:
     if len(sampled) < 2:
         return []
     draws = list(sampled.values())[1].coefficients[:, -1]
@@ -328,7 +329,7 @@ def _posterior_row(sampled: dict[str, BayesFit], column: str) -> list[dict]:
     return [{"by": "posterior", "estimate": draws.mean(), "lower": lower, "upper": upper, "p": float(p)}]
 
 
-def _comparison(fits, sampled: dict[str, BayesFit], factor: GroupingFactor) -> pd.DataFrame:
+def _comparison(fits: Mapping[str, Any], sampled: dict[str, BayesFit], factor: GroupingFactor) -> pd.DataFrame:
     rows = []
     for label, fit in fits.items():
         own = fit.varcorr
@@ -366,7 +367,9 @@ def _elpd_of_groups(fit: BayesFit) -> Array | None:
         return None
 
 
-def _calibration(design: Design, factor: GroupingFactor, values: Array, base, other, shown) -> pd.DataFrame:
+def _calibration(
+    design: Design, factor: GroupingFactor, values: Array, base: Any, other: Any, shown: Any
+) -> pd.DataFrame:
     which, w = bins(values, FIFTHS), row_weights(design)
     of_row, count = which[factor.codes], int(which.max()) + 1
     weight = np.bincount(of_row, w, count)
@@ -391,7 +394,7 @@ def _calibration(design: Design, factor: GroupingFactor, values: Array, base, ot
     return pd.DataFrame(table)
 
 
-def _flagged(fit, factor: GroupingFactor) -> tuple[Array, Array] | None:
+def _flagged(fit: Any, factor: GroupingFactor) -> tuple[Array, Array] | None:
     """Groups whose intercept's effect is below, or above, 0 by its 95 % interval."""
     if names.INTERCEPT not in factor.effects:
         return None

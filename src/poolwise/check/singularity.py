@@ -1,8 +1,10 @@
 """Why is the fit singular, what do the data say about the variance, and what do the remedies make of it?"""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -138,7 +140,7 @@ class Singularity:
 def explain_singularity(
     source: Source,
     *,
-    presets=PRESETS,
+    presets: Sequence[Any] = PRESETS,
     level: float = 0.95,
     n_boot: int = 400,
     n_sim: int = 10_000,
@@ -261,7 +263,9 @@ def principal_components(fit: FrequentistFit | GLMMFit) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _sds(base, plain, level: float, n_sim: int, seed: int, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _sds(
+    base: Any, plain: Any, level: float, n_sim: int, seed: int, notes: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Profile interval and exact test of every group sd, and the profiles themselves."""
     wanted = [name for factor in base.design.factors for name in factor.sd_names]
     table = base.confint("profile", level, parameters=wanted)
@@ -285,14 +289,14 @@ def _p_text(p: float, n_sim: int) -> str:
     return f"= {p:.2g}" if p > 0 else f"< {1 / n_sim:.1g}"
 
 
-def _cell(value) -> str:
+def _cell(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     return "-" if np.isnan(value) else f"{value:.4g}"
 
 
-def _row(name: str, fit: Fit, model: Model, level: float) -> dict:
-    row: dict = {"fit": name, "formula": fit.design.formula.canonical}
+def _row(name: str, fit: Fit, model: Model, level: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"fit": name, "formula": fit.design.formula.canonical}
     for factor in model.design.factors:
         row |= {f"sd({effect} | {factor.name})": np.nan for effect in factor.effects}
     row |= _sds_of(fit)

@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,9 +65,9 @@ REFIT_DRAWS = 500
 
 def compare_pooling(
     formula: str,
-    data,
+    data: Any,
     family: str = "gaussian",
-    priors=None,
+    priors: Any = None,
     *,
     group: str | None = None,
     draws: int = 1000,

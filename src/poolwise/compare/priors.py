@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,14 +95,14 @@ class PriorComparison:
 
 def compare_priors(
     model: Model,
-    presets: Sequence,
+    presets: Sequence[Any],
     *,
     level: float = 0.95,
     seed: int = 1,
     progress: bool = False,
     workers: int = 1,
     client: Client | None = None,
-    **settings,
+    **settings: Any,
 ) -> PriorComparison:
     """Fit once under the model's own priors and say how the conclusions move under others.
 
@@ -189,7 +190,7 @@ class _Refits:
 
     models: dict[str, Model]
     level: float
-    options: dict
+    options: dict[str, Any]
 
     def __call__(self, number: int) -> pd.DataFrame:
         name, model = list(self.models.items())[number]

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -244,7 +245,7 @@ class PoolingStudy:
         name = "partial_reml" if REML in self.fits else "partial_laplace"
         return shrinkage_table(self.none.coef(), self.complete.fixef, self.partial, self.bayes, name)
 
-    def plot_estimates(self, **options):
+    def plot_estimates(self, **options: Any):
         """Estimates and intervals of every group under every fit; see :func:`poolwise.plots.plot_estimates`.
 
         Parameters
@@ -268,7 +269,7 @@ class PoolingStudy:
 
         return plot_estimates(self, **options)
 
-    def plot_lines(self, **options):
+    def plot_lines(self, **options: Any):
         """Each group's rows and regression lines; see :func:`poolwise.plots.plot_lines`.
 
         Parameters
@@ -311,7 +312,7 @@ class PoolingStudy:
 
         return plot_arrows(self)
 
-    def plot_forest(self, **options):
+    def plot_forest(self, **options: Any):
         """A term's coefficients, a panel a fit; see :func:`poolwise.plots.plot_forest`.
 
         Parameters
@@ -335,7 +336,7 @@ class PoolingStudy:
 
         return plot_forest(self, **options)
 
-    def plot_sizes(self, **options):
+    def plot_sizes(self, **options: Any):
         """Estimates, intervals and widths against group size; see :func:`poolwise.plots.plot_sizes`.
 
         Parameters

@@ -41,6 +41,11 @@ class CheckedTable:
     dropped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def dropped_in_words(self) -> str:
+        """Why rows were dropped: ``2 miss 'age', 1 misses 'dose'``; empty where none was."""
+        return ", ".join(f"{n} miss{'es' if n == 1 else ''} {name!r}" for name, n in self.dropped.items())
+
 
 def check_table(
     frame: pd.DataFrame,

@@ -270,8 +270,9 @@ def _said(point: EntryPoint) -> str:
 def _folder_of(point: EntryPoint) -> Path:
     """The folder that an entry point gives."""
     try:
-        found = point.load()
-        folder = Path(found() if callable(found) else found)
+        found: Any = point.load()
+        given: Any = found() if callable(found) else found
+        folder = Path(given)
     # Whatever another package's code may raise; a module that exits must not end the user's program either.
     except (Exception, SystemExit) as error:
         raise PriorError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -74,15 +75,16 @@ def paragraph(fit: BayesFit, study=None) -> tuple[str, list[str]]:
         cited += ["nuts", "rhat"]
         found = fit.convergence
         said.append(
-            f"The posterior was sampled by the No-U-Turn sampler (Hoffman & Gelman 2014; {fit.form}) in {draws} after "
-            f"{settings.tune:,} of warm-up, seed {settings.seed}; R-hat was at most {found.rhat:.3f}, effective sample "
-            f"sizes at least {found.ess:,.0f}, and {found.divergences} transitions diverged (Vehtari et al. 2021)."
+            f"The posterior was sampled by the No-U-Turn sampler (Hoffman & Gelman 2014) in {draws} after "
+            f"{settings.tune:,} of warm-up, seed {settings.seed}: {sampling_in_words(fit)}. "
+            f"R-hat was at most {found.rhat:.3f}, effective sample sizes at least {found.ess:,.0f}, and "
+            f"{found.divergences} transitions diverged (Vehtari et al. 2021)."
         )
     else:
         cited += ["psis"]
         said.append(
-            "The posterior was drawn by Pareto-smoothed importance sampling (Vehtari et al. 2024; "
-            f"{fit.form}) in {draws}, seed {settings.seed}."
+            "The posterior was drawn by Pareto-smoothed importance sampling (Vehtari et al. 2024) in "
+            f"{draws}, seed {settings.seed}: {sampling_in_words(fit)}."
         )
     said.append("Intervals are equal-tailed 95 % credible intervals unless said otherwise.")
     if study is not None:
@@ -105,6 +107,45 @@ def paragraph(fit: BayesFit, study=None) -> tuple[str, list[str]]:
         f"ArviZ {version_of('arviz')} (Kumar et al. 2019) and Python {platform.python_version()}."
     )
     return " ".join(said), sorted(REFERENCES[key] for key in set(cited))
+
+
+def sampling_in_words(fit: BayesFit) -> str:
+    """What was sampled and what was integrated out, in the words of the field; what happened to the run as it is told.
+
+    Examples
+    --------
+    >>> import poolwise as pw
+    >>> model = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
+    >>> sampling_in_words(model.fit(seed=1, progress=False)).partition(" and ")[0]
+    'the group-specific effects were integrated out analytically'
+    """
+    said, *later = re.split("(?=; resumed|; extended|; not complete)", fit.form, maxsplit=1)
+    if said.startswith("collapsed form, independent"):
+        words = (
+            "common and group-specific effects were integrated out analytically, the variance parameters drawn from "
+            "proposals about the posterior mode and weighted, and the effects then drawn from their exact conditional "
+            "distribution"
+        )
+    elif not fit.design.all_factors:
+        words = "all parameters were sampled together"
+    elif said.startswith("collapsed form"):
+        words = (
+            "the group-specific effects were integrated out analytically and then drawn from their exact conditional "
+            "distribution given the parameters"
+        )
+    elif said.startswith("whitened form"):
+        words = (
+            "parameters and group-specific effects were sampled together, the effects standardised by the Laplace "
+            "approximation of their conditional distribution at each value of the group standard deviations"
+        )
+    else:
+        every = [factor.name for factor in fit.design.all_factors]
+        centred = [name for name in every if f"({name} centred" in said or f", {name} centred" in said]
+        words = (
+            "parameters and group-specific effects were sampled together, the effects in non-centred parameterisation"
+        )
+        words += f" but for those of {', '.join(centred)}, which were centred" if centred else ""
+    return words + "".join(later)
 
 
 def design_in_words(design: Design, model: str) -> str:
@@ -130,7 +171,7 @@ def versions(fit: BayesFit) -> list[tuple[str, str]]:
     found = [
         ("seed", str(settings.seed)),
         ("run", run),
-        ("form", fit.form),
+        ("form, in poolwise's words", fit.form),
         ("rows used", rows_used(fit.design)),
     ]
     found += [(name, version_of(name)) for name in PACKAGES]

@@ -17,7 +17,7 @@ from poolwise.plot.predictive import plot_posterior_predictive
 from poolwise.plot.updating import plot_prior_to_posterior
 from poolwise.report.blocks import Advice, Facts, Items, Section, Text, chart
 from poolwise.report.mathematics import model_equations
-from poolwise.report.methods import paragraph, versions
+from poolwise.report.methods import paragraph, sampling_in_words, versions
 from poolwise.report.tables import Table
 from poolwise.report.text import shown
 from poolwise.result.bayes import BayesFit
@@ -56,7 +56,7 @@ def question(fit: Fitted, model=None) -> Section:
         pairs.append(("frequency weights" if design.frequency else "precision weights", design.weights_column))
     if model is not None:
         table = model.specification.table
-        pairs.append(("rows dropped", str(table.dropped) if table.dropped else "none"))
+        pairs.append(("rows dropped", table.dropped_in_words or "none"))
         pairs += [("note", note) for note in table.notes]
     pairs += [("alias", f"the term {term!r} is called {alias!r}") for term, alias in design.aliases.items()]
     pairs = [(name, shown(value, 400)) for name, value in pairs]
@@ -124,7 +124,7 @@ def convergence_section(fit: BayesFit) -> Section:
                 "no divergence (Vehtari et al. 2021)."
             )
         )
-    blocks.append(Text(f"Sampled in {fit.form}."))
+    blocks.append(Text(f"How it was sampled: {sampling_in_words(fit)}."))
     table = fit.summary().rename_axis("parameter").reset_index()
     heads = {
         "eti95_lb": "lower 95 %",
@@ -196,7 +196,9 @@ def sensitivity_section(fit: BayesFit) -> Section:
         table = fit.sensitivity().rename_axis("parameter").reset_index()
         table = table.rename(columns=lambda name: name.replace("_", " "))
         caption = (
-            "Power-scaling sensitivity: above 0.05, a parameter moves when a group of priors, or the likelihood, does."
+            "Power-scaling sensitivity: above 0.05, a parameter moves when a group of priors, or the likelihood, does. "
+            "A potential conflict is a place to look, common with few groups; priors that the data exclude are among "
+            "the findings."
         )
         return Table("sensitivity", caption, table)
 

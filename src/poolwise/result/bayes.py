@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,7 +144,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
         values = np.concatenate([self.effects(factor).mean(axis=0) for factor in factors], axis=1)
         return pd.DataFrame(values, index=index, columns=columns)
 
-    def summary(self, level: float = 0.95, *, effects: bool = False, **options) -> pd.DataFrame:
+    def summary(self, level: float = 0.95, *, effects: bool = False, **options: Any) -> pd.DataFrame:
         """ArviZ's summary of the parameters, unrounded: mean, sd, interval, MCSE, ESS, R-hat.
 
         Parameters
@@ -185,14 +186,16 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
             parts = [self.posterior[list(part)] for _, part in groupby(chosen, lambda name: alone.get(name, 0))]
             trees = [xr.DataTree.from_dict({"posterior": part}) for part in parts]
             table = pd.concat([az.summary(tree, **options) for tree in trees])
-        diagonal = [
-            factor.correlation_label(f"{kind}{effect}, {effect}")
+        # Of a correlation matrix what stands above its diagonal says all.
+        repeated = [
+            factor.correlation_label(f"{kind}{effect}, {other}")
             for design in every
             for factor in design.factors
             for kind in ([""] if factor.kinds is None else [f"{label}, " for label in factor.kinds.labels])
-            for effect in factor.effects
+            for row, effect in enumerate(factor.effects)
+            for other in factor.effects[: row + 1]
         ]
-        return table.drop(index=[label for label in diagonal if label in table.index])
+        return tables.Printed(table.drop(index=[label for label in repeated if label in table.index]))
 
     def coef(self, interval: str = "bayes", level: float = 0.95, factor: str | None = None) -> pd.DataFrame:
         """Coefficients of each group, common plus group-specific effects, with equal-tailed credible intervals.
@@ -348,7 +351,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
         self.data["posterior_predictive"] = xr.DataTree(pointwise.rowwise(self, drawn))
         return self
 
-    def loo(self, *, reloo: bool = False, **options):
+    def loo(self, *, reloo: bool = False, **options: Any):
         """PSIS-LOO by ArviZ: the expected log predictive density of a left-out row of a known group.
 
         With one grouping factor the group-specific effects are integrated out of the left-out row's density, which is
@@ -398,6 +401,10 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
     def sensitivity(self) -> pd.DataFrame:
         """Power-scaling sensitivity to each group of priors and to the likelihood (``result.sensitivity``).
 
+        "Potential prior-data conflict" means that prior and likelihood both move a parameter, which is common with few
+        groups and no error by itself; ``Model.check_priors`` finds priors that the data exclude, and
+        :func:`poolwise.compare_priors` says how far conclusions move.
+
         Returns
         -------
         DataFrame
@@ -440,7 +447,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return variance(self, level)
 
-    def credible_intervals(self, kind: str = "eti", level: float = 0.95, **options) -> pd.DataFrame:
+    def credible_intervals(self, kind: str = "eti", level: float = 0.95, **options: Any) -> pd.DataFrame:
         """Equal-tailed or highest-density intervals, direction, ROPE, options as in ``result.credible``.
 
         Parameters
@@ -496,7 +503,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return leave_group_out(self, refit=refit)
 
-    def plot_pooling(self, **options):
+    def plot_pooling(self, **options: Any):
         """Pooling factor of every group against its size; see :func:`poolwise.plots.plot_pooling`.
 
         Parameters
@@ -519,7 +526,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return plot_pooling(self, **options)
 
-    def plot_prior_to_posterior(self, **options):
+    def plot_prior_to_posterior(self, **options: Any):
         """Prior and posterior of each sd; see :func:`poolwise.plots.plot_prior_to_posterior`.
 
         Parameters
@@ -542,7 +549,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return plot_prior_to_posterior(self, **options)
 
-    def plot_posterior_predictive(self, **options):
+    def plot_posterior_predictive(self, **options: Any):
         """Replicated data beside the data; see :func:`poolwise.plots.plot_posterior_predictive`.
 
         Parameters
@@ -565,7 +572,7 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
 
         return plot_posterior_predictive(self, **options)
 
-    def plot_coverage(self, **options):
+    def plot_coverage(self, **options: Any):
         """Calibration by group size; see :func:`poolwise.plots.plot_coverage`.
 
         Parameters

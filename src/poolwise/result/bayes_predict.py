@@ -1,5 +1,7 @@
 """Predictions of a Bayesian fit: of known groups, of new ones drawn from the population, of the typical group."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -44,14 +46,15 @@ class BayesPrediction(BayesDraws):
         return self.design.family.link == "identity" and self.design.family.gaussian
 
     def predict(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
+        self, data: Any = None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
     ) -> pd.DataFrame:
         """Predictions for new rows, by default groups that were seen with their effects, new ones from the population.
 
         Parameters
         ----------
         data : DataFrame, optional
-            New rows with the predictors and grouping factors; the data of the fit by default.
+            New rows with the predictors and grouping factors, the latter left out at will where groups is
+            ``"population_mean"`` or ``"integrated"``; the data of the fit by default.
         groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
             What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
             is an error. ``"population_draw"``: a new group, its effects drawn from N(0, Sigma) once a label and draw of
@@ -114,7 +117,7 @@ class BayesPrediction(BayesDraws):
         mean, lower, upper = np.concatenate(blocks, axis=1)
         known, records = np.ones(len(frame), dtype=bool), []
         for factor in self.design.all_factors:
-            codes = np.stack([view.codes_of(frame) for view in factor.views]).min(axis=0)
+            codes = np.stack([codes_for(view, frame, modes[factor.name]) for view in factor.views]).min(axis=0)
             known &= codes >= 0
             records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
         if categories is None:
@@ -132,7 +135,7 @@ class BayesPrediction(BayesDraws):
         return [slice(start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
 
     def predict_draws(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
+        self, data: Any = None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
     ) -> Array:
         """Draws behind :meth:`predict`, (chains * draws, n); of a categorical response's probabilities (..., n, K).
 
@@ -188,7 +191,9 @@ class BayesPrediction(BayesDraws):
             mean += own[names.SIGMA] * rng.standard_normal(mean.shape)
         return mean
 
-    def linear_predictor(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None) -> Array:
+    def linear_predictor(
+        self, data: Any = None, *, groups: Groups = None, seed: int = 0, block: slice | None = None
+    ) -> Array:
         """Draws of the linear predictor, offset included, (chains * draws, n); arguments as :meth:`predict_draws`.
 
         Of a categorical response that of its first category, 0.
@@ -197,7 +202,7 @@ class BayesPrediction(BayesDraws):
         """
         return self._linear_predictor_of(self.design, data, groups, seed, block)
 
-    def own_by_row(self, data=None, *, groups: Groups = None, seed: int = 0, block: slice | None = None):
+    def own_by_row(self, data: Any = None, *, groups: Groups = None, seed: int = 0, block: slice | None = None):
         """Draws of the family's further parameters: (chains * draws, n) of those with a formula, else one a draw.
 
         Of a categorical response the linear predictors of its categories, but for a reference.
@@ -210,7 +215,7 @@ class BayesPrediction(BayesDraws):
         }
         return self._constant_draws | predicted
 
-    def _linear_predictor_of(self, design: Design, data, groups: Groups, seed: int, block: slice | None) -> Array:
+    def _linear_predictor_of(self, design: Design, data: Any, groups: Groups, seed: int, block: slice | None) -> Array:
         modes, start = group_modes(self.design, groups), 0 if block is None else block.start
         frame = self.design.frame if data is None else as_frame(data)
         part = frame if block is None else frame.iloc[block].reset_index(drop=True)
@@ -220,6 +225,8 @@ class BayesPrediction(BayesDraws):
         for smooth in design.smooths:
             eta += self.smooth_part(smooth, smooth.apply(part))
         for place, factor in enumerate(design.factors):
+            if modes[factor.name] == POPULATION_MEAN:
+                continue
             rng = np.random.default_rng([seed, 2, place, start, *(design.prefix + design.category).encode()])
             Z = factor.Z_of(part)
             for k, view in enumerate(factor.views):
@@ -241,8 +248,6 @@ class BayesPrediction(BayesDraws):
         """Contribution of one factor (D, rows); drawn effects come from N(0, T T'), once a label, or by row."""
         effects, codes = self.effects(factor), codes_for(factor, part, mode)
         total = np.zeros((len(effects), len(part)))
-        if mode == POPULATION_MEAN:
-            return total
         own = (codes >= 0) & (mode not in (POPULATION_DRAW, INTEGRATED))
         total[:, own] = np.einsum("dnk,nk->dn", effects[:, codes[own]], Z[own])
         if own.all():

@@ -52,7 +52,7 @@ class Compared:
     def comparisons(
         self: Any,
         variable: str,
-        data=None,
+        data: Any = None,
         *,
         contrast: Any = None,
         comparison: str = "difference",
@@ -123,7 +123,7 @@ class Compared:
     def slopes(
         self: Any,
         variable: str,
-        data=None,
+        data: Any = None,
         *,
         by: str | Sequence[str] | None = None,
         groups: Groups = None,
@@ -171,8 +171,8 @@ class Compared:
 
     def marginal_means(
         self: Any,
-        variables: str | Sequence[str] | Mapping[str, Sequence],
-        data=None,
+        variables: str | Sequence[str] | Mapping[str, Sequence[Any]],
+        data: Any = None,
         *,
         over: str = ROWS,
         groups: Groups = None,
@@ -291,7 +291,7 @@ def _named(table: pd.DataFrame, variable: str) -> pd.DataFrame:
     return table
 
 
-def _values(design: Design, variables: Any) -> dict[str, list]:
+def _values(design: Design, variables: Any) -> dict[str, list[Any]]:
     """Values by predictor."""
     if isinstance(variables, Mapping):
         given = {str(name): list(values) for name, values in variables.items()}
@@ -328,7 +328,7 @@ def _balanced(design: Design, without: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
-def _combinations(levels: Mapping[str, list]) -> Iterator[dict[str, Any]]:
+def _combinations(levels: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     size = int(np.prod([len(own) for own in levels.values()], dtype=float))
     if size > MOST_ROWS:
         raise ArgumentError(f"a balanced grid of {', '.join(levels)} has {size:,} rows; average over='rows' instead")

@@ -8,6 +8,7 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.algebra import diagnostics
+from poolwise.algebra.crossproducts import Array
 
 # Vehtari et al. (2021), sections 3 and 4: the thresholds the field uses.
 RHAT_LIMIT = 1.01
@@ -105,12 +106,12 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
     for name, variable in posterior.data_vars.items():
         if group_dims & set(variable.dims):
             continue
-        values = variable.transpose(names.CHAIN, names.DRAW, ...).to_numpy()
+        variable = variable.transpose(names.CHAIN, names.DRAW, ...)
+        values = variable.to_numpy()
         flat = values.reshape(*values.shape[:2], -1)
         for index in range(flat.shape[2]):
             one = flat[:, :, index]
-            # The diagonal of a correlation matrix and correlations fixed at 0 are constants, not parameters.
-            if "__effect" in str(variable.dims[-1]) and np.ptp(one) < 1e-12:
+            if names.is_correlation(variable.dims) and _repeats(variable, index, one):
                 continue
             label = str(name) if flat.shape[2] == 1 else _label(variable, index)
             rows[label] = (
@@ -122,6 +123,12 @@ def convergence(posterior: xr.Dataset, sample_stats: xr.Dataset | None, group_di
     diverging = 0 if sample_stats is None else int(sample_stats["diverging"].sum())
     k = None if independent is None or sample_stats is None else float(sample_stats.attrs["pareto_k"])
     return Convergence(table, diverging, posterior.sizes[names.CHAIN], posterior.sizes[names.DRAW], k)
+
+
+def _repeats(variable: xr.DataArray, index: int, draws: Array) -> bool:
+    """Whether a number of a correlation matrix is no parameter: of its diagonal or below it, or fixed at 0."""
+    row, column = np.unravel_index(index, variable.shape[2:])[-2:]
+    return bool(row >= column or np.ptp(draws) < 1e-12)
 
 
 def _label(variable: xr.DataArray, index: int) -> str:

@@ -5,6 +5,7 @@ Long for its docstrings: one class with the protocol that all fits share.
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -188,11 +189,12 @@ class FrequentistFit(Inference, Compared, Checked):
             (T,) = self._group_factors
             sds, correlation = sds_and_correlations(T)
             effects = self.factor.effects
-            rows += [(self.factor.name, e, None, sd**2, sd) for e, sd in zip(effects, sds, strict=True)]
+            rows += [(self.factor.name, e, None, float(sd**2), float(sd)) for e, sd in zip(effects, sds, strict=True)]
             positions = [(row, column) for row, column in self.sufficient.structure.positions if row != column]
             covariance = T @ T.T
             rows += [
-                (self.factor.name, effects[c], effects[r], covariance[r, c], correlation[r, c]) for r, c in positions
+                (self.factor.name, effects[c], effects[r], float(covariance[r, c]), float(correlation[r, c]))
+                for r, c in positions
             ]
         rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         return pd.DataFrame(rows, columns=["factor", "var1", "var2", "vcov", "sdcor"])
@@ -259,14 +261,15 @@ class FrequentistFit(Inference, Compared, Checked):
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
     def predict(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
+        self, data: Any = None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
     ) -> pd.DataFrame:
         """Mean of the response for new rows, with its interval.
 
         Parameters
         ----------
         data : DataFrame, optional
-            New rows with the predictors and the grouping factors; the data of the fit by default.
+            New rows with the predictors and grouping factors, the latter left out at will where groups is
+            ``"population_mean"`` or ``"integrated"``; the data of the fit by default.
         groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
             What a row's group stands for. ``"observed"``: the effects of that group; a group that was not in the data
             is an error. ``"population_draw"``: effects drawn from N(0, Sigma), once a label, and then taken as known: a

@@ -6,6 +6,7 @@ Long for its docstrings: one class with the protocol that all fits share.
 import warnings
 from functools import cached_property
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -326,14 +327,15 @@ class GLMMFit(WaldInference, Compared, Checked):
         return scores.log_loss(self.design, self.fitted)
 
     def predict(
-        self, data=None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
+        self, data: Any = None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0
     ) -> pd.DataFrame:
         """Mean of the response for new rows, or the response itself, with its interval.
 
         Parameters
         ----------
         data : DataFrame, optional
-            New rows with the predictors and grouping factors; the data of the fit by default.
+            New rows with the predictors and grouping factors, the latter left out at will where groups is
+            ``"population_mean"`` or ``"integrated"``; the data of the fit by default.
         groups : {"observed", "population_draw", "population_mean", "integrated"} or dict by factor, optional
             What a row's group stands for, as for :class:`~poolwise.result.frequentist.FrequentistFit`: its effects at
             their modes; effects drawn from N(0, Sigma) once a label; effects of zero, the typical group (lme4's

@@ -95,13 +95,15 @@ def label_rng(seed: int, factor: GroupingFactor, label: tuple[str, ...]) -> np.r
 
 
 def codes_for(factor: GroupingFactor, frame: pd.DataFrame, mode: str | None) -> NDArray[np.int64]:
-    """Group of each row, -1 where it was not seen.
+    """Group of each row, -1 where it was not seen, and in all rows of a table without groups that needs none.
 
     Raises
     ------
     DataError
-        If the mode is observed and a group was not.
+        If the mode is observed and a group was not, or the mode needs groups and the table has none.
     """
+    if mode in (POPULATION_MEAN, INTEGRATED) and not set(factor.columns) & set(frame.columns):
+        return np.full(len(frame), -1, dtype=np.int64)
     codes = factor.codes_of(frame)
     if mode == OBSERVED and (codes < 0).any():
         new = list(dict.fromkeys(":".join(label) for label in row_labels(factor, frame)[codes < 0]))

@@ -43,10 +43,12 @@ class Inference:
         @property
         def is_singular(self) -> bool:
             """Whether a variance is at its boundary."""
+            ...
 
         @property
         def fixef(self) -> pd.Series:
             """Common effects."""
+            ...
 
         @property
         def se(self) -> pd.Series:
@@ -309,7 +311,7 @@ class Inference:
         t = self.fixef / self.se
         half = self.se * stdtrit(self.df, (1 + tables.check_level(level)) / 2)
         note = "singular: boundary variance taken as known" if self.is_singular else ""
-        return pd.DataFrame(
+        return tables.Printed(
             {
                 "estimate": self.fixef,
                 "se": self.se,

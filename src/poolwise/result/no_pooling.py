@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,7 @@ class NoPoolingFit:
             return rmse_of_sums(self.design, [(data.evaluator.x, coefficients)])
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
 
-    def predict(self, data=None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
+    def predict(self, data: Any = None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
         """Mean of the response for new rows by the group's own regression.
 
         Parameters

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from poolwise.algebra.crossproducts import Array
@@ -93,7 +95,7 @@ class NoPoolingGLM:
         """Groups whose model could not be fitted for another reason; their coefficients are NaN."""
         return [label for label, good in zip(self.factor.labels, self._solution.converged, strict=True) if not good]
 
-    def _listed(self, which) -> pd.DataFrame:
+    def _listed(self, which: NDArray[np.bool_]) -> pd.DataFrame:
         j, k = np.nonzero(which)
         labels, sizes = np.array(self.factor.labels, dtype=object), self.factor.sizes
         terms = np.array(self.design.coefficient_names, dtype=object)
@@ -109,7 +111,7 @@ class NoPoolingGLM:
         """Mean of the response (n,), the probability of a binomial one; NaN where a group's model failed."""
         return INVERSE[self.design.family.link](self._eta(self.design.X, self.design.offset, self.factor.codes))
 
-    def _eta(self, X: Array, offset: Array, codes) -> Array:
+    def _eta(self, X: Array, offset: Array, codes: NDArray[np.int64]) -> Array:
         return offset + predict_models(self._solution, self._basis, X, codes)
 
     @property
@@ -195,7 +197,7 @@ class NoPoolingGLM:
         """
         return scores.log_loss(self.design, self.fitted)
 
-    def predict(self, data=None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
+    def predict(self, data: Any = None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
         """Mean of the response for new rows by the group's own model.
 
         Parameters
@@ -314,7 +316,7 @@ def no_population(factor: GroupingFactor, groups: Groups) -> str | None:
     return mode
 
 
-def separate_models(design: Design, factor: GroupingFactor, basis, rows=None) -> SeparateModels:
+def separate_models(design: Design, factor: GroupingFactor, basis: Any, rows: Any = None) -> SeparateModels:
     """Generalised linear models of every group, over all rows or those chosen."""
     chosen = np.ones(design.n, dtype=bool) if rows is None else rows
     X, _, _ = basis.rows(design.X[chosen], np.zeros((int(chosen.sum()), 0)), np.zeros(int(chosen.sum())))
@@ -322,7 +324,7 @@ def separate_models(design: Design, factor: GroupingFactor, basis, rows=None) ->
     return fit_separately(responses, X, design.offset[chosen], factor.codes[chosen], factor.J)
 
 
-def predict_models(solution: SeparateModels, basis, X: Array, codes) -> Array:
+def predict_models(solution: SeparateModels, basis: Any, X: Array, codes: NDArray[np.int64]) -> Array:
     """Linear predictors, offset aside, by the group's own model; NaN where the group has none or is unknown."""
     _, matrix = basis.to_coefficients
     coefficients = solution.coefficients @ matrix.T  # (J, p)

@@ -16,6 +16,7 @@ from poolwise.errors import FitError
 from poolwise.result import pointwise
 from poolwise.result.log_prior import log_prior
 from poolwise.result.pooling_factor import pooling_factor_draws
+from poolwise.result.tables import Printed
 from poolwise.spec.sufficient import sufficient
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def sensitivity(fit: "BayesFit") -> pd.DataFrame:
             own = az.psense(tree, group="prior", group_var_names=[name])
             found[name] = [float(own[str(variable)]) for variable in found.index]
     found[LIKELIHOOD], found["diagnosis"] = everything[LIKELIHOOD], everything["diagnosis"]
-    return found
+    return Printed(found)
 
 
 def _tree(fit: "BayesFit", parts: dict[str, Array]) -> xr.DataTree:

@@ -16,7 +16,7 @@ Long for its docstrings: two definitions of a rate and the ranks of either are o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ from poolwise.spec.response import trials_of
 
 if TYPE_CHECKING:
     from poolwise.result.bayes import BayesFit
+    from poolwise.spec.design import Design
 
 DIRECT, INDIRECT = METHODS = ("direct", "indirect")
 # Linear predictors held at a time, about 100 MB, and those of a whole call, some minutes.
@@ -178,7 +179,7 @@ def standardised_rates(
     factor: str | None = None,
     method: str = "direct",
     *,
-    reference=None,
+    reference: Any = None,
     group_columns: Sequence[str] | None = None,
 ) -> StandardisedRates:
     """Rates of the groups of a factor, their mixes of rows adjusted for.
@@ -265,14 +266,14 @@ def standardised_rates(
 
 
 def rank_groups(
-    fit,
+    fit: "BayesFit | StandardisedRates",
     factor: str | None = None,
     *,
     method: str = "direct",
     worst: str = "highest",
     share: float = 0.1,
     level: float = 0.95,
-    reference=None,
+    reference: Any = None,
     group_columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Ranks of the groups by their standardised rates, with their uncertainty.
@@ -375,14 +376,14 @@ def _weights(fit: "BayesFit", reference: pd.DataFrame | None = None) -> Array:
     return np.ones(len(reference))
 
 
-def _by_group(values: Array, design, factor: GroupingFactor) -> Array:
+def _by_group(values: Array, design: "Design", factor: GroupingFactor) -> Array:
     weights = np.ones(design.n) if design.outcome.trials is None else design.outcome.trials
-    if design.frequency:
+    if design.frequency and design.weights is not None:
         weights = design.weights
     return np.bincount(factor.codes, weights * values, factor.J) / np.bincount(factor.codes, weights, factor.J)
 
 
-def _cells(fit: "BayesFit", factor: GroupingFactor, own: tuple[str, ...], reference) -> _Cells:
+def _cells(fit: "BayesFit", factor: GroupingFactor, own: tuple[str, ...], reference: Any) -> _Cells:
     design = fit.design
     frame = design.frame
     kept = [column for column in _other_columns(fit, factor) if column not in own]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from poolwise.spec.rowless import RowlessDesign
 FORMAT, READABLE = 4, (3, 4)
 RECIPE = "poolwise_recipe"
 CHECKSUMS = "poolwise_checksums"
-ROWS, SUMS = "rows", "sums"
+ROWS, SUMS, RESPONSE = "rows", "sums", "response"
 # HDF5 does not read beyond its own end, so these bytes after it do not concern other programs.
 TRAILER = b"poolwise-sha256:"
 # What a recipe, or draws, that are not those of a fit may raise.
@@ -89,9 +90,11 @@ def encode_fit(
     return content + TRAILER + hashlib.sha256(content).hexdigest().encode()
 
 
-def _put_rows(tree: xr.DataTree, design: Design) -> dict:
+def _put_rows(tree: xr.DataTree, design: Design) -> dict[str, Any]:
     """Add the rows of a design to the tree; returns its part of the recipe."""
     rows, columns = _encode_rows(design.frame)
+    # Model.with_response has put it in place of what the formula makes of the columns.
+    rows[RESPONSE] = ("row", design.y)
     covariances = design.covariances
     for position, table in enumerate(covariances.values()):
         rows[f"covariance_{position}"] = ((f"group_{position}", f"group_{position}_bis"), table.to_numpy())
@@ -108,7 +111,7 @@ def _put_rows(tree: xr.DataTree, design: Design) -> dict:
     }
 
 
-def _put_sums(tree: xr.DataTree, design: RowlessDesign) -> dict:
+def _put_sums(tree: xr.DataTree, design: RowlessDesign) -> dict[str, Any]:
     """Add sums to the tree, as the bytes of their own file, which brings the formula and is checked as such."""
     content = np.frombuffer(encode_collapsed(design.collapsed), dtype=np.uint8)
     tree[SUMS] = xr.DataTree(xr.Dataset({"file": ("byte", content)}))
@@ -190,7 +193,7 @@ def _incomplete(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{str(path)!r} does not hold a complete poolwise fit: {str(error)[:300]}")
 
 
-def _rows_design(tree: xr.DataTree, recipe: dict, trusted: bool) -> Design:
+def _rows_design(tree: xr.DataTree, recipe: dict[str, Any], trusted: bool) -> Design:
     """The design of the rows, which leave the tree."""
     frame = _decode_rows(tree[ROWS].to_dataset(), recipe["columns"])
     formula = replace(parse_formula(recipe["canonical"], trusted=trusted), text=recipe["formula"])
@@ -201,8 +204,12 @@ def _rows_design(tree: xr.DataTree, recipe: dict, trusted: bool) -> Design:
         name: pd.DataFrame(tree[ROWS][f"covariance_{k}"].to_numpy(), labels, labels)
         for k, (name, labels) in enumerate(recipe.get("covariances", ()))
     }
+    design = build_design(formula, table, weights, family, covariances, further)
+    # Files of version 3 and early ones of version 4 have none.
+    if RESPONSE in tree[ROWS].data_vars:
+        design = design.with_response(np.asarray(tree[ROWS][RESPONSE], dtype=np.float64))
     del tree[ROWS]
-    return build_design(formula, table, weights, family, covariances, further)
+    return design
 
 
 def _sums_design(tree: xr.DataTree, path: Path, trusted: bool) -> Design:
@@ -212,7 +219,7 @@ def _sums_design(tree: xr.DataTree, path: Path, trusted: bool) -> Design:
     return decode_collapsed(content, f"the sums in {str(path)!r}", trusted=trusted).design
 
 
-def _open(path: Path) -> tuple[xr.DataTree, dict]:
+def _open(path: Path) -> tuple[xr.DataTree, dict[str, Any]]:
     """The tree, in memory, and its recipe, after the checksums were compared."""
     sealed = _check_digest(path)
     try:
@@ -276,12 +283,12 @@ def _checksums(tree: xr.DataTree) -> dict[str, str]:
     return found
 
 
-def _encode_rows(frame: pd.DataFrame) -> tuple[xr.Dataset, list[dict]]:
+def _encode_rows(frame: pd.DataFrame) -> tuple[xr.Dataset, list[dict[str, Any]]]:
     """Columns as numbers; the levels of a factor go into the recipe."""
     variables, columns = {}, []
     for position, name in enumerate(frame.columns):
         column = frame[name]
-        note: dict = {"name": name, "levels": None, "ordered": False}
+        note: dict[str, Any] = {"name": name, "levels": None, "ordered": False}
         values = column
         if not isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.kind not in "iufb":
             values = column.astype("category")
@@ -301,7 +308,7 @@ def _encode_rows(frame: pd.DataFrame) -> tuple[xr.Dataset, list[dict]]:
     return xr.Dataset(variables), columns
 
 
-def _decode_rows(rows: xr.Dataset, columns: list[dict]) -> pd.DataFrame:
+def _decode_rows(rows: xr.Dataset, columns: list[dict[str, Any]]) -> pd.DataFrame:
     frame = {}
     for position, note in enumerate(columns):
         values = rows[f"column_{position}"].to_numpy()

@@ -13,6 +13,13 @@ from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
 
 
+class Printed(pd.DataFrame):
+    """A frame that prints all its columns, where pandas leaves out those in the middle of a narrow terminal."""
+
+    def __repr__(self) -> str:
+        return self.to_string(max_rows=pd.get_option("display.max_rows"), min_rows=pd.get_option("display.min_rows"))
+
+
 def coefficient_terms(design: Design, factor: GroupingFactor) -> list[str]:
     """Terms of coef(): the common ones, then those that only the groups have."""
     common = list(design.coefficient_names)

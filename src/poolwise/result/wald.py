@@ -125,4 +125,4 @@ class WaldInference:
         half = float(ndtri((1 + tables.check_level(level)) / 2)) * self.se
         z = (self.fixef / self.se).where(np.isfinite(self.fixef))
         columns = {"estimate": self.fixef, "se": self.se, "z": z, "p": 2 * ndtr(-z.abs())}
-        return pd.DataFrame({**columns, "lower": self.fixef - half, "upper": self.fixef + half})
+        return tables.Printed({**columns, "lower": self.fixef - half, "upper": self.fixef + half})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from poolwise import names
 from poolwise.algebra.basis import dependent_columns
 from poolwise.data.validate import CheckedTable
-from poolwise.errors import DataError
+from poolwise.errors import ArgumentError, DataError
 from poolwise.spec.evaluate import Columns, evaluate
 from poolwise.spec.factors import GroupingFactor, grouping_factors, rows_of
 from poolwise.spec.families import GAUSSIAN, Auxiliary, Family
@@ -83,6 +83,18 @@ class Design:
     prefix: str = ""
     category: str = ""
     smooths: tuple[Smooth, ...] = ()
+
+    def with_response(self, y: Array) -> "Design":
+        """The same rows with another response (n,), which is not checked against the family.
+
+        Raises
+        ------
+        ArgumentError
+            If there are not as many numbers as rows, or one is not finite.
+        """
+        if y.shape != (self.n,) or not np.isfinite(y).all():
+            raise ArgumentError(f"y must be {self.n} finite numbers, one a row; got shape {y.shape}")
+        return replace(self, outcome=replace(self.outcome, y=y))
 
     @property
     def linear(self) -> tuple["Design", ...]:

@@ -206,7 +206,8 @@ class GroupingFactor:
             if column not in frame.columns:
                 raise DataError(
                     f"the new table has no column {column!r}, which the grouping factor {self.name!r} needs; add it "
-                    "(a label that was not seen stands for a new group)"
+                    "(a label that was not seen stands for a new group); with a population of groups, "
+                    "groups='population_mean' and groups='integrated' do without it"
                 )
             if isinstance(frame[column], pd.DataFrame):
                 raise DataError(

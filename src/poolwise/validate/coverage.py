@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,10 +128,10 @@ class DesignCoverage:
 
 def design_coverage(
     model: Model | str,
-    data=None,
+    data: Any = None,
     *,
     truth: Mapping[str, float] | None = None,
-    presets: Sequence | None = None,
+    presets: Sequence[Any] | None = None,
     simulations: int = 100,
     sizes: Sequence[int] | None = None,
     level: float = 0.95,
@@ -229,18 +230,18 @@ class _Simulation:
     tune: int
     seeds: list[np.random.SeedSequence]
 
-    def run(self, r: int) -> tuple[list[dict], int]:
+    def run(self, r: int) -> tuple[list[dict[str, Any]], int]:
         """Rows of one simulation, and how many fits there are not."""
         with warnings.catch_warnings():
             for kind in (ConvergenceWarning, UncentredSlopeWarning, OtherFormWarning):
                 warnings.simplefilter("ignore", kind)
             return self._run(r)
 
-    def _run(self, r: int) -> tuple[list[dict], int]:
+    def _run(self, r: int) -> tuple[list[dict[str, Any]], int]:
         rng, design = np.random.default_rng(self.seeds[r]), self.model.design
         y, true = _response(design, self.truth, rng)
         again = self.model.with_response(y)
-        rows: list[dict] = []
+        rows: list[dict[str, Any]] = []
         failed = 0
         try:
             fit = again.fit_frequentist()
@@ -268,7 +269,9 @@ class _Simulation:
                 rows += self._by_size(r, kind, term, own, true[:, k], singular=bool(fit.is_singular))
         return rows, failed
 
-    def _by_size(self, r: int, kind: str, term: str, own: pd.DataFrame, true: Array, *, singular: bool) -> list[dict]:
+    def _by_size(
+        self, r: int, kind: str, term: str, own: pd.DataFrame, true: Array, *, singular: bool
+    ) -> list[dict[str, Any]]:
         lower, upper, estimate = (own[name].to_numpy() for name in ("lower", "upper", "estimate"))
         covered = np.where(np.isnan(lower), np.nan, (lower <= true) & (true <= upper))
         rows = []

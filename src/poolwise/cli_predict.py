@@ -1,0 +1,74 @@
+"""The command ``poolwise predict``: new rows of a CSV file, predicted by a saved fit."""
+
+import argparse
+from pathlib import Path
+
+from poolwise.cli_table import InputFile
+from poolwise.errors import ArgumentError, DataError
+
+DONE = 0
+POSTERIOR = "posterior.nc"
+
+
+def add_predict_command(commands) -> None:
+    """Add ``predict`` to the program's commands."""
+    predict = commands.add_parser("predict", help="predictions of new rows by a saved fit, with intervals")
+    predict.add_argument("fit", help=f"{POSTERIOR} as `poolwise fit` wrote it, or its folder")
+    predict.add_argument("data", help="CSV file with a header: the predictors, and the grouping columns")
+    predict.add_argument(
+        "--groups",
+        action="append",
+        metavar="[FACTOR=]WORD",
+        help="what a row's group stands for: observed, population_draw, population_mean or integrated; may be given "
+        "once a grouping factor (a group of the fit: observed; a new one: population_draw)",
+    )
+    predict.add_argument(
+        "--kind",
+        default="mean",
+        help="mean or response, or a parameter with a formula of its own, such as sigma (mean)",
+    )
+    predict.add_argument("--level", type=float, default=0.95, help="probability of the intervals (0.95)")
+    predict.add_argument("--seed", type=int, default=0, help="of drawn groups and of the noise (0)")
+    predict.add_argument("--out", help="CSV file to write: the new rows with their predictions (they are printed)")
+    predict.set_defaults(run=_predict)
+
+
+def _predict(parsed: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from poolwise.result.store import load_fit
+
+    out = None if parsed.out is None else Path(parsed.out)
+    if out is not None and not out.parent.is_dir():
+        raise ArgumentError(f"there is no folder {str(out.parent)!r} to write {out.name!r} to")
+    source, file = Path(parsed.fit), InputFile(parsed.data)
+    fit = load_fit(source / POSTERIOR if (source / POSTERIOR).is_file() else source)
+    asked = dict(groups=_modes(parsed.groups), kind=parsed.kind, level=parsed.level, seed=parsed.seed)
+    with file.telling():
+        found = fit.predict(file.frame, **asked)
+    # Of a categorical response a row has several predictions, which name it.
+    rows = file.frame if "row" not in found else file.frame.iloc[found.pop("row")].reset_index(drop=True)
+    if twice := [name for name in found if name in rows]:
+        raise DataError(f"{parsed.data!r} has a column {twice[0]!r}, as the predictions have; rename it")
+    table = pd.concat([rows, found], axis=1)
+    if out is None:
+        print(table.to_string(index=False, float_format="%.4g"))
+    else:
+        table.to_csv(out, index=False)
+        said = f"estimate and {100 * parsed.level:g} % interval of the {parsed.kind}"
+        print(f"Written: {out}, {len(table):,} rows; {said}")
+    return DONE
+
+
+def _modes(given: list[str] | None) -> str | dict[str, str] | None:
+    """The groups of :meth:`poolwise.BayesFit.predict`, from ``WORD`` or several ``FACTOR=WORD``."""
+    if not given:
+        return None
+    if any("=" not in one for one in given):
+        if len(given) > 1:
+            raise ArgumentError(
+                "--groups stands once for all grouping factors, or once for each as --groups FACTOR=WORD"
+            )
+        return given[0]
+    pairs = [one.rpartition("=") for one in given]
+    return {factor: mode for factor, _, mode in pairs}

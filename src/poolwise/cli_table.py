@@ -1,0 +1,142 @@
+"""The table of a command: read from its file, its two-valued response made 0 and 1, messages in the command's words."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from poolwise.errors import DataError, PoolwiseError
+from poolwise.spec.formula import parse_formula
+
+# What messages call an argument of Python, and how an option of that name is written.
+OPTIONS = re.compile(r"\b(missing|family|link|kind|groups|form)='(\w+)'")
+OPTION = re.compile(r"\b(draws|chains|seed|level|priors|family|link|kind|groups)=(?=[\s.,;]|$)")
+BY_FACTOR = re.compile(r"\bgroups=\{'([^']+)': '(\w+)'\}")
+ROWS = re.compile(r"\b(rows?) (\d+(?:, \d+)*)((?: and \d+ more)?)(?! to\b)(?: of the new table)?")
+HEADER = 1
+
+
+class InputFile:
+    """A CSV file as a data frame, which knows the lines of its rows.
+
+    Parameters
+    ----------
+    path : str
+        Of a CSV file with a header.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Its rows.
+
+    Raises
+    ------
+    PoolwiseError
+        If there is no such file, or it is no CSV file.
+    """
+
+    def __init__(self, path: str):
+        import pandas as pd
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise PoolwiseError(f"there is no file {path!r}")
+        try:
+            self.frame = pd.read_csv(self.path)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise PoolwiseError(f"{path!r} is not a readable CSV file: {error}") from error
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Errors with rows counted from 1, as spreadsheets do, and with the lines of the file where a row is one.
+
+        Elsewhere rows are counted from 0, as data frames do.
+        """
+        try:
+            yield
+        except DataError as error:
+            raise type(error)(self._counted(str(error))) from error
+
+    def _counted(self, text: str) -> str:
+        with open(self.path, "rb") as file:
+            # A text with a line break, and an empty line, would shift what follows.
+            one_each = sum(1 for _ in file) == len(self.frame) + HEADER
+
+        def counted(match: re.Match) -> str:
+            word, numbers, more = match.groups()
+            rows = [int(number) + 1 for number in numbers.split(", ")]
+            said = f"{word} {', '.join(map(str, rows))}{more} of the data"
+            if not one_each:
+                return f"{said}, counted from 1 without the header"
+            lines = ", ".join(str(row + HEADER) for row in rows)
+            return f"{said}, {word.replace('row', 'line')} {lines}{' ...' if more else ''} of the file"
+
+        return ROWS.sub(counted, text)
+
+
+def in_words_of_the_command(text: str) -> str:
+    """A message that names arguments of Python, with the options of the command line in their places.
+
+    Examples
+    --------
+    >>> in_words_of_the_command("drop them with missing='drop'; use groups={'g': 'integrated'}")
+    "drop them with --missing drop; use --groups 'g=integrated'"
+    """
+    text = BY_FACTOR.sub(r"--groups '\1=\2'", text)
+    return OPTION.sub(r"--\1", OPTIONS.sub(r"--\1 \2", text))
+
+
+def with_success(file: InputFile, formula: str, family: str, success: str | None) -> str:
+    """Make a response of two texts 0 and 1, in place.
+
+    Parameters
+    ----------
+    file : InputFile
+        Its frame is changed.
+    formula, family : str
+        Of the model.
+    success : str or None
+        The level that is 1.
+
+    Returns
+    -------
+    str
+        What was made of the levels, for the reader; empty where nothing was.
+
+    Raises
+    ------
+    DataError
+        For a response of texts of which none is named; for a name that is no level, or a response without texts.
+    """
+    import pandas as pd
+
+    name = parse_formula(formula).response.strip("`")
+    if family != "bernoulli" or name not in file.frame.columns:
+        if success is not None:
+            raise DataError(
+                f"--success {success} names one of two levels of the response of --family bernoulli; here the response "
+                f"is {name!r} and the family {family!r}; leave it out"
+            )
+        return ""
+    response = file.frame[name]
+    if pd.api.types.is_numeric_dtype(response):
+        if success is not None:
+            raise DataError(f"the response {name!r} holds numbers, 1 being the event; leave out --success {success}")
+        return ""
+    levels = sorted(map(str, response.dropna().unique()))
+    listed = ", ".join(map(repr, levels[:5])) + (" ..." if len(levels) > 5 else "")
+    if len(levels) != 2:
+        raise DataError(
+            f"the response {name!r} has {len(levels)} levels ({listed}); --family bernoulli has two. Make a column of "
+            "two, or take --family categorical or cumulative"
+        )
+    if success not in levels:
+        was = "" if success is None else f", and --success {success} is none of them"
+        raise DataError(
+            f"the response {name!r} holds the texts {listed}{was}; say which is the event: --success "
+            f"{levels[-1]!r} or --success {levels[0]!r}"
+        )
+    event = (response.astype(str) == success).astype(float).where(response.notna())
+    file.frame[name] = event
+    other = next(level for level in levels if level != success)
+    return f"{name}: 1 is {success!r} ({int(event.sum())} of {int(event.notna().sum())} rows), 0 is {other!r}."
