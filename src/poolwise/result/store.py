@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from poolwise.data.storage import is_url
 from poolwise.data.whole_file import write_whole
 from poolwise.errors import PoolwiseError, StoreError, shown
 from poolwise.fit.bayes import Sampling
@@ -121,7 +122,7 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     Parameters
     ----------
     path : str or Path
-        The file, or the folder that ``Model.fit(store=)`` filled.
+        The file, or the folder or URL that ``Model.fit(store=)`` filled.
     trusted : bool, default False
         Read a fit whose formula needed ``trusted=True``; only for files you wrote yourself.
 
@@ -155,11 +156,11 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     """
     if not isinstance(path, str | Path):
         raise StoreError(f"path must be a text or a Path; got {type(path).__name__}")
-    path = Path(path)
-    if path.is_dir():
+    if is_url(path) or Path(path).is_dir():
         from poolwise.result.stream import load_store
 
         return load_store(path, trusted=trusted)
+    path = Path(path)
     if not path.is_file():
         raise StoreError(f"there is no file {str(path)!r}")
     fit = BayesFit(*read_fit(path, trusted=trusted))
