@@ -22,10 +22,13 @@ from poolwise.result.bayes import BayesFit
 from poolwise.result.stored import check_draws, check_recipe, refuse_inflated
 from poolwise.spec.checked import checked_rows
 from poolwise.spec.collapsed_file import decode_collapsed, encode_collapsed
+from poolwise.spec.counted import CountedData
+from poolwise.spec.counted_design import CountedDesign, counted_design
+from poolwise.spec.counted_file import encode_counted
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import family_of
 from poolwise.spec.formula import parse_formula
-from poolwise.spec.rowless import RowlessDesign
+from poolwise.spec.rowless import WithoutRows
 
 # 4 ends with a digest of the whole file, 3 did not.
 FORMAT, READABLE = 4, (3, 4)
@@ -76,7 +79,7 @@ def encode_fit(
     recipe = {
         "format": FORMAT,
         "poolwise": version("poolwise"),
-        **(_put_sums(tree, design) if isinstance(design, RowlessDesign) else _put_rows(tree, design)),
+        **(_put_sums(tree, design) if isinstance(design, WithoutRows) else _put_rows(tree, design)),
         "form": form,
         "settings": settings.__dict__,
         "priors": [
@@ -109,11 +112,17 @@ def _put_rows(tree: xr.DataTree, design: Design) -> dict:
     }
 
 
-def _put_sums(tree: xr.DataTree, design: RowlessDesign) -> dict:
-    """Add sums to the tree, as the bytes of their own file, which brings the formula and is checked as such."""
-    content = np.frombuffer(encode_collapsed(design.collapsed), dtype=np.uint8)
-    tree[SUMS] = xr.DataTree(xr.Dataset({"file": ("byte", content)}))
-    return {"formula": design.formula.text, "canonical": design.formula.canonical}
+def _put_sums(tree: xr.DataTree, design: WithoutRows) -> dict:
+    """Add sums, or counts, to the tree, as the bytes of their own file, which has the formula and is checked so."""
+    recipe = {"formula": design.formula.text, "canonical": design.formula.canonical}
+    if isinstance(design, CountedDesign):
+        content = encode_counted(design.source)
+        recipe |= {"family": design.family.name, "link": design.family.link}
+    else:
+        assert design.collapsed is not None  # sums, where there are neither rows nor counts
+        content = encode_collapsed(design.collapsed)
+    tree[SUMS] = xr.DataTree(xr.Dataset({"file": ("byte", np.frombuffer(content, dtype=np.uint8))}))
+    return recipe
 
 
 def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
@@ -176,7 +185,8 @@ def read_fit(path: Path, *, trusted: bool = False) -> tuple[Design, xr.DataTree,
     tree, recipe = _open(path)
     try:
         check_recipe(recipe, rows=SUMS not in tree.children)
-        design = _sums_design(tree, path, trusted) if SUMS in tree.children else _rows_design(tree, recipe, trusted)
+        summed = SUMS in tree.children
+        design = _sums_design(tree, recipe, path, trusted) if summed else _rows_design(tree, recipe, trusted)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
             for parameter, role, distribution, params, rule, source, at in recipe["priors"]
@@ -206,11 +216,14 @@ def _rows_design(tree: xr.DataTree, recipe: dict, trusted: bool) -> Design:
     return build_design(formula, table, weights, family, covariances, further)
 
 
-def _sums_design(tree: xr.DataTree, path: Path, trusted: bool) -> Design:
-    """The design of the sums, which leave the tree."""
+def _sums_design(tree: xr.DataTree, recipe: dict, path: Path, trusted: bool) -> Design:
+    """The design of the sums, or counts, which leave the tree."""
     content = tree[SUMS]["file"].to_numpy().tobytes()
     del tree[SUMS]
-    return decode_collapsed(content, f"the sums in {str(path)!r}", trusted=trusted).design
+    data = decode_collapsed(content, f"the sums in {str(path)!r}", trusted=trusted)
+    if isinstance(data, CountedData):
+        return counted_design(data, family_of(recipe["family"], recipe["link"]))[0]
+    return data.design
 
 
 def _open(path: Path) -> tuple[xr.DataTree, dict]:
