@@ -56,7 +56,7 @@ def fit(path: Path, workers: int = 0) -> dict:
     import poolwise as pw
 
     start = time.perf_counter()
-    data, of_workers = on_a_cluster(path, workers) if workers else (pw.collapse(path, FORMULA), [])
+    data, apart = on_a_cluster(path, workers) if workers else (pw.collapse(path, FORMULA), {})
     collapsed = time.perf_counter()
     model = pw.Model(FORMULA, data)
     reml = model.fit_frequentist()
@@ -68,24 +68,26 @@ def fit(path: Path, workers: int = 0) -> dict:
         "reml": restricted - collapsed,
         "posterior": done - restricted,
         "total": done - start,
-        "worker_memory": of_workers,
+        **apart,
         "slope": [float(reml.fixef["x"]), float(posterior.fixef["x"])],
         "r_hat": float(posterior.convergence.table["rhat"].max()),
     }
 
 
 def on_a_cluster(path: Path, workers: int):
-    """The sums by a Dask cluster of worker processes, its start included, and the peak megabytes of each of them."""
+    """The sums by a Dask cluster of worker processes; of these the seconds of their start, and peak megabytes."""
     import dask.dataframe
     from distributed import Client, LocalCluster
 
     import poolwise as pw
 
+    start = time.perf_counter()
     local = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit="1GB", dashboard_address=None)
     with local as cluster, Client(cluster) as client:
+        started = time.perf_counter() - start
         frame = dask.dataframe.read_parquet(path, columns=["y", "x", "g"], split_row_groups=1)
         data = pw.collapse(frame, FORMULA, client=client)
-        return data, list(client.run(peak_memory).values())
+        return data, {"cluster": started, "worker_memory": list(client.run(peak_memory).values())}
 
 
 def peak_memory() -> float:
