@@ -1,6 +1,6 @@
 """Random input against what reads strangers' text and files, for docs/reliability.md: one line a reader.
 
-    python benchmarks/fuzz.py --minutes 10 [--reader formula preset fit sums] [--seed 20]
+    python benchmarks/fuzz.py --minutes 10 [--reader formula preset fit sums counts] [--seed 20]
 
 Inputs and allowed outcomes are those of ``tests/adversarial/fuzzed.py``. A finding is any other exception, or an input
 that takes more than ``--slow`` seconds of processor time; it is printed, shrunk by hypothesis, and the exit code is 1.

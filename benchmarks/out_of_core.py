@@ -2,6 +2,7 @@
 
     python benchmarks/out_of_core.py                     # 1e5, 1e6, 5e6 rows
     python benchmarks/out_of_core.py --rows 50000000 --folder /somewhere/large
+    python benchmarks/out_of_core.py --rows 50000000 --workers 2  # a Dask cluster of local processes, by row group
 
 Rows are simulated as y ~ x + (x | g) with 5,000 groups and written in row groups of 500,000. Each step runs in a
 process of its own, whose peak memory is measured; the plain scan reads the same three columns in the same batches and
@@ -51,11 +52,11 @@ def scan(path: Path) -> dict:
     return {"seconds": time.perf_counter() - start, "total": total}
 
 
-def fit(path: Path) -> dict:
+def fit(path: Path, workers: int = 0) -> dict:
     import poolwise as pw
 
     start = time.perf_counter()
-    data = pw.collapse(path, FORMULA)
+    data, apart = on_a_cluster(path, workers) if workers else (pw.collapse(path, FORMULA), {})
     collapsed = time.perf_counter()
     model = pw.Model(FORMULA, data)
     reml = model.fit_frequentist()
@@ -67,9 +68,26 @@ def fit(path: Path) -> dict:
         "reml": restricted - collapsed,
         "posterior": done - restricted,
         "total": done - start,
+        **apart,
         "slope": [float(reml.fixef["x"]), float(posterior.fixef["x"])],
         "r_hat": float(posterior.convergence.table["rhat"].max()),
     }
+
+
+def on_a_cluster(path: Path, workers: int):
+    """The sums by a Dask cluster of worker processes; of these the seconds of their start, and peak megabytes."""
+    import dask.dataframe
+    from distributed import Client, LocalCluster
+
+    import poolwise as pw
+
+    start = time.perf_counter()
+    local = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit="1GB", dashboard_address=None)
+    with local as cluster, Client(cluster) as client:
+        started = time.perf_counter() - start
+        frame = dask.dataframe.read_parquet(path, columns=["y", "x", "g"], split_row_groups=1)
+        data = pw.collapse(frame, FORMULA, client=client)
+        return data, {"cluster": started, "worker_memory": list(client.run(peak_memory).values())}
 
 
 def peak_memory() -> float:
@@ -81,9 +99,9 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def in_process(step: str, path: Path) -> dict:
+def in_process(step: str, path: Path, workers: int = 0) -> dict:
     """Run a step by itself; its seconds and its peak memory in megabytes."""
-    command = [sys.executable, __file__, "--step", step, "--path", str(path)]
+    command = [sys.executable, __file__, "--step", step, "--path", str(path), "--workers", str(workers)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -119,9 +137,11 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--step", choices=["scan", "fit"])
     parser.add_argument("--path", type=Path)
+    parser.add_argument("--workers", type=int, default=0, help="processes of a Dask cluster; none by default")
     arguments = parser.parse_args()
     if arguments.step:
-        found = {"scan": scan, "fit": fit}[arguments.step](arguments.path)
+        path, workers = arguments.path, arguments.workers
+        found = scan(path) if arguments.step == "scan" else fit(path, workers)
         print(json.dumps(found | {"memory": peak_memory(), "cpu": time.process_time()}))
         return
     results = []
@@ -130,7 +150,7 @@ def main() -> None:
             path = Path(folder) / f"{rows}.parquet"
             simulate(path, rows)
             in_process("scan", path)  # the file into the system's cache, for both alike
-            plain, found = in_process("scan", path), in_process("fit", path)
+            plain, found = in_process("scan", path), in_process("fit", path, arguments.workers)
             path.unlink()
             results.append(found | {"rows": rows, "scan": plain["seconds"], "scan_memory": plain["memory"]})
             print(json.dumps(results[-1]), flush=True)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import poolwise as pw
-from poolwise.cli import DONE, NOT_CONVERGED, WRONG_INPUT, main
+from poolwise.cli import DONE, INTERRUPTED, NOT_CONVERGED, WRONG_INPUT, main
 
 FAST = ["--draws", "200", "--chains", "2", "--quiet"]
 
@@ -77,6 +77,37 @@ def test_fit_writes_summary_coefficients_priors_and_posterior(csv, tmp_path, cap
     assert summary.loc["std_age", "mean"] == pytest.approx(fit.fixef["std_age"], rel=1e-12)
     pd.testing.assert_frame_equal(pd.read_csv(out / "coef.csv"), fit.coef(), check_dtype=False)
     assert set(pd.read_csv(out / "priors.csv")["source"]) == {"preset 'few_groups'"}
+
+
+def test_a_stored_fit_is_resumed(csv, tmp_path, capsys):
+    formula, store = "bounce_time ~ std_age + (std_age | county)", str(tmp_path / "a run")
+    arguments = ["fit", str(csv), formula, "--out", str(tmp_path / "out"), "--store", store, *FAST]
+    assert main(arguments) in (DONE, NOT_CONVERGED)
+    assert f"poolwise resume '{store}'" in capsys.readouterr().out
+    first = pw.load_fit(store)
+    assert pw.load_fit(tmp_path / "out" / "posterior.nc").posterior.equals(first.posterior)
+    draws = first.settings.draws + 50
+    code = main(["resume", store, "--out", str(tmp_path / "longer"), "--draws", str(draws), "--quiet"])
+    assert code in (DONE, NOT_CONVERGED) and "Written: " in capsys.readouterr().out
+    longer = pw.load_fit(tmp_path / "longer" / "posterior.nc")
+    assert longer.posterior.sizes["draw"] == draws
+    assert longer.posterior.isel(draw=slice(0, first.settings.draws)).equals(first.posterior)
+    assert main(arguments) == WRONG_INPUT
+    assert "holds a run already" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path / "nothing")]) == WRONG_INPUT
+    assert "no store of a poolwise run" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_says_how_to_go_on(csv, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pw.Model, "fit", interrupted)
+    arguments = ["fit", str(csv), "bounce_time ~ 1 + (1 | county)", "--out", str(tmp_path / "out"), *FAST]
+    assert main([*arguments, "--store", str(tmp_path / "run")]) == INTERRUPTED
+    assert capsys.readouterr().err == f"poolwise: interrupted; poolwise resume {tmp_path / 'run'} goes on\n"
+    assert main(arguments) == INTERRUPTED
+    assert capsys.readouterr().err == "poolwise: interrupted; nothing was written\n"
 
 
 def test_fit_takes_formulas_that_compare_refuses(csv, tmp_path):

@@ -192,7 +192,6 @@ def test_forms_that_are_not_known(fit, monkeypatch):
 
 
 def test_places_without_a_store(tmp_path):
-    with pytest.raises(StoreError, match="there is no folder"):
-        pw.resume(tmp_path / "nothing")
-    with pytest.raises(StoreError, match=r"without manifest\.json"):
-        pw.resume(tmp_path)
+    for path in (tmp_path / "nothing", tmp_path, "memory://nothing"):
+        with pytest.raises(StoreError, match=r"no store of a poolwise run at .* it has no manifest\.json"):
+            pw.resume(path)

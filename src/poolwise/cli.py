@@ -6,6 +6,7 @@ converge, 130 interrupted.
 
 import argparse
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -20,6 +21,7 @@ from poolwise.errors import ConvergenceWarning, PoolwiseError, UncentredSlopeWar
 
 if TYPE_CHECKING:
     from poolwise.model import Model
+    from poolwise.result.bayes import BayesFit
 
 DEMO_DATA, DEMO_FORMULA = "bounce_rates", "bounce_time ~ std_age + (std_age | county)"
 DONE, WRONG_INPUT, NOT_CONVERGED, INTERRUPTED = 0, 1, 3, 130
@@ -55,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"poolwise: {in_words_of_the_command(str(error))}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        print("poolwise: interrupted; nothing was written", file=sys.stderr)
+        kept = getattr(parsed, "store", None)
+        left = "nothing was written" if kept is None else f"poolwise resume {shlex.quote(kept)} goes on"
+        print(f"poolwise: interrupted; {left}", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -72,6 +76,18 @@ def _parser() -> argparse.ArgumentParser:
         "fit", help="the posterior of one model on a table of yours; any number of grouping factors"
     )
     fit.set_defaults(run=_fit)
+    fit.add_argument(
+        "--store",
+        help="a new folder, or a URL such as s3://bucket/run, for draws while they are made; 'poolwise resume' goes on",
+    )
+    resume = commands.add_parser("resume", help="what a run of 'fit --store' lacks, after it was killed; a longer run")
+    resume.set_defaults(run=_resume)
+    resume.add_argument("store", help="the folder or URL that 'fit --store' was given")
+    resume.add_argument(
+        "--draws", type=int, default=None, help="draws of each chain in the end (those first asked for)"
+    )
+    resume.add_argument("--out", default="poolwise-fit", help="folder for tables and posterior (poolwise-fit)")
+    resume.add_argument("--quiet", action="store_true", help="no progress")
     report = commands.add_parser("report", help="one HTML file about a table of yours: the study, or the fit, in full")
     report.set_defaults(run=_report)
     for command in (compare, fit, report):
@@ -139,16 +155,29 @@ def _compare(parsed: argparse.Namespace) -> int:
 
 
 def _fit(parsed: argparse.Namespace) -> int:
-    import pandas as pd
-
     started = time.perf_counter()
     _, model, _ = _given(parsed)
-    fit = model.fit(parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
+    run = dict(draws=parsed.draws, chains=parsed.chains, seed=parsed.seed, progress=not parsed.quiet)
+    dropped = model.specification.table.dropped_in_words
+    return _written(model.fit(**run, store=parsed.store), parsed, started, dropped)
+
+
+def _resume(parsed: argparse.Namespace) -> int:
+    from poolwise.continuing import resume
+
+    started = time.perf_counter()
+    return _written(resume(parsed.store, parsed.draws, progress=not parsed.quiet), parsed, started, "")
+
+
+def _written(fit: "BayesFit", parsed: argparse.Namespace, started: float, dropped: str) -> int:
+    """Say what a fit found, and write its tables and posterior."""
+    import pandas as pd
+
     print(fit)
-    if dropped := model.specification.table.dropped_in_words:
+    if dropped:
         print(f"\nRows with missing values were dropped: {dropped}.")
     print(f"\n{fit.check()}")
-    factors: list[str | None] = [factor.name for factor in model.design.factors] or [None]
+    factors: list[str | None] = [factor.name for factor in fit.design.factors] or [None]
     folder = Path(parsed.out)
     folder.mkdir(parents=True, exist_ok=True)
     tables = {"summary": fit.summary().rename_axis("parameter").reset_index(), "priors": fit.priors}
@@ -163,6 +192,8 @@ def _fit(parsed: argparse.Namespace) -> int:
     print("\nWritten: " + ", ".join(map(str, files)))
     print(f"Next: poolwise predict {files[-1]} new_rows.csv")
     print(f'Or, in Python: pw.load_fit("{files[-1]}").predict(new_rows), .loo(), .report("fit.html")')
+    if parsed.store is not None:
+        print(f"To make it longer, or to go on if it was interrupted: poolwise resume {shlex.quote(parsed.store)}")
     print(f"Done in {time.perf_counter() - started:.0f} s.")
     return DONE if fit.converged else NOT_CONVERGED
 

@@ -40,7 +40,7 @@ def resume(
     Parameters
     ----------
     path : str or Path
-        The folder that ``Model.fit(store=)`` filled; it is filled on.
+        The folder or URL that ``Model.fit(store=)`` filled; it is filled on.
     draws : int, optional
         Draws a chain there shall be in the end; those that the run was asked for by default.
     progress : bool, default True
@@ -58,7 +58,7 @@ def resume(
     Raises
     ------
     StoreError
-        If the folder is no store, was altered, or is written to by another run.
+        If there is no store, it was altered, or another run writes to it.
     ArgumentError
         If more draws are there than are asked for.
 
@@ -68,6 +68,8 @@ def resume(
         If R-hat, effective sample sizes or divergences are beyond their limits.
     PartialRunWarning
         If this run was interrupted too: it can be resumed again.
+    PoolwiseWarning
+        If a store at a URL was taken over from a run that did not give it back; this is known after half a minute.
 
     Examples
     --------
@@ -93,7 +95,7 @@ def resume(
         if max(missing) == 0:
             return _nothing_missing(store, stored).warn_if_not_converged()
         fit = _resumed(store, stored, settings, missing)
-    return (load_store(Path(path), trusted=trusted) if fit is None else fit).warn_if_not_converged()
+    return (load_store(path, trusted=trusted) if fit is None else fit).warn_if_not_converged()
 
 
 def _nothing_missing(store: RunStore, stored: Stored) -> BayesFit:

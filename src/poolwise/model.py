@@ -492,7 +492,8 @@ class Model:
         store : str or Path, optional
             A new folder that draws are written to while they are made, so that a run that is killed loses those of its
             last second at most (of a few on a machine that is overloaded): :func:`poolwise.load_fit` reads what is
-            there, :func:`poolwise.resume` makes the rest.
+            there, :func:`poolwise.resume` makes the rest. Or a URL of an object store, ``s3://bucket/run``, as fsspec
+            knows it (``s3fs``, ``gcsfs`` or ``adlfs`` installed): an object of draws is put there about once a second.
             The independent draws of several factors in collapsed form are weighted together, and written at the end.
 
         Returns
@@ -516,7 +517,7 @@ class Model:
         ArgumentError, FitError
             For settings and forms that the model cannot have, or draws that memory cannot hold.
         StoreError
-            If the folder of ``store=`` holds something already, or cannot be written to.
+            If the place of ``store=`` holds something already, or cannot be written to.
 
         Examples
         --------

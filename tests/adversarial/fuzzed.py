@@ -30,6 +30,8 @@ from poolwise.errors import FormulaError, PriorError, StoreError
 from poolwise.priors.presets import load_preset
 from poolwise.result.store import CHECKSUMS, RECIPE, TRAILER, _checksums
 from poolwise.spec.collapsed_file import MAGIC, decode_collapsed, encode_collapsed
+from poolwise.spec.counted_file import MAGIC as COUNTED
+from poolwise.spec.counted_file import encode_counted
 from poolwise.spec.formula import FUNCTIONS, parse_formula
 
 READ, REFUSED = "read", "refused"
@@ -167,12 +169,17 @@ def changed(tree: Any, changes: list[tuple[int, str, int]]) -> Any:
     return tree
 
 
-# Files of sums
+# Files of sums, and of counts
 
 
 @cache
 def sums_file() -> bytes:
     return encode_collapsed(pw.collapse(table(), "y ~ x + f + scale(z) + (x | g)"))
+
+
+@cache
+def counts_file() -> bytes:
+    return encode_counted(pw.collapse(table(), "event ~ f + scale(trials) + (1 | g)", family="bernoulli"))
 
 
 def resealed(body: bytes) -> bytes:
@@ -181,15 +188,16 @@ def resealed(body: bytes) -> bytes:
 
 def with_header(content: bytes, change: Callable[[dict], dict]) -> bytes:
     """The file with another header and a checksum that fits."""
-    at = len(MAGIC)
+    at = content.index(b"\n") + 1
     end = at + 8 + int.from_bytes(content[at : at + 8], "little")
     text = json.dumps(change(json.loads(content[at + 8 : end]))).encode()
-    return resealed(MAGIC + len(text).to_bytes(8, "little") + text + content[end:-32])
+    return resealed(content[:at] + len(text).to_bytes(8, "little") + text + content[end:-32])
 
 
-def overwritten(at: int, value: bytes) -> bytes:
-    body = bytearray(sums_file()[:-32])
-    at = len(MAGIC) + at % (len(body) - len(MAGIC))
+def overwritten(content: bytes, at: int, value: bytes) -> bytes:
+    body = bytearray(content[:-32])
+    begin = content.index(b"\n") + 1
+    at = begin + at % (len(body) - begin)
     body[at : at + len(value)] = value
     return resealed(bytes(body))
 
@@ -199,11 +207,18 @@ NUMBERS = st.one_of(
     st.floats(width=64).map(lambda value: np.float64(value).tobytes()),
     st.integers(-(2**63), 2**63 - 1).map(lambda value: np.int64(value).tobytes()),
 )
-SUMS = st.one_of(
-    st.binary(max_size=200).map(lambda content: MAGIC + content),
-    st.builds(overwritten, st.integers(0, 10**6), NUMBERS),
-    CHANGES.map(lambda changes: with_header(sums_file(), lambda header: changed(header, changes))),
-)
+
+
+def forged(magic: bytes, whole: Callable[[], bytes]) -> st.SearchStrategy:
+    """Other bytes, numbers and headers than those of a file, under a checksum that fits."""
+    return st.one_of(
+        st.binary(max_size=200).map(lambda content: magic + content),
+        st.tuples(st.integers(0, 10**6), NUMBERS).map(lambda other: overwritten(whole(), *other)),
+        CHANGES.map(lambda changes: with_header(whole(), lambda header: changed(header, changes))),
+    )
+
+
+SUMS, COUNTS = forged(MAGIC, sums_file), forged(COUNTED, counts_file)
 
 
 def sums(content: bytes) -> str:
@@ -212,7 +227,17 @@ def sums(content: bytes) -> str:
         found = decode_collapsed(content, "the file")
     except StoreError:
         return REFUSED
-    assert found.n > 0 and np.isfinite(found.total.mean).all()
+    assert isinstance(found, pw.CollapsedData) and found.n > 0 and np.isfinite(found.total.mean).all()
+    return READ
+
+
+def counts(content: bytes) -> str:
+    """Refused, or counts that are finite and can be shown."""
+    try:
+        found = decode_collapsed(content, "the file")
+    except StoreError:
+        return REFUSED
+    assert isinstance(found, pw.CountedData) and found.n > 0 and np.isfinite(found.counts.squared).all() and repr(found)
     return READ
 
 
@@ -313,4 +338,5 @@ READERS = {
     "preset": Reader(PRESETS, preset),
     "fit": Reader(FITS, fit),
     "sums": Reader(SUMS, sums),
+    "counts": Reader(COUNTS, counts),
 }

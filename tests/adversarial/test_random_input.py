@@ -4,7 +4,7 @@ import pytest
 from fuzzed import READERS
 from hypothesis import HealthCheck, given, settings
 
-EXAMPLES = {"formula": 600, "preset": 200, "sums": 150, "fit": 25}
+EXAMPLES = {"formula": 600, "preset": 200, "sums": 150, "counts": 150, "fit": 25}
 
 
 @pytest.mark.parametrize("name", READERS)

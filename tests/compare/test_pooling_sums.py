@@ -141,7 +141,7 @@ def test_the_study_is_that_of_the_rows(studies):
 def test_what_needs_rows_is_left_out_in_words(studies, tmp_path):
     _, study = studies
     assert np.isnan(study.elpd) and "elpd" in study.left_out and "between_within" in study.left_out
-    said = "left out, because it needs the rows: between_within, prior findings, elpd"
+    said = "left out, because it needs the rows: between_within, elpd"
     assert said in repr(study) and f"the {FOLDS} folds of the sums" in repr(study)
     assert said in study.report(tmp_path / "study.html").read_text(encoding="utf-8")
     for draw in (study.plot_estimates, study.plot_arrows, study.plot_forest, study.plot_sizes, study.plot_scores):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poolwise.data.records import RecordWriter, read_records
+from poolwise.data.storage import GrowingFile
 from poolwise.errors import StoreError
 
 HEADER = {"width": 3, "what": "a test"}
@@ -17,7 +18,7 @@ HEADER = {"width": 3, "what": "a test"}
 def written(path, batches=((0, 4), (1, 2), (0, 5))):
     """A file of batches (chain, records), and its records by chain."""
     rng, expected = np.random.default_rng(1), {}
-    writer = RecordWriter(path, HEADER)
+    writer = RecordWriter(GrowingFile(path), HEADER)
     for chain, count in batches:
         values = rng.normal(size=(count, 3))
         writer.append(chain, values)
@@ -96,7 +97,7 @@ def test_batches_cannot_change_places(tmp_path):
 
 
 def test_a_failed_write_leaves_what_was_whole(tmp_path, monkeypatch):
-    writer = RecordWriter(tmp_path / "draws", HEADER)
+    writer = RecordWriter(GrowingFile(tmp_path / "draws"), HEADER)
     writer.append(0, np.ones((2, 3)))
     real, calls = os.write, []
 
@@ -120,7 +121,7 @@ def test_a_failed_write_leaves_what_was_whole(tmp_path, monkeypatch):
 def test_a_file_that_is_there_is_not_written_over(tmp_path):
     (tmp_path / "draws").write_text("mine")
     with pytest.raises(FileExistsError):
-        RecordWriter(tmp_path / "draws", HEADER)
+        RecordWriter(GrowingFile(tmp_path / "draws"), HEADER)
     assert (tmp_path / "draws").read_text() == "mine"
 
 

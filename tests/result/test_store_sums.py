@@ -76,7 +76,7 @@ def test_the_file_has_no_rows_and_hostile_sums_are_refused(tmp_path):
     tree["sums"] = xr.DataTree(xr.Dataset({"file": ("byte", content)}))
     refused(tree, tmp_path, "the sums in .* altered")
     tree["sums"] = xr.DataTree(xr.Dataset({"file": ("byte", np.frombuffer(b"rm -rf", dtype=np.uint8))}))
-    refused(tree, tmp_path, "no file of collapsed data")
+    refused(tree, tmp_path, "is no file of sums")
     del tree["sums"]
     refused(tree, tmp_path, "does not hold a complete poolwise fit")
 

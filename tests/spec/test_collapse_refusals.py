@@ -128,7 +128,7 @@ def test_sites_that_disagree_are_named():
     with pytest.raises(DataError, match="Graz: column 'g' holds another type"):
         pw.combine([first, pw.collapse(table(1).assign(g=lambda t: t["g"].map("g{}".format)), FORMULA)], names=called)
     scaled = "y ~ scale(x) + (1 | g)"
-    with pytest.raises(DataError, match=r"Graz: its transformations .* learned other numbers"):
+    with pytest.raises(DataError, match=r"Graz: its transformations learned other numbers"):
         pw.combine([pw.collapse(table(), scaled), pw.collapse(table(1), scaled)], names=called)
     with pytest.raises(ArgumentError, match="list of CollapsedData"):
         pw.combine([table()])

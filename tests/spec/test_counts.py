@@ -162,22 +162,25 @@ def test_replicated_sums_of_groups_are_those_of_replicated_rows(fits):
     assert set(found.index.get_level_values("statistic")) == {"sum"} and (found["n"] == by.sizes[large]).all()
 
 
-def test_what_needs_rows_says_so(fits, tmp_path):
+def test_what_needs_rows_says_so(fits):
     _, fit, _ = fits
-    for ask in (lambda: fit.fitted, fit.loo, fit.predict, lambda: fit.save(tmp_path / "fit.nc")):
+    for ask in (lambda: fit.fitted, fit.loo, fit.predict):
         with pytest.raises(RowsNeededError, match="only sums"):
             ask()
     counts = both("bernoulli")[1]
     for ask in (lambda: counts.fit_frequentist().fitted, lambda: counts.pymc):
         with pytest.raises(RowsNeededError, match="only sums"):
             ask()
+    family, formula, _ = DESIGNS["bernoulli"]
+    with pytest.raises(RowsNeededError, match="a pooling study needs the rows"):
+        pw.compare_pooling(formula, pw.collapse(table(), formula, family=family), family)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"family": "gamma"}, "family must be one of 'gaussian', 'bernoulli', 'binomial', 'poisson'"),
-        ({"family": "poisson", "folds": 3}, "serve family 'gaussian'; family 'poisson' is counted"),
+        ({"family": "poisson", "folds": 3}, "serves family 'gaussian'; family 'poisson' is counted"),
         ({"family": "poisson", "most_cells": 0}, "most_cells must be a whole number"),
     ],
 )

@@ -7,7 +7,7 @@ from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.links import INVERSE
 from poolwise.errors import RowsNeededError
 from poolwise.result.bayes import BayesFit
-from poolwise.spec.counted import CountedFactor
+from poolwise.spec.counted_design import CountedFactor
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.residual_sums import Linear, linear, terms_of
 from poolwise.spec.rowless import RowlessDesign, RowlessFactor

@@ -9,11 +9,12 @@ from scipy.stats import chi2
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.priors.scale import within_group_sd
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
+from poolwise.spec.counted_design import CountedFactor
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.rowless import RowlessFactor
 
 # What is this likely is not called a conflict.
 LEVEL = 0.95
@@ -83,7 +84,7 @@ def evidence(design: Design, reml: FrequentistFit | GLMMFit, *, centred: bool) -
     for factor, end in zip(design.factors, ends, strict=True):
         own = slice(end - factor.structure.q, end)
         found |= _group_sds(factor, T[own, own], reml.sigma, centred=centred)
-    degrees = max(design.n - design.X.shape[1] - sum(factor.J for factor in design.factors), 1)
+    degrees = max(design.n - len(reml.fixef) - sum(factor.J for factor in design.factors), 1)
     least = reml.sigma * float(np.sqrt(degrees / chi2.ppf((1 + LEVEL) / 2, degrees)))
     return {**found, names.SIGMA: Evidence(reml.sigma, np.nan, least=least)}
 
@@ -94,23 +95,35 @@ def _common(design: Design, reml: FrequentistFit | GLMMFit) -> dict[str, Evidenc
         return {}
     found = {}
     for k, name in enumerate(design.coefficient_names):
-        row = np.zeros(design.X.shape[1])
+        row = np.zeros(len(estimate))
         row[k] = 1.0
         if k == design.intercept:
             # The intercept's prior stands at the predictors' means.
-            row = design.X.mean(axis=0)
-        groups = [factor.J for factor in design.factors if _by_group(design.X[:, k], name, factor)]
+            row = _means(design)
+        groups = [factor.J for factor in design.factors if name in factor.effects or _by_group(design, k, factor)]
         widened = float(stdtrit(max(min(groups) - 1, 1), (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2)) if groups else 1.0
         found[name] = Evidence(float(row @ estimate), reml.se_of(row), widened)
     return found
 
 
-def _by_group(column: Array, name: str, factor: GroupingFactor) -> bool:
-    """Whether an effect varies between the groups, or its column is constant within them."""
-    if name in factor.effects:
-        return True
-    means = np.bincount(factor.codes, weights=column) / np.bincount(factor.codes)
-    return bool(np.allclose(column, means[factor.codes], rtol=1e-8, atol=1e-8 * float(np.abs(column).max())))
+def _means(design: Design) -> Array:
+    """Mean over the rows of each column of X."""
+    if design.collapsed is not None:
+        # The last place is that of the column of ones, which is numbered -1.
+        return np.append(design.collapsed.total.mean[0], 1.0)[list(design.collapsed.evaluator.x)]
+    return np.average(design.cells.X, axis=0, weights=None if design.counted is None else design.counted.rows)
+
+
+def _by_group(design: Design, k: int, factor: GroupingFactor) -> bool:
+    """Whether column k of X is constant within the groups."""
+    if isinstance(factor, RowlessFactor):
+        at = factor.data.evaluator.x[k]
+        groups, total = factor.data.sums.plain.pooled(factor.cell_codes, factor.J), factor.data.total
+        largest = np.sqrt(total.mean[0, at] ** 2 + total.scatter[0, at, at] / total.weight[0])
+        return at < 0 or bool((groups.scatter[:, at, at] <= groups.weight * (1e-8 * largest) ** 2).all())
+    column, codes = design.cells.X[:, k], factor.cells.codes if isinstance(factor, CountedFactor) else factor.codes
+    means = np.bincount(codes, weights=column) / np.bincount(codes)
+    return bool(np.allclose(column, means[codes], rtol=1e-8, atol=1e-8 * float(np.abs(column).max())))
 
 
 def _group_sds(factor: GroupingFactor, T: Array, sigma: float, *, centred: bool) -> dict[str, Evidence]:
@@ -119,9 +132,9 @@ def _group_sds(factor: GroupingFactor, T: Array, sigma: float, *, centred: bool)
     sds = np.sqrt((T**2).sum(axis=1))
     harmonic = 1 / float(np.mean(1 / np.maximum(factor.sizes, 1)))
     slopes = [k for k, effect in enumerate(factor.effects) if effect != names.INTERCEPT]
-    within = {k: within_group_sd(factor.Z[:, k], factor.codes) for k in slopes}
+    within = {k: factor.sd_within(k) for k in slopes}
     # An intercept at zero is as uncertain as the predictors' means are far from it.
-    far = sum((float(factor.Z[:, k].mean()) / sd) ** 2 for k, sd in within.items()) if not centred else 0.0
+    far = sum((factor.spread(k)[0] / sd) ** 2 for k, sd in within.items()) if not centred else 0.0
     found = {}
     for k, (parameter, sd) in enumerate(zip(factor.sd_names, sds, strict=True)):
         noise = sigma**2 / harmonic * (1 / within[k] ** 2 if k in within else 1 + far)

@@ -13,6 +13,8 @@ from poolwise.priors.resolve import ResolvedPrior
 from poolwise.priors.scale import within_group_sd
 from poolwise.spec.design import Design
 from poolwise.spec.families import UNITLESS
+from poolwise.spec.parameters import facts_of
+from poolwise.spec.rowless import WithoutRows
 
 # A common effect's prior this many times wider than the data's own scale, or narrower, is a matter of units.
 ORDERS = 100.0
@@ -33,6 +35,8 @@ def natural_scales(design: Design) -> dict[str, float]:
     The sd of a predictor of a group-specific slope is that within groups; that of a two-valued one counts as at least a
     quarter of its range, so that a rare indicator is not taken for another unit.
     """
+    if isinstance(design, WithoutRows):
+        return _natural_of_facts(design)
     sd_y = float(np.std(design.y - design.offset, ddof=1))
     found = {names.SIGMA: sd_y}
     if design.family.link in UNITLESS:
@@ -51,6 +55,25 @@ def natural_scales(design: Design) -> dict[str, float]:
                 1.0 if factor.effects[k] == names.INTERCEPT else within_group_sd(factor.Z[:, k], factor.views[0].codes)
             )
             found[name] = sd_y / within if within > 0 else sd_y
+    return found
+
+
+def _natural_of_facts(design: Design) -> dict[str, float]:
+    """The same where there are sums or counts in place of rows."""
+    facts = facts_of(design)
+    sd_y = (facts.response or facts).sd_y
+    found = {names.SIGMA: sd_y} if design.family.has_sigma else {}
+    if design.family.link in UNITLESS:
+        sd_y = 1.0
+    for name in design.coefficient_names:
+        column = facts.columns.get(name)
+        sd = 0.0 if column is None else column.sd
+        if column is not None and column.binary:
+            sd = max(sd, (column.high - column.low) / 4)
+        found[name] = sd_y if sd == 0 else sd_y / sd
+    for name, effect in facts.effects.items():
+        within = 1.0 if effect.intercept else effect.sd_within
+        found[name] = sd_y / within if within > 0 else sd_y
     return found
 
 

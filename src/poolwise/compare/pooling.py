@@ -38,7 +38,7 @@ from poolwise.compare.study import (
     Fit,
     PoolingStudy,
 )
-from poolwise.errors import ArgumentError, ConvergenceWarning, DataError
+from poolwise.errors import ArgumentError, ConvergenceWarning, DataError, RowsNeededError
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.reml import optimise
 from poolwise.fit.whitened import serves
@@ -50,6 +50,7 @@ from poolwise.result.no_pooling import NoPoolingFit
 from poolwise.result.no_pooling_glm import NoPoolingGLM
 from poolwise.result.tables import choose_factor
 from poolwise.spec.collapsed import CollapsedData
+from poolwise.spec.counted import CountedData
 from poolwise.spec.design import Design
 from poolwise.spec.evaluate import evaluate
 from poolwise.spec.exponential import has_laplace
@@ -138,6 +139,12 @@ def compare_pooling(
     if isinstance(data, CollapsedData) and folds not in (None, data.folds):
         there = f"were collapsed with folds={data.folds}" if data.folds > 1 else "were collapsed without folds"
         raise ArgumentError(f"the sums {there}; leave folds= out, or collapse the rows with folds={folds}")
+    if isinstance(data, CountedData):
+        raise RowsNeededError(
+            "a pooling study needs the rows of binary responses, trials and counts: fits without a fold, and those of "
+            "single groups, are made from them. Give the table, or a sample of it; pw.Model(formula, counts, family) "
+            "fits the counts alone"
+        )
     model = Model(formula, data, family, priors, link=link, weights=weights, missing=missing)
     factor = _one_factor(model, group)
     report = _reporter(progress)

@@ -98,7 +98,7 @@ class PoolingStudy:
         found += self._of_rows("between_within", lambda: between_within(partial))
         if isinstance(partial, GLMMFit) and isinstance(none, NoPoolingGLM) and isinstance(self.complete, GLMMFit):
             found += [*separation(self.complete, none, partial), *not_maximised(none, partial)]
-        found += self._of_rows("prior findings", lambda: prior_findings(model.specification, partial))
+        found += prior_findings(model.specification, partial)
         self.elpd = float("nan")
         found += self._of_rows("elpd", self._set_elpd)
         self.findings = Findings(found)

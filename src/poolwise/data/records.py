@@ -16,12 +16,15 @@ import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.errors import StoreError
+
+if TYPE_CHECKING:
+    from poolwise.data.storage import Growing
 
 MAGIC = b"poolwise draws 1\n"
 LENGTH, BATCH = struct.Struct("<Q"), struct.Struct("<IIQ")
@@ -57,8 +60,8 @@ class RecordWriter:
 
     Parameters
     ----------
-    path : Path
-        Where to; it must not exist.
+    file : Growing
+        Where to; it must be empty.
     header : dict
         What a reader needs; ``width`` is the numbers of a record.
 
@@ -68,9 +71,8 @@ class RecordWriter:
         If it cannot be written; what was there before is kept whole.
     """
 
-    def __init__(self, path: Path, header: dict):
-        self._width = int(header["width"])
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    def __init__(self, file: "Growing", header: dict):
+        self._width, self._file = int(header["width"]), file
         text = json.dumps(header, allow_nan=False).encode()
         sealed = LENGTH.pack(len(text)) + text
         # End of what is whole, its digest, records by chain: replaced together, so that no interrupt parts them.
@@ -87,7 +89,7 @@ class RecordWriter:
         return self._state[2].get(chain, 0)
 
     def append(self, chain: int, records: Array) -> None:
-        """Add records (n, width) of a chain; they are on the disk when this returns.
+        """Add records (n, width) of a chain; they are in the file, as it keeps things, when this returns.
 
         Parameters
         ----------
@@ -108,30 +110,26 @@ class RecordWriter:
         end, before, _ = self._state
         digest = _digest(before, sealed)
         try:
-            left = memoryview(content + digest)
-            while left:
-                left = left[os.write(self._file, left) :]
-            os.fsync(self._file)
+            self._file.append(content + digest)
             self._state = (end + len(content) + DIGEST, digest, counts)
         except BaseException:
             # A full disk or an interrupt: the file ends where it was whole.
-            os.ftruncate(self._file, self._state[0])
-            os.lseek(self._file, self._state[0], os.SEEK_SET)
+            self._file.cut(self._state[0])
             raise
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Close the file; OSError if something could not be kept."""
+        self._file.close()
 
 
-def read_records(path: Path) -> Records:
+def read_records(path: Path, called: str | None = None) -> Records:
     """Read a file of records; nothing in it is executed, and no more is read than its own size.
 
     Parameters
     ----------
     path : Path
+    called : str, optional
+        The file in messages; its path by default.
 
     Returns
     -------
@@ -142,12 +140,13 @@ def read_records(path: Path) -> Records:
     StoreError
         If it is not such a file, or was altered.
     """
+    called = repr(str(path)) if called is None else called
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            return _read(file, size, path)
+            return _read(file, size, called)
     except OSError as error:
-        raise StoreError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+        raise StoreError(f"{called} cannot be read: {error.strerror or error}") from error
 
 
 def open_regular(path: Path) -> Any:
@@ -168,10 +167,10 @@ def open_regular(path: Path) -> Any:
     return os.fdopen(descriptor, "rb")
 
 
-def _read(file: Any, size: int, path: Path) -> Records:
-    altered = f"{str(path)!r} was altered or damaged"
+def _read(file: Any, size: int, called: str) -> Records:
+    altered = f"{called} was altered or damaged"
     if file.read(len(MAGIC)) != MAGIC:
-        raise StoreError(f"{str(path)!r} is no file of poolwise draws")
+        raise StoreError(f"{called} is no file of poolwise draws")
     at, digest = len(MAGIC), b""
     start = file.read(LENGTH.size)
     length = LENGTH.unpack(start)[0] if len(start) == LENGTH.size else size

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from poolwise.data.storage import is_url
 from poolwise.data.whole_file import write_whole
 from poolwise.errors import PoolwiseError, StoreError, shown
 from poolwise.fit.bayes import Sampling
@@ -22,10 +23,13 @@ from poolwise.result.bayes import BayesFit
 from poolwise.result.stored import check_draws, check_recipe, refuse_inflated
 from poolwise.spec.checked import checked_rows
 from poolwise.spec.collapsed_file import decode_collapsed, encode_collapsed
+from poolwise.spec.counted import CountedData
+from poolwise.spec.counted_design import CountedDesign, counted_design
+from poolwise.spec.counted_file import encode_counted
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import family_of
 from poolwise.spec.formula import parse_formula
-from poolwise.spec.rowless import RowlessDesign
+from poolwise.spec.rowless import WithoutRows
 
 # 4 ends with a digest of the whole file, 3 did not.
 FORMAT, READABLE = 4, (3, 4)
@@ -76,7 +80,7 @@ def encode_fit(
     recipe = {
         "format": FORMAT,
         "poolwise": version("poolwise"),
-        **(_put_sums(tree, design) if isinstance(design, RowlessDesign) else _put_rows(tree, design)),
+        **(_put_sums(tree, design) if isinstance(design, WithoutRows) else _put_rows(tree, design)),
         "form": form,
         "settings": settings.__dict__,
         "priors": [
@@ -111,11 +115,17 @@ def _put_rows(tree: xr.DataTree, design: Design) -> dict[str, Any]:
     }
 
 
-def _put_sums(tree: xr.DataTree, design: RowlessDesign) -> dict[str, Any]:
-    """Add sums to the tree, as the bytes of their own file, which brings the formula and is checked as such."""
-    content = np.frombuffer(encode_collapsed(design.collapsed), dtype=np.uint8)
-    tree[SUMS] = xr.DataTree(xr.Dataset({"file": ("byte", content)}))
-    return {"formula": design.formula.text, "canonical": design.formula.canonical}
+def _put_sums(tree: xr.DataTree, design: WithoutRows) -> dict[str, Any]:
+    """Add sums, or counts, to the tree, as the bytes of their own file, which has the formula and is checked so."""
+    recipe: dict[str, Any] = {"formula": design.formula.text, "canonical": design.formula.canonical}
+    if isinstance(design, CountedDesign):
+        content = encode_counted(design.source)
+        recipe |= {"family": design.family.name, "link": design.family.link}
+    else:
+        assert design.collapsed is not None  # sums, where there are neither rows nor counts
+        content = encode_collapsed(design.collapsed)
+    tree[SUMS] = xr.DataTree(xr.Dataset({"file": ("byte", np.frombuffer(content, dtype=np.uint8))}))
+    return recipe
 
 
 def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
@@ -124,7 +134,7 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     Parameters
     ----------
     path : str or Path
-        The file, or the folder that ``Model.fit(store=)`` filled.
+        The file, or the folder or URL that ``Model.fit(store=)`` filled.
     trusted : bool, default False
         Read a fit whose formula needed ``trusted=True``; only for files you wrote yourself.
 
@@ -158,11 +168,11 @@ def load_fit(path: str | Path, *, trusted: bool = False) -> BayesFit:
     """
     if not isinstance(path, str | Path):
         raise StoreError(f"path must be a text or a Path; got {type(path).__name__}")
-    path = Path(path)
-    if path.is_dir():
+    if is_url(path) or Path(path).is_dir():
         from poolwise.result.stream import load_store
 
         return load_store(path, trusted=trusted)
+    path = Path(path)
     if not path.is_file():
         raise StoreError(f"there is no file {str(path)!r}")
     fit = BayesFit(*read_fit(path, trusted=trusted))
@@ -178,7 +188,8 @@ def read_fit(path: Path, *, trusted: bool = False) -> tuple[Design, xr.DataTree,
     tree, recipe = _open(path)
     try:
         check_recipe(recipe, rows=SUMS not in tree.children)
-        design = _sums_design(tree, path, trusted) if SUMS in tree.children else _rows_design(tree, recipe, trusted)
+        summed = SUMS in tree.children
+        design = _sums_design(tree, recipe, path, trusted) if summed else _rows_design(tree, recipe, trusted)
         priors = [
             ResolvedPrior(parameter, role, Prior(distribution, **params), rule, source, at)
             for parameter, role, distribution, params, rule, source, at in recipe["priors"]
@@ -212,11 +223,14 @@ def _rows_design(tree: xr.DataTree, recipe: dict[str, Any], trusted: bool) -> De
     return design
 
 
-def _sums_design(tree: xr.DataTree, path: Path, trusted: bool) -> Design:
-    """The design of the sums, which leave the tree."""
+def _sums_design(tree: xr.DataTree, recipe: dict, path: Path, trusted: bool) -> Design:
+    """The design of the sums, or counts, which leave the tree."""
     content = tree[SUMS]["file"].to_numpy().tobytes()
     del tree[SUMS]
-    return decode_collapsed(content, f"the sums in {str(path)!r}", trusted=trusted).design
+    data = decode_collapsed(content, f"the sums in {str(path)!r}", trusted=trusted)
+    if isinstance(data, CountedData):
+        return counted_design(data, family_of(recipe["family"], recipe["link"]))[0]
+    return data.design
 
 
 def _open(path: Path) -> tuple[xr.DataTree, dict[str, Any]]:

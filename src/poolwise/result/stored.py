@@ -47,8 +47,9 @@ def check_recipe(recipe: dict[str, Any], *, rows: bool) -> None:
     """
     check_unicode(recipe)
     texts = {"formula": recipe["formula"], "canonical": recipe["canonical"], "form": recipe["form"]}
-    if rows:
+    if rows or "family" in recipe:
         texts |= {"family": recipe["family"], "link": recipe["link"]}
+    if rows:
         further = recipe.get("further", [])
         _holds(isinstance(further, list) and all(map(_text, further)), "further", further)
         _holds(recipe["weights"] is None or _text(recipe["weights"]), "weights", recipe["weights"])

@@ -1,9 +1,11 @@
-"""The store of a run: a folder that draws are written to while they are made, and that a killed run leaves readable.
+"""The store of a run: a place that draws are written to while they are made, and that a killed run leaves readable.
 
     manifest.json   what was asked and what is there; replaced whole, and written before sampling begins
     model.nc        the rows (or their sums), formula and priors, as a saved fit has them
     draws-0.bin     records of the draws by chain (data/records.py); a resumed run adds draws-1.bin ...
     lock            held by the one process that writes
+
+This is a folder, or objects under a URL (data/storage.py, data/objects.py).
 
 When a run is complete one file has all of its draws, exactly those of the fit that the run returns, and the manifest
 their digest.
@@ -26,9 +28,8 @@ import xarray as xr
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
-from poolwise.data.lock import FolderLock
 from poolwise.data.records import RecordWriter, open_regular, read_records
-from poolwise.data.whole_file import write_whole
+from poolwise.data.storage import Held, Storage, storage_of
 from poolwise.errors import FitError, PartialRunWarning, PoolwiseWarning, StoreError, shown
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.trace import MINIMUM
@@ -38,6 +39,7 @@ from poolwise.result.layout import Layout
 from poolwise.result.posterior import data_tree
 from poolwise.result.store import encode_fit, read_fit
 from poolwise.spec.design import Design
+from poolwise.spec.rowless import WithoutRows
 
 FORMAT = 1
 MANIFEST, MODEL = "manifest.json", "model.nc"
@@ -105,9 +107,9 @@ class Stored:
         return BayesFit(self.design, tree, self.priors, settings, self.how.said + said)
 
 
-def load_store(path: Path, *, trusted: bool = False) -> BayesFit:
+def load_store(path: str | Path, *, trusted: bool = False) -> BayesFit:
     """The fit of the draws that a store has; says so where it is not complete."""
-    stored = read_store(path, trusted=trusted)
+    stored = read_store(storage_of(path), trusted=trusted)
     if stored.complete:
         return stored.fit()
     wanted, lengths = stored.settings, [len(chain) for chain in stored.chains]
@@ -127,7 +129,7 @@ def load_store(path: Path, *, trusted: bool = False) -> BayesFit:
     return fit
 
 
-def read_store(path: Path, *, trusted: bool = False) -> Stored:
+def read_store(storage: Storage, *, trusted: bool = False) -> Stored:
     """Read all of a store.
 
     Raises
@@ -136,35 +138,37 @@ def read_store(path: Path, *, trusted: bool = False) -> Stored:
         If it is none, or was altered.
     """
     while True:
-        manifest = _read_manifest(path)
+        manifest = _read_manifest(storage)
         try:
-            return _read(path, manifest, trusted)
+            return _read(storage, manifest, trusted)
         except StoreError:
             # A run that ends between two looks has put its draws into another file.
-            if _read_manifest(path) == manifest:
+            if _read_manifest(storage) == manifest:
                 raise
 
 
-def _read(path: Path, manifest: dict, trusted: bool) -> Stored:
-    with open_regular(path / MODEL) as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != manifest["model"]:
-        raise StoreError(f"{str(path / MODEL)!r} was altered or damaged: it is not the model of this run")
-    design, _, priors, _, _ = read_fit(path / MODEL, trusted=trusted)
+def _read(storage: Storage, manifest: dict, trusted: bool) -> Stored:
+    with storage.local(MODEL) as model:
+        with open_regular(model) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != manifest["model"]:
+            raise StoreError(f"{storage.called(MODEL)} was altered or damaged: it is not the model of this run")
+        design, _, priors, _, _ = read_fit(model, trusted=trusted)
     settings = Sampling(**manifest["settings"])
     chains: list[list[Array]] = [[] for _ in range(settings.chains)]
     headers: list[tuple[HowSampled, Layout]] = []
     for entry in manifest["files"]:
-        place = path / entry["name"]
-        if manifest["state"] == RUNNING and not place.exists() and not place.is_symlink():
+        place = storage.called(entry["name"])
+        if manifest["state"] == RUNNING and not storage.has(entry["name"]):
             # Stopped before its first draw.
             continue
-        records = read_records(place)
+        with storage.local(entry["name"]) as file:
+            records = read_records(file, place)
         headers.append(_header(records.header, place))
         if headers[-1][1] != headers[0][1]:
-            raise StoreError(f"{str(place)!r} has other variables than {manifest['files'][0]['name']!r}")
+            raise StoreError(f"{place} has other variables than {manifest['files'][0]['name']!r}")
         if manifest["state"] == COMPLETE and (records.torn or records.digest != manifest["digest"]):
-            raise StoreError(f"{str(place)!r} was altered or damaged: it is not whole, and the run was complete")
+            raise StoreError(f"{place} was altered or damaged: it is not whole, and the run was complete")
         for own, (chain, missing) in enumerate(zip(entry["chains"], entry["missing"], strict=True)):
             if own in records.chains:
                 chains[chain].append(records.chains[own][:missing])
@@ -172,29 +176,32 @@ def _read(path: Path, manifest: dict, trusted: bool) -> Stored:
     joined = [np.concatenate(own) if own else np.zeros((0, width)) for own in chains]
     how, layout = headers[0] if headers else (None, None)
     if manifest["state"] == COMPLETE and {len(chain) for chain in joined} != {settings.draws}:
-        raise StoreError(f"{str(path)!r} was altered or damaged: it says that it is complete, and draws are missing")
+        raise StoreError(f"{str(storage)!r} was altered or damaged: it says that it is complete, and draws are missing")
     if how is not None and manifest["said"]:
         how = replace(how, said=manifest["said"])
     return Stored(manifest, design, priors, settings, how, layout, joined)
 
 
-def _header(header: dict, place: Path) -> tuple[HowSampled, Layout]:
+def _header(header: dict, place: str) -> tuple[HowSampled, Layout]:
     try:
         form, free, said = header["form"], tuple(header["free"]), header["said"]
         if not all(isinstance(text, str) for text in (form, said, *free)):
             raise TypeError("the form is no text")
         return HowSampled(form, free, said), Layout.from_json(header["layout"], header["width"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{str(place)!r} was altered or damaged: {error}") from error
+        raise StoreError(f"{place} was altered or damaged: {error}") from error
 
 
-def _read_manifest(path: Path) -> dict:
-    """The manifest of a folder, checked."""
-    if not (path / MANIFEST).exists():
-        raise StoreError(f"{str(path)!r} is a folder without {MANIFEST}: no store of a poolwise run")
+def _read_manifest(storage: Storage) -> dict:
+    """The manifest of a store, checked."""
+    place = storage.called(MANIFEST)
     try:
-        with open_regular(path / MANIFEST) as file:
-            text = file.read(MOST_MANIFEST)
+        if not storage.has(MANIFEST):
+            raise StoreError(f"there is no store of a poolwise run at {str(storage)!r}: it has no {MANIFEST}")
+        text = storage.read(MANIFEST, MOST_MANIFEST)
+    except OSError as error:
+        raise StoreError(f"{place} cannot be read: {error.strerror or error}") from error
+    try:
         whole = json.loads(text)
         manifest, sealed = whole["manifest"], whole["sha256"]
         if sealed != _seal(manifest):
@@ -202,10 +209,8 @@ def _read_manifest(path: Path) -> dict:
         if manifest["format"] != FORMAT:
             raise StoreError(f"it has format {shown(manifest['format'])}, this version reads {FORMAT}")
         _check(manifest)
-    except OSError as error:
-        raise StoreError(f"{str(path / MANIFEST)!r} cannot be read: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{str(path / MANIFEST)!r} was altered or damaged: {error}") from error
+        raise StoreError(f"{place} was altered or damaged: {error}") from error
     return manifest
 
 
@@ -255,18 +260,18 @@ class RunStore:
 
     Parameters
     ----------
-    path : Path
-        The folder.
-    lock : FolderLock
-        Held.
+    storage : Storage
+        Where it lies.
+    lock : Held
+        The right to write there.
     manifest : dict
         What is there.
     before : HowSampled, optional
         The form of the draws that are there.
     """
 
-    def __init__(self, path: Path, lock: FolderLock, manifest: dict, before: HowSampled | None = None):
-        self.path, self._lock, self._manifest, self._before = path, lock, manifest, before
+    def __init__(self, storage: Storage, lock: Held, manifest: dict, before: HowSampled | None = None):
+        self._storage, self._lock, self._manifest, self._before = storage, lock, manifest, before
         self._writer: RecordWriter | None = None
         self._layout: Layout | None = None
         self._how: HowSampled | None = None
@@ -276,28 +281,28 @@ class RunStore:
     def create(
         cls, path: str | Path, design: Design, priors: Sequence[ResolvedPrior], settings: Sampling, form: str
     ) -> "RunStore":
-        """A new store in an empty or new folder, with everything but draws.
+        """A new store in an empty or new place, with everything but draws.
 
         Raises
         ------
         StoreError
-            If there is one already, somebody else writes there, or the folder cannot be written to.
+            If there is one already, somebody else writes there, or the place cannot be written to.
         """
-        path = _folder(path)
+        storage = storage_of(path)
         try:
-            path.mkdir(exist_ok=True)
-            lock = FolderLock(path, f"no run can be stored in {str(path)!r}")
+            storage.prepare()
+            lock = storage.lock(f"no run can be stored in {str(path)!r}")
         except OSError as error:
             raise StoreError(f"no store can be made in {str(path)!r}: {error.strerror or error}") from error
         try:
-            taken = sorted(other.name for other in path.iterdir() if other.name != "lock")
+            taken = storage.names()
             if MANIFEST in taken:
                 raise StoreError(
                     f"{str(path)!r} holds a run already: pw.load_fit(path) reads it, pw.resume(path) goes on with it; "
-                    "choose another folder for a new one"
+                    f"choose another {storage.kind} for a new one"
                 )
             if taken:
-                raise StoreError(f"{str(path)!r} is not empty (it has {taken[0]!r}); choose a new folder")
+                raise StoreError(f"{str(path)!r} is not empty (it has {taken[0]!r}); choose a new {storage.kind}")
             content = encode_fit(xr.DataTree(), design, priors, settings, "")
             manifest = {
                 "format": FORMAT,
@@ -313,25 +318,25 @@ class RunStore:
                 "said": "",
                 "attributes": {},
             }
-            write_whole(path / MODEL, content, "the model of the run", verify=lambda file: _rebuilt(file, design))
-            store = cls(path, lock, manifest)
+            storage.write(MODEL, content, "the model of the run", verify=lambda file: _rebuilt(file, design))
+            store = cls(storage, lock, manifest)
             store.begin(range(settings.chains), [settings.draws] * settings.chains)
-        except BaseException:
+        except BaseException as error:
             lock.release()
+            if isinstance(error, OSError):
+                raise StoreError(f"no store can be made in {str(path)!r}: {error.strerror or error}") from error
             raise
         return store
 
     @classmethod
     def reopen(cls, path: str | Path, *, trusted: bool = False) -> tuple["RunStore", Stored]:
         """A store that is there, to go on with, and what it holds; a torn end is cut off."""
-        path = _folder(path)
-        if not path.is_dir():
-            raise StoreError(f"there is no folder {str(path)!r}")
-        _read_manifest(path)
-        lock = FolderLock(path, f"the run of {str(path)!r} cannot go on")
+        storage = storage_of(path)
+        _read_manifest(storage)
+        lock = storage.lock(f"the run of {str(path)!r} cannot go on")
         try:
-            stored = read_store(path, trusted=trusted)
-            return cls(path, lock, stored.manifest, stored.how), stored
+            stored = read_store(storage, trusted=trusted)
+            return cls(storage, lock, stored.manifest, stored.how), stored
         except BaseException:
             lock.release()
             raise
@@ -349,7 +354,7 @@ class RunStore:
         last = max((int(entry["name"][6:-4]) for entry in self._manifest["files"]), default=-1)
         name = f"draws-{last + 1}.bin"
         # A run that was killed as it completed leaves a file that no manifest names.
-        (self.path / name).unlink(missing_ok=True)
+        self._storage.remove(name)
         return {"name": name, "chains": list(chains), "missing": [int(count) for count in missing]}
 
     def sampling(self, how: HowSampled) -> None:
@@ -380,7 +385,7 @@ class RunStore:
             assert self._how is not None
             self._layout = Layout.of(posterior, stats)
             header = {"width": self._layout.width, "layout": self._layout.as_json(), **self._how.__dict__}
-            self._writer = RecordWriter(self.path / name, header)
+            self._writer = RecordWriter(self._storage.grow(name), header)
         return self._writer
 
     def finish(self, fit: BayesFit, how: HowSampled) -> None:
@@ -400,20 +405,22 @@ class RunStore:
                     part = {names.CHAIN: [chain], names.DRAW: slice(first, first + block)}
                     writer.append(chain, self._layout.records(posterior.isel(part), stats.isel(part))[0])
             attributes = {name: float(value) for name, value in stats.attrs.items()}
+            # Nothing is complete before the last byte is kept.
+            self._close_writer()
             self._write(files=[entry], state=COMPLETE, digest=writer.digest, said=fit.form, attributes=attributes)
         except (OSError, StoreError) as error:
             self._failed(error)
             return
         for other in files:
             with contextlib.suppress(OSError):
-                (self.path / other["name"]).unlink(missing_ok=True)
+                self._storage.remove(other["name"])
 
     def _failed(self, error: Exception) -> None:
         self._broken = True
         said = getattr(error, "strerror", None) or error
         warnings.warn(
-            f"the store {str(self.path)!r} cannot be written to any more: {said}; what it holds stays readable, and "
-            "the fit is returned: save it to another place with fit.save(path)",
+            f"the store {str(self._storage)!r} cannot be written to any more: {said}; what it holds stays readable, "
+            "and the fit is returned: save it to another place with fit.save(path)",
             PoolwiseWarning,
             stacklevel=2,
         )
@@ -421,18 +428,23 @@ class RunStore:
     def _write(self, **changes) -> None:
         manifest = {**self._manifest, **changes}
         text = json.dumps({"manifest": manifest, "sha256": _seal(manifest)}, indent=1)
-        write_whole(self.path / MANIFEST, text.encode(), "the manifest of the run")
+        self._storage.write(MANIFEST, text.encode(), "the manifest of the run")
         self._manifest = json.loads(text)["manifest"]
 
     def _close_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
     def close(self) -> None:
         """Let others write."""
-        self._close_writer()
-        self._lock.release()
+        try:
+            self._close_writer()
+        except OSError as error:
+            if not self._broken:
+                self._failed(error)
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> "RunStore":
         return self
@@ -444,24 +456,8 @@ class RunStore:
 def _rebuilt(file: Path, design: Design) -> None:
     """Refuse a model that its file does not give back: the run could not go on with it."""
     again = read_fit(file, trusted=design.formula.trusted)[0]
-    if design.collapsed is None and not np.array_equal(again.y, design.y):
+    if not isinstance(design, WithoutRows) and not np.array_equal(again.y, design.y):
         raise StoreError(
-            "the response of this model is not that of its table (Model.with_response), so that a store cannot rebuild "
-            "it; make the model from a table that has the response, or leave store= out"
+            "the file of the model gives another response than the model has, so that a store cannot go on with it; "
+            "leave store= out"
         )
-
-
-def _folder(path: str | Path) -> Path:
-    if not isinstance(path, str | Path):
-        raise StoreError(f"a store is a folder, by its path as a text or a Path; got {type(path).__name__}")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(path)):
-        raise StoreError(
-            f"a store is a folder of this machine, to whose files draws are appended, which object stores cannot do; "
-            f"got {str(path)!r}. Give a folder, and copy it there when the run has ended"
-        )
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise StoreError(f"no store can be made in {str(path)!r}: there is no folder {str(path.parent)!r}")
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"a store is a folder, and {str(path)!r} is none; choose another path")
-    return path

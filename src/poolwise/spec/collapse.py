@@ -19,7 +19,7 @@ from poolwise.spec.counted import CountedData, count_walk, counted_data, merge_c
 from poolwise.spec.counts import COUNTED
 from poolwise.spec.formula import parse_formula
 from poolwise.spec.learn import learn_from_stream
-from poolwise.spec.recipe import Recipe, evaluator, label_columns, recipe_of_scan, refuse_uncollapsible
+from poolwise.spec.recipe import Recipe, evaluator, label_columns, recipe_of_scan, refuse_other, refuse_uncollapsible
 
 # Combinations of predictors and groups, at most, of families other than the Gaussian.
 MOST_CELLS = 2_000_000
@@ -35,7 +35,7 @@ def collapse(
     weights: str | None = None,
     group_correlation: bool = True,
     missing: str = "error",
-    like: CollapsedData | None = None,
+    like: CollapsedData | CountedData | None = None,
     min_rows: int = 1,
     folds: int | None = None,
     seed: int = 0,
@@ -60,19 +60,20 @@ def collapse(
     formula : str
         As :class:`poolwise.Model` takes it.
     family : {"gaussian", "bernoulli", "binomial", "poisson"}
-        Of the response. For the last three ``like``, ``min_rows`` and ``folds`` have no meaning.
+        Of the response. ``folds`` serves the first.
     weights : str, optional
         Column of precision weights; of trials, for a binomial response given as shares.
     group_correlation : bool, default True
         False reads every ``(x | g)`` as ``(x || g)``.
     missing : {"error", "drop"}, default "error"
         What to do with rows that miss a value of a column in the formula.
-    like : CollapsedData, optional
-        Sums of other rows, of another site perhaps, whose levels of predictors and learned transformations are used
-        instead of this source's own, so that :func:`combine` can add both.
+    like : CollapsedData or CountedData, optional
+        Sums, or counts, of other rows, of another site perhaps, whose levels of predictors and learned transformations
+        are used instead of this source's own, so that :func:`combine` can add both.
     min_rows : int, default 1
         Refuse if a group (or a combination of groups), or a value of a two-valued column within one, has fewer rows:
-        the sums of very few rows tell what the rows are. With folds this holds for each group's rows in each fold.
+        the sums of very few rows tell what the rows are. With folds this holds for each group's rows in each fold; of
+        counts for each combination of predictors and groups, and for either value of a binary response within one.
     folds : int, optional
         Keep the sums of this many folds of rows apart, in the same walk, so that :func:`compare_pooling`
         cross-validates without rows. The sums take that many times the memory, at most.
@@ -145,12 +146,16 @@ def collapse(
 
     refuse_uncollapsible(parsed)
     if family != "gaussian":
-        if like is not None or min_rows > 1 or apart > 1:
-            raise ArgumentError(f"like=, min_rows= and folds= serve family 'gaussian'; family {family!r} is counted")
+        if apart > 1:
+            raise ArgumentError(f"folds= serves family 'gaussian'; family {family!r} is counted")
+        if like is not None and not isinstance(like, CountedData):
+            raise ArgumentError(f"like= of family {family!r} takes counts, as collapse() returns them")
         asked: dict[str, Any] = {"formula": parsed, "family": family, "weights": weights, "most": most_cells}
         own_counts = partial(count_walk, complete=complete, columns=columns, **asked)
         parts = reduced("cells and their counts", own_counts, partial(merge_counted, most=most_cells))
-        return counted_data(parsed, family, weights, parts, rows)
+        return counted_data(parsed, family, weights, parts, rows, like, min_rows)
+    if like is not None and not isinstance(like, CollapsedData):
+        raise ArgumentError("like= of family 'gaussian' takes sums, as collapse() returns them")
     own_scan = partial(_scanned, complete=complete, columns=columns, labels=label_columns(parsed))
     found, dropped = reduced("levels, means and mistakes", own_scan, merge_walks)
     if not found.rows:
@@ -259,18 +264,3 @@ def _as_agreed(own: Recipe, agreed: Recipe) -> Recipe:
                 )
             columns[name] = note
     return replace(own, columns=columns, states=agreed.states)
-
-
-def refuse_other(own: Recipe, agreed: Recipe, who: str) -> None:
-    """Refuse sums of another model, or of columns of another type."""
-    if own.formula != agreed.formula or own.weights != agreed.weights:
-        raise DataError(
-            f"{who} was collapsed for another model: {agreed.formula.canonical}"
-            f"{f' with weights {agreed.weights!r}' if agreed.weights else ''}, not {own.formula.canonical}"
-            f"{f' with weights {own.weights!r}' if own.weights else ''}"
-        )
-    for name, note in agreed.columns.items():
-        if own.columns[name].kind != note.kind:
-            raise DataError(
-                f"{who}: column {name!r} holds another type there ({note.kind}, not {own.columns[name].kind})"
-            )

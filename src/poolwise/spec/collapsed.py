@@ -180,7 +180,7 @@ class CollapsedData:
         for factor, z in zip(design.factors, self.evaluator.z, strict=True):
             for k, sd_name in zip(factor.sd_columns, factor.sd_names, strict=True):
                 constant = z[k] < 0
-                within = 0.0 if constant else factor.sd_within(k)  # type: ignore[attr-defined]
+                within = 0.0 if constant else factor.sd_within(k)
                 effects[sd_name] = EffectFacts(within, 0.0 if constant else float(sd[z[k]]), constant)
         return DataFacts(
             n=n,

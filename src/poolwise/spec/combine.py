@@ -1,4 +1,4 @@
-"""The sums of several sites added: as if all their rows stood in one table."""
+"""The sums, or counts, of several sites added: as if all their rows stood in one table."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,28 +6,33 @@ from dataclasses import replace
 import numpy as np
 
 from poolwise.algebra.moments import CellSums, merge_sums
-from poolwise.data.columns import describe_values
+from poolwise.data.columns import CATEGORICAL, describe_values
 from poolwise.errors import ArgumentError, DataError
-from poolwise.spec.collapse import check_shape, refuse_other
+from poolwise.spec.collapse import check_shape
 from poolwise.spec.collapsed import CollapsedData
-from poolwise.spec.recipe import ColumnNote, Recipe
+from poolwise.spec.counted import CountedData, agreeing, recipe_of_counts
+from poolwise.spec.counts import in_order, merge_counts, plain
+from poolwise.spec.recipe import ColumnNote, Recipe, refuse_other
 
 
-def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = None) -> CollapsedData:
-    """Add the sums of several sites; the result is that of all their rows together.
+def combine(
+    sites: Sequence[CollapsedData | CountedData], *, names: Sequence[str] | None = None
+) -> CollapsedData | CountedData:
+    """Add the sums, or the counts, of several sites; the result is that of all their rows together.
 
     Parameters
     ----------
-    sites : sequence of CollapsedData
+    sites : sequence of CollapsedData, or of CountedData
         Collapsed for one formula, with the same levels of predictors and the same learned transformations (collapse
         with ``like=`` one of them). Groups may differ: a group that several sites have is one group. Folds stay apart
-        where all sites have as many.
+        where all sites have as many. Counts have the levels of text and numbers that any site has.
     names : sequence of str, optional
         What messages call the sites; ``site 1``, ``site 2`` ... by default.
 
     Returns
     -------
-    CollapsedData
+    CollapsedData or CountedData
+        As the sites are.
 
     Raises
     ------
@@ -44,11 +49,40 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
     180
     """
     sites = list(sites)
-    if not sites or not all(isinstance(site, CollapsedData) for site in sites):
-        raise ArgumentError("combine() takes a list of CollapsedData, as collapse() and load_collapsed() return them")
+    kinds = {type(site) for site in sites}
+    if kinds not in ({CollapsedData}, {CountedData}):
+        raise ArgumentError(
+            "combine() takes a list of CollapsedData, or of CountedData, as collapse() and load_collapsed() return them"
+        )
     called = list(names) if names is not None else [f"site {k + 1}" for k in range(len(sites))]
     if len(called) != len(sites):
         raise ArgumentError(f"names has {len(called)} names for {len(sites)} sites")
+    if kinds == {CountedData}:
+        return _counts([site for site in sites if isinstance(site, CountedData)], called)
+    return _sums([site for site in sites if isinstance(site, CollapsedData)], called)
+
+
+def _counts(sites: list[CountedData], called: list[str]) -> CountedData:
+    """Counts of all sites, where a model can be made of them."""
+    first = sites[0]
+    for name, site in zip(called[1:], sites[1:], strict=True):
+        agreeing(site, first, name)
+        _refuse_states(site.states != first.states, name, called[0])
+        notes = recipe_of_counts(site).columns
+        for column, note in recipe_of_counts(first).columns.items():
+            if note.kind == CATEGORICAL and note != notes[column]:
+                raise DataError(
+                    f"{name}: column {column!r} has other categories, or in another order, than {called[0]}; collapse "
+                    "with like= one of the sites"
+                )
+    cells = [replace(site.counts, keys=plain(site.counts.keys)) for site in sites]
+    added = merge_counts(cells, sum(len(own.rows) for own in cells))
+    keys = first.counts.keys
+    counts = in_order(added, {str(name): keys[name].dtype for name in keys.select_dtypes("category")})
+    return replace(first, counts=counts, dropped=_dropped(sites), min_rows=min(site.min_rows for site in sites)).check()
+
+
+def _sums(sites: list[CollapsedData], called: list[str]) -> CollapsedData:
     first = sites[0].recipe
     for name, site in zip(called[1:], sites[1:], strict=True):
         refuse_other(first, site.recipe, name)
@@ -58,11 +92,7 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
                     f"{name}: column {column!r} has the levels {describe_values(note.levels or ())}, and {called[0]} "
                     f"has {describe_values(first.columns[column].levels or ())}; collapse with like= one of the sites"
                 )
-        if site.recipe.states != first.states:
-            raise DataError(
-                f"{name}: its transformations ({', '.join(site.recipe.learned)}) learned other numbers than those of "
-                f"{called[0]}; collapse with like= one of the sites"
-            )
+        _refuse_states(site.recipe.states != first.states, name, called[0])
     columns = {column: _merged_note(column, sites) for column in first.columns}
     recipe = replace(first, columns=columns)
     numbers = [site.folds for site in sites]
@@ -75,13 +105,25 @@ def combine(sites: Sequence[CollapsedData], *, names: Sequence[str] | None = Non
     data = CollapsedData(
         recipe,
         merge_sums([_renumbered(site, recipe, folds) for site in sites]),
-        {name: sum(site.dropped.get(name, 0) for site in sites) for site in sites for name in site.dropped},
+        _dropped(sites),
         tuple(dict.fromkeys(notes)),
         min(site.min_rows for site in sites),
         folds,
     )
     data.basis(centred=True)
     return data
+
+
+def _refuse_states(differ: bool, name: str, first: str) -> None:
+    if differ:
+        raise DataError(
+            f"{name}: its transformations learned other numbers than those of {first}; collapse with like= one of the "
+            "sites"
+        )
+
+
+def _dropped(sites: Sequence[CollapsedData | CountedData]) -> dict[str, int]:
+    return {name: sum(site.dropped.get(name, 0) for site in sites) for site in sites for name in site.dropped}
 
 
 def _merged_note(column: str, sites: list[CollapsedData]) -> ColumnNote:

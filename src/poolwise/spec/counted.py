@@ -1,31 +1,35 @@
-"""Counts in place of rows, and what models ask of them: a design whose rows are cells, each standing for many."""
+"""Counts in place of rows: how they are walked to, saved, agreed on, and evaluated."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from poolwise.algebra.basis import centring
-from poolwise.algebra.crossproducts import Array
-from poolwise.data.columns import count
+from poolwise.data.columns import CATEGORICAL, TEXT, count, describe_values, kind_of
 from poolwise.data.partitions import Piece
 from poolwise.data.scan import Scan, merge_scans, merge_walks, scan
 from poolwise.data.validate import CheckedTable
+from poolwise.data.whole_file import write_whole
 from poolwise.errors import DataError
-from poolwise.priors.scale import mean_and_sd
 from poolwise.spec.checked import checked_rows
-from poolwise.spec.counts import CellCounts, count_stream, in_order, merged, response_of
+from poolwise.spec.counts import (
+    CellCounts,
+    categories_of,
+    count_stream,
+    in_order,
+    merged,
+    plain,
+    response_of,
+    small_cells,
+)
 from poolwise.spec.design import Design, build_design, check_rank
-from poolwise.spec.factors import GroupingFactor
-from poolwise.spec.families import UNITLESS, Family, family_of
+from poolwise.spec.families import Family, family_of
 from poolwise.spec.formula import Formula
 from poolwise.spec.learn import learn_from_stream, set_states, states_of
-from poolwise.spec.recipe import label_columns
+from poolwise.spec.recipe import ColumnNote, Recipe, label_columns, refuse_other, stand_in
 from poolwise.spec.response import refuse_same_trials
-from poolwise.spec.rowless import WithoutRows, absent, without_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,8 @@ class CountedData:
         What the transformations of each expression learned from all rows: common part, blocks in order.
     dropped : dict of str to int
         Missing values by column, of rows that were left out.
+    min_rows : int
+        No cell, and no value of a binary response within a cell, has fewer rows.
 
     Examples
     --------
@@ -62,6 +68,7 @@ class CountedData:
     counts: CellCounts
     states: tuple[tuple[dict, ...], ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
+    min_rows: int = 1
 
     @property
     def formula(self) -> str:
@@ -93,11 +100,8 @@ class CountedData:
 
         :meta private:
         """
-        formula, table = self.table(family)
-        made = build_design(formula, table, None, family, rank=False)
+        made, table = self._evaluated(family)
         parts = expressions(made)
-        for part, states in zip(parts, self.states, strict=False):
-            set_states(part, states)
         again = [replace(part, matrix=part.apply(table.frame)) if part.stateful else part for part in parts]
         common, factors = again.pop(0), []
         for factor in made.factors:
@@ -108,6 +112,45 @@ class CountedData:
         if rank:
             check_rank(design)
         return design, table
+
+    def _evaluated(self, family: Family) -> tuple[Design, CheckedTable]:
+        """The cells under the formula, with what the transformations learned, if they did yet."""
+        formula, table = self.table(family)
+        made = build_design(formula, table, None, family, rank=False)
+        parts = expressions(made)
+        if self.states and len(self.states) != len(parts):
+            raise DataError("the learned transformations do not fit the formula")
+        for part, states in zip(parts, self.states, strict=False):
+            set_states(part, states)
+        return made, table
+
+    def save(self, path: str | Path) -> Path:
+        """Write the counts, no rows, to one file; :func:`poolwise.load_collapsed` reads it.
+
+        Parameters
+        ----------
+        path : str or Path
+            An existing file is replaced once the new one is complete.
+
+        Returns
+        -------
+        Path
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import poolwise as pw
+        >>> formula = "p(incidence, size) ~ period + (1 | herd)"
+        >>> counts = pw.collapse(pw.load_dataset("cbpp"), formula, family="binomial")
+        >>> with TemporaryDirectory() as folder:
+        ...     again = pw.load_collapsed(counts.save(Path(folder) / "cbpp.counts"))
+        >>> again.n == counts.n
+        True
+        """
+        from poolwise.spec.counted_file import encode_counted
+
+        return write_whole(path, encode_counted(self), "the counts")
 
     def check(self) -> "CountedData":
         """Itself, once a model of it was made and its response found to vary.
@@ -133,114 +176,54 @@ class CountedData:
         return "\n".join([*lines, *(f"  dropped  {k} missing values of {name}" for name, k in self.dropped.items())])
 
 
-def expressions(design: Design) -> list:
-    """The expressions whose transformations may learn: common part, blocks in order."""
-    return [design.common, *(columns for factor in design.factors for _, columns in factor.parts)]
+def recipe_of_counts(data: CountedData) -> Recipe:
+    """What is known of the columns of the cells, as sums have it."""
+    labels, notes = label_columns(data.recipe), {}
+    for name, values in data.counts.keys.items():
+        kind, levels = kind_of(values), None
+        if kind == CATEGORICAL:
+            levels = tuple(values.cat.categories.tolist())
+        elif kind == TEXT or name in labels:
+            levels = tuple(sorted(set(values.tolist())))
+        ordered = kind == CATEGORICAL and bool(values.cat.ordered)
+        numbers = values.to_numpy(np.float64) if levels is None else np.zeros(1)
+        notes[str(name)] = ColumnNote(kind, levels, ordered, float(numbers.mean()), float(numbers.std()))
+    return Recipe(data.recipe, data.weights, notes, data.states)
 
 
-class CountedFactor(GroupingFactor):
-    """A grouping factor whose rows are gone; ``cells`` has the group and the columns of each cell."""
-
-    def __init__(self, cells: GroupingFactor, rows: Array):
-        kept = {name: value for name, value in vars(cells).items() if name not in ("codes", "Z")}
-        parts = tuple((block, without_rows(columns)) for block, columns in cells.parts)
-        self.__dict__.update(kept | {"parts": parts, "cells": cells, "rows": rows})
-
-    codes = absent("the group of each row")
-    Z = absent("the rows of the group-specific part")
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Rows in each group."""
-        return np.bincount(self.cells.codes, self.rows, self.J).round().astype(np.int64)
-
-    @property
-    def centring(self) -> Array:
-        """Matrix (q, q) that subtracts the means of the columns of Z in each block that has a column of ones."""
-        return centring(self.cells.Z, self.structure, self.rows)
-
-    def spread(self, k: int) -> tuple[float, float]:
-        """Mean and sd, over the rows, of column k of Z."""
-        mean, sd = mean_and_sd(self.cells.Z[:, k], self.rows)
-        n = float(self.rows.sum())
-        return mean, sd * float(np.sqrt((n - 1) / n))
-
-    def same_groups(self, other: GroupingFactor) -> bool:
-        """Whether two factors divide the rows alike."""
-        return isinstance(other, CountedFactor) and self.cells.same_groups(other.cells)
-
-    def same_column(self, k: int, other: GroupingFactor, m: int) -> bool:
-        """Whether column k of Z is column m of the other's."""
-        return isinstance(other, CountedFactor) and self.cells.same_column(k, other.cells, m)
-
-    cells: GroupingFactor
-    rows: Array
-
-
-class CountedDesign(WithoutRows):
-    """A design made of counts.
-
-    Parameters
-    ----------
-    cells : Design
-        Its rows are the cells.
-    counts : CellCounts
-        Their sums.
-    """
-
-    def __init__(self, cells: Design, counts: CellCounts):
-        self.__dict__.update(
-            formula=cells.formula,
-            family=cells.family,
-            frequency=False,
-            weights_column=None,
-            common=without_rows(cells.common),
-            factors=tuple(CountedFactor(factor, counts.rows) for factor in cells.factors),
-            predicted=(),
-            _cells=cells,
-            _counts=counts,
-        )
-
-    @property
-    def counted(self) -> CellCounts:
-        """The sums."""
-        return vars(self)["_counts"]
-
-    @property
-    def cells(self) -> Design:
-        """The design whose rows are the cells."""
-        return vars(self)["_cells"]
-
-    @property
-    def n(self) -> int:
-        """Number of rows there were."""
-        return self.counted.n
-
-    @cached_property
-    def exchangeable(self) -> bool:
-        """As the cells are."""
-        return self.cells.exchangeable
-
-
-def counted_design(data: CountedData, family: Family) -> tuple[CountedDesign, CheckedTable]:
-    """The design of counts under a family and link.
+def rehearse(data: CountedData, recipe: Recipe) -> None:
+    """Evaluate the formula on rows that stand for the cells.
 
     Raises
     ------
-    DataError
-        For a family other than the one that was counted, or a link whose scaled priors would ask for single rows.
+    PoolwiseError
+        If formula, columns and what was learned do not fit one another.
     """
-    if family.name != data.family:
+    keys = stand_in(recipe)
+    design, table = replace(data, counts=replace(data.counts, keys=keys))._evaluated(family_of(data.family, None))
+    if not data.states:
+        raise DataError("what the transformations learned is missing")
+    for part in expressions(design):
+        part.apply(table.frame)
+
+
+def refuse_small(data: CountedData) -> CountedData:
+    """Itself, if no cell gives rows away."""
+    small, keys = small_cells(data.counts, data.family, data.min_rows), data.counts.keys
+    if small.any():
+        listed = [":".join(map(str, cell)) for cell in keys[small].head(5).itertuples(index=False)]
+        binary = ", or fewer of either response" if data.family == "bernoulli" else ""
         raise DataError(
-            f"the rows were counted for family {data.family!r}; give that family, or collapse them for {family.name!r}"
+            f"{count(int(small.sum()), 'cell')} of {':'.join(keys.columns) or 'the table'} ({describe_values(listed)} "
+            f"...) have fewer than min_rows={data.min_rows} rows{binary}, so that their sums would tell single rows; "
+            "leave these rows out, bin numeric predictors, merge groups or levels, or agree on a smaller min_rows"
         )
-    if family.link not in UNITLESS:
-        raise DataError(
-            f"counted rows serve the links {', '.join(UNITLESS)}; fit the link {family.link!r} from the rows"
-        )
-    cells, table = data.cells(family)
-    nothing = CheckedTable(table.frame.iloc[:0], table.rows[:0], data.dropped, table.notes)
-    return CountedDesign(cells, data.counts), nothing
+    return data
+
+
+def expressions(design: Design) -> list:
+    """The expressions whose transformations may learn: common part, blocks in order."""
+    return [design.common, *(columns for factor in design.factors for _, columns in factor.parts)]
 
 
 def count_walk(
@@ -271,14 +254,49 @@ def merge_counted(
 
 
 def counted_data(
-    formula: Formula, family: str, weights: str | None, walked: tuple, walk: Callable[[], Iterable[pd.DataFrame]]
+    formula: Formula,
+    family: str,
+    weights: str | None,
+    walked: tuple,
+    walk: Callable[[], Iterable[pd.DataFrame]],
+    like: CountedData | None,
+    min_rows: int,
 ) -> CountedData:
-    """The counts of a source, once transformations learned from all of its rows."""
+    """The counts of a source, once transformations learned from all of its rows, or as those of ``like`` did."""
     found, dropped, counts = walked
     if counts is None:
         raise DataError("no row is complete: the source has no rows, or each misses a value in a needed column")
-    data = CountedData(formula, family, weights, in_order(counts, found), dropped=dropped)
+    data = CountedData(formula, family, weights, in_order(counts, categories_of(found)), (), dropped, min_rows)
+    if like is not None:
+        # One site may have one level alone: whether a model can be made is asked of all sites together.
+        return refuse_small(agreeing(data, like, "like="))
     design, _ = data.cells(family_of(family, None), rank=False)
     parts = expressions(design)
     learn_from_stream(parts, walk)
-    return replace(data, states=tuple(tuple(states_of(part)) for part in parts)).check()
+    return refuse_small(replace(data, states=tuple(tuple(states_of(part)) for part in parts)).check())
+
+
+def agreeing(own: CountedData, agreed: CountedData, who: str) -> CountedData:
+    """The counts with another's categories and learned transformations, if both ask the same.
+
+    Raises
+    ------
+    DataError
+        If they do not, or there are categories that the other does not have; names ``who``.
+    """
+    if own.family != agreed.family:
+        raise DataError(f"{who} was counted for family {agreed.family!r}, not {own.family!r}")
+    refuse_other(recipe_of_counts(own), recipe_of_counts(agreed), who)
+    categories = {}
+    for name, values in agreed.counts.keys.items():
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            categories[str(name)] = values.dtype
+            occurring = own.counts.keys[name].cat.remove_unused_categories().cat.categories
+            unseen = occurring.difference(values.cat.categories)
+            if len(unseen):
+                raise DataError(
+                    f"column {name!r} has levels that {who} does not have: {describe_values(unseen)}; known levels: "
+                    f"{describe_values(values.cat.categories)}"
+                )
+    counts = in_order(replace(own.counts, keys=plain(own.counts.keys)), categories)
+    return replace(own, counts=counts, states=agreed.states)

@@ -1,6 +1,6 @@
 """Binary responses, trials and counts added up by combination of predictors and groups, the likelihood kept whole."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +88,7 @@ def counts_of_rows(piece: Piece, formula: Formula, family: Family, weights: str 
     code, _ = density_code(family.name, family.link) or (0, 0)
     scaled = outcome.scaled
     values = [outcome.y, trials, np.ones(len(frame)), constants(code, outcome.y, trials), scaled, scaled**2]
-    return _added_up(_plain(frame[key_columns(formula)]), np.column_stack([times * value for value in values]))
+    return _added_up(plain(frame[key_columns(formula)]), np.column_stack([times * value for value in values]))
 
 
 def merge_counts(parts: Sequence[CellCounts], most: int) -> CellCounts:
@@ -129,17 +129,41 @@ def merged(parts: Sequence[CellCounts | None], most: int) -> CellCounts | None:
     return merge_counts(there, most) if there else None
 
 
-def in_order(counts: CellCounts, found: Scan) -> CellCounts:
-    """The cells in the order of their values, categories as the whole source has them: whatever the batches were."""
-    keys = counts.keys.copy()
-    for name in keys.columns:
-        known = found.columns[name]
-        if known.kind == CATEGORICAL:
-            keys[name] = pd.Categorical(keys[name], categories=list(known.levels), ordered=known.ordered)
+def in_order(counts: CellCounts, categories: Mapping[str, pd.CategoricalDtype]) -> CellCounts:
+    """The cells in the order of their values, these columns as categories: whatever the batches were."""
+    keys = counts.keys.astype(dict(categories))
     order = np.arange(len(keys))
     if len(keys.columns):
         order = keys.sort_values(list(keys.columns), kind="stable").index.to_numpy()
     return CellCounts(keys.iloc[order].reset_index(drop=True), *(getattr(counts, name)[order] for name in FIELDS))
+
+
+def categories_of(found: Scan) -> dict[str, pd.CategoricalDtype]:
+    """The categories of a source, all of them."""
+    return {
+        name: pd.CategoricalDtype(list(known.levels), known.ordered)
+        for name, known in found.columns.items()
+        if known.kind == CATEGORICAL
+    }
+
+
+def plain(keys: pd.DataFrame) -> pd.DataFrame:
+    """Categories as their values: parts of a source may have others."""
+    values: dict[str, Callable] = {
+        name: column.astype(column.cat.categories.dtype)
+        for name, column in keys.items()
+        if isinstance(column.dtype, pd.CategoricalDtype)
+    }
+    return keys.assign(**values).reset_index(drop=True)
+
+
+def small_cells(counts: CellCounts, family: str, least: int) -> NDArray[np.bool_]:
+    """Cells whose sums tell of fewer rows than ``least``: all of them, or of binary responses those of either value."""
+    small = counts.rows < least
+    if family == "bernoulli":
+        for rows in (counts.y, counts.rows - counts.y):
+            small |= (rows > 0) & (rows < least)
+    return small
 
 
 def key_columns(formula: Formula) -> list[str]:
@@ -150,16 +174,6 @@ def key_columns(formula: Formula) -> list[str]:
 def response_of(counts: CellCounts, family: Family) -> Response:
     """The responses of the cells: successes in trials, or sums of counts."""
     return Response(counts.y, None if family.holds == "count" else counts.trials)
-
-
-def _plain(keys: pd.DataFrame) -> pd.DataFrame:
-    """Categories as their values: parts of a source may have others."""
-    plain: dict[str, Callable] = {
-        name: values.astype(values.cat.categories.dtype)
-        for name, values in keys.items()
-        if isinstance(values.dtype, pd.CategoricalDtype)
-    }
-    return keys.assign(**plain).reset_index(drop=True)
 
 
 def _added_up(keys: pd.DataFrame, values: Array) -> CellCounts:

@@ -13,6 +13,7 @@ from poolwise.algebra.theta import BlockStructure
 from poolwise.data.columns import UNUSABLE, kind_of
 from poolwise.data.grouping import label_text, label_texts
 from poolwise.errors import DataError
+from poolwise.priors.scale import within_group_sd
 from poolwise.spec.evaluate import Columns, evaluate
 from poolwise.spec.formula import Block, Formula
 from poolwise.spec.group_sds import SdRegression, sd_regression
@@ -122,6 +123,10 @@ class GroupingFactor:
     def spread(self, k: int) -> tuple[float, float]:
         """Mean and sd, over the rows, of column k of Z."""
         return float(self.Z[:, k].mean()), float(self.Z[:, k].std())
+
+    def sd_within(self, k: int) -> float:
+        """Pooled sd of column k of Z within groups; its total sd where it does not vary within any."""
+        return within_group_sd(self.Z[:, k], self.codes)
 
     @property
     def centring(self) -> Array:

@@ -339,3 +339,18 @@ def evaluator(recipe: Recipe, cells: NDArray[np.int64] | None = None) -> Evaluat
         for factor in design.factors
     )
     return Evaluator(recipe, design, response, offsets, tuple(u), x, z)
+
+
+def refuse_other(own: Recipe, agreed: Recipe, who: str) -> None:
+    """Refuse sums of another model, or of columns of another type."""
+    if own.formula != agreed.formula or own.weights != agreed.weights:
+        raise DataError(
+            f"{who} was collapsed for another model: {agreed.formula.canonical}"
+            f"{f' with weights {agreed.weights!r}' if agreed.weights else ''}, not {own.formula.canonical}"
+            f"{f' with weights {own.weights!r}' if own.weights else ''}"
+        )
+    for name, note in agreed.columns.items():
+        if own.columns[name].kind != note.kind:
+            raise DataError(
+                f"{who}: column {name!r} holds another type there ({note.kind}, not {own.columns[name].kind})"
+            )

@@ -15,7 +15,8 @@ from poolwise.priors.prior import Prior
 from poolwise.priors.resolve import ResolvedPrior, resolve
 from poolwise.spec.checked import checked_rows
 from poolwise.spec.collapsed import CollapsedData
-from poolwise.spec.counted import CountedData, counted_design
+from poolwise.spec.counted import CountedData
+from poolwise.spec.counted_design import CountedDesign, counted_design
 from poolwise.spec.design import Design, build_design
 from poolwise.spec.families import Family, family_of
 from poolwise.spec.formula import Formula
@@ -112,12 +113,17 @@ def restored(design: Design, resolved: Sequence[ResolvedPrior]) -> Specification
     preset = PriorPreset(
         "restored", "", "", "", "", (), "", {}, group_intercept_at="zero" if "zero" in stands else "mean"
     )
-    table = CheckedTable(design.frame, np.arange(design.n)) if design.collapsed is None else _no_rows(design.collapsed)
+    if isinstance(design, CountedDesign):
+        table = _no_rows(design.source.dropped)
+    elif design.collapsed is not None:
+        table = _no_rows(design.collapsed.dropped, design.collapsed.notes)
+    else:
+        table = CheckedTable(design.frame, np.arange(design.n))
     return Specification(design.formula, table, design, preset, tuple(resolved))
 
 
-def _no_rows(data: CollapsedData) -> CheckedTable:
-    return CheckedTable(pd.DataFrame(), np.zeros(0, dtype=np.int64), data.dropped, data.notes)
+def _no_rows(dropped: dict[str, int], notes: tuple[str, ...] = ()) -> CheckedTable:
+    return CheckedTable(pd.DataFrame(), np.zeros(0, dtype=np.int64), dropped, notes)
 
 
 def _of_sums(
@@ -132,7 +138,7 @@ def _of_sums(
     _refuse_other(formula, there.formula, there.weights, group_correlation, weights)
     design = data.design
     preset, resolved = _resolve(design, priors)
-    return Specification(there.formula, _no_rows(data), design, preset, resolved)
+    return Specification(there.formula, _no_rows(data.dropped, data.notes), design, preset, resolved)
 
 
 def _of_counts(
