@@ -174,6 +174,8 @@ def tested(source: Path, tests: list[str], jit: bool, quick: bool, log: Path) ->
         "no:cacheprovider",
         "-p",
         "no:randomly",
+        "-o",
+        "addopts=",
         "-c",
         str(ROOT / "pyproject.toml"),
         "--tb=line",
