@@ -113,6 +113,12 @@ def arguments_without_words(said: str, function) -> list[str]:
     return [name for name in inspect.signature(function).parameters if name not in {"self", "cls", *named}]
 
 
+def may_raise(function) -> bool:
+    """Whether a function itself refuses something: raises, or checks what every fit checks."""
+    body = inspect.getsource(inspect.unwrap(function)).rpartition('"""')[2]
+    return bool(re.search(r"\braise \w+Error|\bcheck_(level|interval)\(", body))
+
+
 def test_every_public_callable_says_what_it_takes_and_returns_and_shows_an_example_that_runs():
     """Examples in docstrings run as doctests, those of pages above."""
     run = "\n".join(block for page in PAGES for block in blocks(page))
@@ -126,6 +132,8 @@ def test_every_public_callable_says_what_it_takes_and_returns_and_shows_an_examp
             lacking += [f"{name}: {argument}" for argument in arguments_without_words(said, one)]
             if not re.search(r"^Returns\n---", said, re.MULTILINE):
                 lacking.append(f"{name}: returns")
+            if may_raise(one) and not re.search(r"^Raises\n---", said, re.MULTILINE):
+                lacking.append(f"{name}: raises")
     assert not lacking
 
 

@@ -40,14 +40,14 @@ MISSING = [
         lambda: setting("x", np.nan, 0, 9),
         options={"missing": "drop"},
         twin=(FORMULA, lambda: table().drop([0, 9])),
-        says=("dropped", "'x': 2"),
+        says=("dropped", "2 miss 'x'"),
     ),
     Case(
         "missing dropped, a whole group with it",
         lambda: setting("y", np.nan, *range(6)),
         options={"missing": "drop"},
         twin=(FORMULA, lambda: table().iloc[6:]),
-        says=("dropped", "'y': 6", "a"),
+        says=("dropped", "6 miss 'y'", "a"),
     ),
     Case(
         "missing drops to one group",

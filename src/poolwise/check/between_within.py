@@ -67,6 +67,13 @@ def between_within(source: Source, factor: str | None = None, *, alpha: float = 
         opposite), ``note`` where it shows only beyond the noise of rows: partial pooling is right then, complete
         pooling is not.
 
+    Raises
+    ------
+    ArgumentError
+        If alpha is not between 0 and 1.
+    UnknownNameError
+        If there is no such grouping factor.
+
     Examples
     --------
     >>> import poolwise as pw
@@ -141,6 +148,13 @@ def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataF
         p_rows, the same without groups, whose only noise is that of the rows.
         ``attrs``: ``recipe``, how to make each column of group means, ``formula``, the one with all of them, and
         ``converged``, whether its fit did.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such grouping factor.
+    FitError
+        For groups that are no independent draws, ``gr()`` and ``mm()``.
 
     Notes
     -----

@@ -134,6 +134,13 @@ def compare_priors(
     -------
     PriorComparison
 
+    Raises
+    ------
+    ArgumentError
+        If presets is no list, or level is not between 0 and 1.
+    PriorError, UnknownNameError
+        For a preset that is not valid, or is not there.
+
     References
     ----------
     Vehtari, Simpson, Gelman, Yao & Gabry (2024), Pareto smoothed importance sampling, JMLR 25(72).

@@ -51,6 +51,11 @@ def hospital_mortality(
         1) by patient; and the truth: alpha, the hospital's log odds at risk 0, and probability, the row's chance to
         die. ``attrs["truth"]`` has the parameters.
 
+    Raises
+    ------
+    ArgumentError
+        For fewer than 2 hospitals, a negative tau, or rows of another name.
+
     Notes
     -----
     With n_j patients in hospital j and v_j = log n_j - 4,

@@ -32,6 +32,11 @@ def calibration_frame(calibration: "Calibration", level: float = 0.95) -> pd.Dat
     -------
     DataFrame
         Columns quantity, x (share of the posterior draws), difference, lower, upper, inside (of all of the quantity).
+
+    Raises
+    ------
+    ArgumentError
+        If level is not between 0 and 1.
     """
     N, L = len(calibration.ranks), calibration.kept
     lower, upper = band(N, L, check_level(level))

@@ -46,6 +46,11 @@ def prior_predictive_frame(model: Model, drawn: "xr.DataTree", level: float = 0.
         level. For panel ``group_means`` (about the grouping factor) x is the middle of a bin of the sd between the
         groups' means, lower and upper its ends, estimate the probability density there, observed the sd between the
         means of the data, and beyond the probability to the right of the last bin.
+
+    Raises
+    ------
+    ArgumentError
+        If level is not between 0 and 1.
     """
     tail = (1 - check_level(level)) / 2
     simulated, observed = _responses(model, drawn)

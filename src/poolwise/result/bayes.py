@@ -160,6 +160,11 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
         -------
         DataFrame
 
+        Raises
+        ------
+        ArgumentError
+            If level is not between 0 and 1.
+
         Examples
         --------
         >>> import poolwise as pw
@@ -213,6 +218,13 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
         -------
         DataFrame
             Columns factor, group, term, estimate (posterior mean), lower, upper, n.
+
+        Raises
+        ------
+        ArgumentError
+            If this fit has no such interval, or level is not between 0 and 1.
+        UnknownNameError
+            If there is no such grouping factor.
 
         Examples
         --------

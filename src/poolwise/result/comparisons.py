@@ -147,6 +147,11 @@ class Compared:
             Columns variable, those of ``by``, category (of a categorical response), estimate, lower, upper; in units of
             the response (or the linear predictor) a unit of the predictor.
 
+        Raises
+        ------
+        UnknownNameError, ArgumentError
+            For a predictor, level or scale that is not there; says which there are.
+
         Examples
         --------
         >>> import poolwise as pw
@@ -200,6 +205,11 @@ class Compared:
         -------
         DataFrame
             A column a predictor, category (of a categorical response), estimate, lower, upper.
+
+        Raises
+        ------
+        UnknownNameError, ArgumentError
+            For a predictor, level or scale that is not there; says which there are.
 
         Examples
         --------

@@ -366,6 +366,11 @@ class FrequentistFit(Inference, Compared, Checked):
         DataFrame
             Columns factor, group, term, estimate, lower, upper, n.
 
+        Raises
+        ------
+        ArgumentError
+            If this fit has no such interval, or level is not between 0 and 1.
+
         Examples
         --------
         >>> import poolwise as pw
@@ -419,6 +424,11 @@ class FrequentistFit(Inference, Compared, Checked):
         -------
         DataFrame (J, terms)
             Units of the coefficients.
+
+        Raises
+        ------
+        ArgumentError
+            If this fit has no such interval.
 
         Examples
         --------

@@ -386,6 +386,13 @@ class GLMMFit(WaldInference, Compared, Checked):
         DataFrame
             Columns factor, group, term, estimate, lower, upper, n; an infinite estimate has no interval (NaN).
 
+        Raises
+        ------
+        ArgumentError
+            If this fit has no such interval, or level is not between 0 and 1.
+        UnknownNameError
+            If there is no such grouping factor.
+
         Examples
         --------
         >>> import poolwise as pw
@@ -416,6 +423,11 @@ class GLMMFit(WaldInference, Compared, Checked):
         -------
         DataFrame (J, terms), or dict of these by grouping factor
             On the scale of the link.
+
+        Raises
+        ------
+        ArgumentError
+            If this fit has no such interval.
 
         Examples
         --------

@@ -118,6 +118,11 @@ class PriorImplications:
         DataFrame
             Columns effect, n, estimate, lower, upper.
 
+        Raises
+        ------
+        ArgumentError
+            For no sizes, or sizes that are not positive.
+
         Examples
         --------
         >>> import poolwise as pw

@@ -129,6 +129,13 @@ class Inference:
             Columns parameter, estimate, lower, upper; the estimates are this fit's. ``attrs`` holds the method and,
             of a bootstrap, its seed and the shares of singular and converged refits.
 
+        Raises
+        ------
+        ArgumentError
+            For another method, or a level that is not between 0 and 1.
+        UnknownNameError
+            If there is no such parameter.
+
         Warns
         -----
         ConvergenceWarning
@@ -200,6 +207,13 @@ class Inference:
         DataFrame
             Columns parameter, value, deviance (minus twice the log-likelihood, all other parameters at their best,
             less its smallest value) and zeta, its signed root, a straight line where the likelihood is a parabola.
+
+        Raises
+        ------
+        ArgumentError
+            If points is below 2, or level is not between 0 and 1.
+        UnknownNameError
+            If there is no such parameter.
 
         Examples
         --------
@@ -296,6 +310,11 @@ class Inference:
             One row a common effect; columns estimate, se, df, t, p (two-sided, of the effect being 0), lower, upper,
             note. The note of a singular fit says that a variance at its boundary counts as known, so that df may be
             far too large.
+
+        Raises
+        ------
+        ArgumentError
+            If level is not between 0 and 1.
 
         References
         ----------

@@ -126,6 +126,13 @@ class NoPoolingFit:
             Columns estimate, lower, upper, groups and ``groups[factor]``; NaN for a new group, of which nothing is
             known without pooling.
 
+        Raises
+        ------
+        ArgumentError
+            For groups other than those observed: there is no population of them.
+        DataError
+            For rows that lack a column, or with ``"observed"`` a new group.
+
         Examples
         --------
         >>> import poolwise as pw
@@ -168,6 +175,11 @@ class NoPoolingFit:
         -------
         DataFrame
             Columns factor, group, term, estimate, lower, upper, n.
+
+        Raises
+        ------
+        ArgumentError
+            If this fit has no such interval, or level is not between 0 and 1.
 
         Examples
         --------

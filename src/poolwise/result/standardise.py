@@ -90,6 +90,11 @@ class StandardisedRates:
         DataFrame
             Columns group, n (rows), observed, expected (indirect only), estimate (posterior mean), lower, upper.
 
+        Raises
+        ------
+        ArgumentError
+            If level is not between 0 and 1.
+
         Examples
         --------
         >>> import poolwise as pw

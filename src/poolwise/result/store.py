@@ -223,7 +223,7 @@ def _rows_design(tree: xr.DataTree, recipe: dict[str, Any], trusted: bool) -> De
     return design
 
 
-def _sums_design(tree: xr.DataTree, recipe: dict, path: Path, trusted: bool) -> Design:
+def _sums_design(tree: xr.DataTree, recipe: dict[str, Any], path: Path, trusted: bool) -> Design:
     """The design of the sums, or counts, which leave the tree."""
     content = tree[SUMS]["file"].to_numpy().tobytes()
     del tree[SUMS]

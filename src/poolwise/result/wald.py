@@ -75,6 +75,13 @@ class WaldInference:
         DataFrame
             Columns parameter, estimate, lower, upper.
 
+        Raises
+        ------
+        ArgumentError
+            For another method, or a level that is not between 0 and 1.
+        UnknownNameError
+            If there is no such parameter.
+
         Examples
         --------
         >>> import poolwise as pw
@@ -113,6 +120,11 @@ class WaldInference:
         -------
         DataFrame
             One row a common effect; columns estimate, se, z, p (two-sided), lower, upper; NaN for an infinite effect.
+
+        Raises
+        ------
+        ArgumentError
+            If level is not between 0 and 1.
 
         Examples
         --------

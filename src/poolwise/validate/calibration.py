@@ -79,6 +79,11 @@ class Calibration:
             sd over that of uniform ranks, about 1, more where posteriors are too narrow; p_value of the ECDF test;
             p_adjusted by Holm over the quantities; calibrated, whether that is at least 1 - level.
 
+        Raises
+        ------
+        ArgumentError
+            If level is not between 0 and 1.
+
         Examples
         --------
         >>> import poolwise as pw

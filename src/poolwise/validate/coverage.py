@@ -93,6 +93,11 @@ class DesignCoverage:
             are counted as dependent), width (mean), rmse of the estimate. Groups whose interval is not defined, such
             as those without a regression of their own, are left out.
 
+        Raises
+        ------
+        ArgumentError
+            For fits of another name.
+
         Examples
         --------
         >>> import poolwise as pw
