@@ -187,6 +187,15 @@ def test_who_was_ousted_stops_writing(place, quick, monkeypatch):
     other = Objects(str(place))
     with pytest.warns(pw.PoolwiseWarning, match=r"has not renewed it for 0\.3 s: it is taken over"):
         lease = other.lock("no")
+    # Before it looks again by itself: what the other has written is neither removed nor replaced.
+    other.put("draws-1.bin.000000", b"theirs", new=True)
+    for ask in (lambda: place.remove("draws-1.bin"), lambda: place.write("draws-1.bin.000000", b"mine", "it")):
+        stalled.lost = False
+        with pytest.raises((OSError, StoreError), match="another run has taken its lease over"):
+            ask()
+    assert other.read("draws-1.bin.000000", 10) == b"theirs"
+    other.remove("draws-1.bin")
+    stalled.lost = False
     stalled._renew()
     file.append(b"late")
     with pytest.raises(OSError, match="another run has taken its lease over"):

@@ -31,6 +31,7 @@ LEASE, OWNER, MOST_LEASE = "lease", re.compile(r"[0-9a-f]{32} (process [0-9]{1,1
 PART_NAME = re.compile(r"(.+)\.([0-9]{6,12})")
 # Bytes of an object at most, and bytes and objects fetched together.
 PART, TOGETHER, AT_ONCE = 16_000_000, 64_000_000, 256
+TAKEN = "another run has taken its lease over"
 PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -144,6 +145,8 @@ class Objects:
                 (Path(folder) / name).write_bytes(content)
                 verify(Path(folder) / name)
         try:
+            if self._lease is not None:
+                self._lease.verify()
             self.put(name, content)
         except OSError as error:
             said = f"{what} could not be written to {self.called(name)}: {error.strerror or error}"
@@ -154,7 +157,9 @@ class Objects:
         return Parts(self, name)
 
     def remove(self, name: str) -> None:
-        """Delete an object, or parts."""
+        """Delete an object, or parts; not those of a run that has taken over."""
+        if self._lease is not None:
+            self._lease.verify()
         sizes = self._listed()
         gone = [self._at(one) for one in ([name] if name in sizes else _parts_of(name, sizes))]
         if gone:
@@ -164,7 +169,7 @@ class Objects:
     def put(self, name: str, content: bytes, *, new: bool = False) -> None:
         """Write an object; FileExistsError if it must be new and is not, where the store can tell."""
         if self._lease is not None and self._lease.lost and name != LEASE:
-            raise OSError("another run has taken its lease over")
+            raise OSError(TAKEN)
         with _as_os_error():
             self._fs.pipe_file(self._at(name), content, mode="create" if new else "overwrite")
 
@@ -318,11 +323,23 @@ class Lease:
             )
             self._objects.remove(LEASE)
 
+    def verify(self) -> None:
+        """Look now whether the lease is still this process's; OSError if not. Asked before what others wrote could go.
+
+        A process may have stood still since its last renewal.
+        """
+        self._look()
+        if self.lost:
+            raise OSError(TAKEN)
+
+    def _look(self) -> None:
+        found = self._found()
+        self.lost = found is None or not found.startswith(self._owner.encode())
+
     def _renew(self) -> None:
         # A store that cannot be reached for a moment says nothing about who writes.
         with contextlib.suppress(OSError):
-            found = self._found()
-            self.lost = found is None or not found.startswith(self._owner.encode())
+            self._look()
             if not self.lost:
                 self._renewals += 1
                 self._objects.put(LEASE, self._text())
@@ -331,7 +348,8 @@ class Lease:
         """Let others write."""
         self._beat.stop()
         with contextlib.suppress(OSError):
-            if (self._found() or b"").startswith(self._owner.encode()):
+            self._look()
+            if not self.lost:
                 self._objects.remove(LEASE)
 
 
