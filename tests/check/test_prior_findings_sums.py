@@ -76,3 +76,18 @@ def test_findings_of_sums_are_those_of_the_rows(name, priors, code):
     np.testing.assert_allclose([one.value for one in ours], [one.value for one in theirs], rtol=1e-6)
     assert [one.title for one in ours] == [one.title for one in theirs]
     assert code in second.check_priors().codes
+
+
+@pytest.mark.parametrize(
+    ("name", "formula", "family"),
+    [
+        ("bounce_rates", SUMS["bounce_rates"], "gaussian"),
+        ("cbpp", "p(incidence, size) ~ period + (1 | herd)", "binomial"),
+    ],
+)
+def test_the_checks_of_a_fit_have_them(name, formula, family):
+    priors = {"Intercept": pw.Prior("Normal", mu=90.0, sigma=0.5)}
+    model = both(name, formula, family)[1].with_priors(priors)
+    found = model.fit(draws=100, tune=200, chains=2, seed=1, progress=False).check()
+    assert {"prior_scale", "prior_conflict"} & set(found.codes)
+    assert not any(one.title.startswith("priors was not checked") for one in found)

@@ -140,6 +140,8 @@ def test_the_study_is_that_of_the_rows(studies):
 
 def test_what_needs_rows_is_left_out_in_words(studies, tmp_path):
     _, study = studies
+    bayes, others = study.table.loc["partial_bayes"], study.table.drop("partial_bayes")
+    assert np.isfinite(bayes["elpd_kfold"]) and others["elpd_kfold"].isna().all() and "elpd k-fold" in repr(study)
     assert np.isnan(study.elpd) and "elpd" in study.left_out and "between_within" in study.left_out
     said = "left out, because it needs the rows: between_within, elpd"
     assert said in repr(study) and f"the {FOLDS} folds of the sums" in repr(study)

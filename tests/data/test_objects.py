@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import poolwise as pw
-from poolwise.data import objects
-from poolwise.data.objects import LEASE, Objects
+from poolwise.data import lease, objects
+from poolwise.data.lease import LEASE
+from poolwise.data.objects import Objects
 from poolwise.data.records import RecordWriter, read_records
 from poolwise.data.storage import Folder, storage_of
 from poolwise.errors import StoreError
@@ -20,10 +21,10 @@ from poolwise.errors import StoreError
 HEADER = {"width": 3}
 HOLD = """
 import sys, time
-from poolwise.data import objects
-objects.RENEW = 0.05
+from poolwise.data import lease, objects
+lease.RENEW = 0.05
 place = objects.Objects(sys.argv[1])
-lease = place.lock("no")
+held = place.lock("no")
 place.grow("draws-0.bin").append(b"kept")
 time.sleep(2.5)
 print("held", flush=True)
@@ -44,8 +45,8 @@ def place(request):
 @pytest.fixture
 def quick(monkeypatch):
     """A lease that is renewed every 20 ms and runs out after 300."""
-    monkeypatch.setattr(objects, "RENEW", 0.02)
-    monkeypatch.setattr(objects, "WAIT", 0.3)
+    monkeypatch.setattr(lease, "RENEW", 0.02)
+    monkeypatch.setattr(lease, "WAIT", 0.3)
 
 
 def test_a_file_is_its_parts_in_order(place, monkeypatch):
@@ -163,8 +164,8 @@ def test_the_second_is_refused(place, quick):
 
 
 def test_a_lease_that_is_given_back_meanwhile(place, quick, monkeypatch):
-    monkeypatch.setattr(objects, "RENEW", 60.0)
-    monkeypatch.setattr(objects, "WAIT", 20.0)
+    monkeypatch.setattr(lease, "RENEW", 60.0)
+    monkeypatch.setattr(lease, "WAIT", 20.0)
     monkeypatch.setattr(objects, "FLUSH", 0.01)
     first = place.lock("no")
     calls, real = [], Objects.read
@@ -181,12 +182,21 @@ def test_a_lease_that_is_given_back_meanwhile(place, quick, monkeypatch):
 
 def test_who_was_ousted_stops_writing(place, quick, monkeypatch):
     # A holder that stood still: it renews once more only after another has taken over.
-    monkeypatch.setattr(objects, "RENEW", 60.0)
+    monkeypatch.setattr(lease, "RENEW", 60.0)
     stalled = place.lock("no")
     file = place.grow("draws-0.bin")
     other = Objects(str(place))
     with pytest.warns(pw.PoolwiseWarning, match=r"has not renewed it for 0\.3 s: it is taken over"):
-        lease = other.lock("no")
+        taken = other.lock("no")
+    # Before it looks again by itself: what the other has written is neither removed nor replaced.
+    other.put("draws-1.bin.000000", b"theirs", new=True)
+    for ask in (lambda: place.remove("draws-1.bin"), lambda: place.write("draws-1.bin.000000", b"mine", "it")):
+        stalled.lost = False
+        with pytest.raises((OSError, StoreError), match="another run has taken its lease over"):
+            ask()
+    assert other.read("draws-1.bin.000000", 10) == b"theirs"
+    other.remove("draws-1.bin")
+    stalled.lost = False
     stalled._renew()
     file.append(b"late")
     with pytest.raises(OSError, match="another run has taken its lease over"):
@@ -195,7 +205,7 @@ def test_who_was_ousted_stops_writing(place, quick, monkeypatch):
         place.write("manifest.json", b"{}", "the manifest")
     stalled.release()
     assert LEASE in place._listed()
-    lease.release()
+    taken.release()
     assert place.names() == []
 
 

@@ -4,7 +4,7 @@ import fsspec
 import pytest
 
 import poolwise as pw
-from poolwise.data import objects
+from poolwise.data import lease, objects
 from poolwise.errors import StoreError
 from poolwise.fit import nuts
 from poolwise.result.stream import MANIFEST, RunStore
@@ -32,8 +32,8 @@ def fit(model):
 @pytest.fixture
 def url(request, monkeypatch):
     monkeypatch.setattr(objects, "FLUSH", 0.05)
-    monkeypatch.setattr(objects, "RENEW", 0.05)
-    monkeypatch.setattr(objects, "WAIT", 0.5)
+    monkeypatch.setattr(lease, "RENEW", 0.05)
+    monkeypatch.setattr(lease, "WAIT", 0.5)
     found = f"memory://{request.node.name}/run"
     yield found
     fsspec.filesystem("memory").rm(found.rsplit("/", 1)[0], recursive=True)
@@ -58,7 +58,7 @@ def stop(model, url, keep):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(nuts, "EVERY", 0.02)
         patch.setattr(RunStore, "watch", watch)
-        patch.setattr(objects.Lease, "release", lambda self: self._beat.stop())
+        patch.setattr(lease.Lease, "release", lambda self: self._beat.stop())
         model.fit(**RUN, store=url)
 
 
@@ -74,7 +74,7 @@ def test_a_complete_store_is_the_fit_draw_for_draw(model, fit, url):
 
 def test_a_killed_run_is_read_resumed_and_made_longer(model, fit, url):
     stop(model, url, [60, 80])
-    assert objects.LEASE in names_at(url) and "draws-0.bin.000000" in names_at(url)
+    assert lease.LEASE in names_at(url) and "draws-0.bin.000000" in names_at(url)
     with pytest.warns(pw.PartialRunWarning, match=r"140 of 400 draws \(60, 80 by chain\); 2 chains of 60"):
         partial = pw.load_fit(url)
     assert partial.posterior["sigma"].equals(fit.posterior["sigma"][:, :60])

@@ -17,10 +17,13 @@ from poolwise.check.settings import CheckSettings
 from poolwise.check.shrinkage_audit import audit_shrinkage
 from poolwise.check.singular import singular_fit
 from poolwise.errors import FindingsError, PoolwiseError, PoolwiseWarning
+from poolwise.model import Model
 from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
 from poolwise.result.pointwise import fits_memory
+from poolwise.spec.rowless import WithoutRows
+from poolwise.spec.specification import restored
 
 Fit = BayesFit | FrequentistFit | GLMMFit
 
@@ -83,13 +86,20 @@ def _checks(fit: Fit, settings: CheckSettings) -> dict[str, Callable[[], list[Fi
         "low_energy": lambda: low_energy(fit, least=settings.bfmi),
         "few_effective_draws": lambda: few_effective_draws(fit, most=settings.mcse_share),
         "prior_decides": lambda: prior_decides(fit, least=settings.contraction),
-        "priors": lambda: prior_findings(model_of(fit)),
+        "priors": lambda: prior_findings(_model(fit)),
         "posterior_predictive": lambda: posterior_predictive(fit, alpha=settings.predictive_alpha),
     }
     if fits_memory(fit):
         checks["loo_pit"] = lambda: loo_pit(fit, alpha=settings.pit_alpha)
         checks["unreliable_elpd"] = lambda: unreliable_elpd(fit.loo(pointwise=True))
     return checks | pooling
+
+
+def _model(fit: BayesFit) -> Model:
+    """The model of a fit: of its sums or counts where there are no rows to make it anew from."""
+    if isinstance(fit.design, WithoutRows):
+        return Model.of(restored(fit.design, fit.resolved_priors))
+    return model_of(fit)
 
 
 def _failed(name: str, error: Exception) -> Finding:

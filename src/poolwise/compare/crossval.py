@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from poolwise.algebra.conditional import conditional_moments, effects_from_normals
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.algebra.profiled import profile
+from poolwise.compare.held_density import held_densities, posterior_blocks
+from poolwise.compile.collapsed import Draws
 from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import Optimum, optimise
 from poolwise.result import scores
@@ -210,16 +212,34 @@ def reml_refit(design: Design, start: Optimum) -> Refit:
     return collapsed_refit(design, everything, solve)
 
 
-def bayes_refit(design: Design, sampler: CollapsedSampler, settings: Sampling) -> Refit:
-    """Partial pooling by the posterior mean; the priors and coordinates stay those of all rows."""
+def bayes_refit(design: Design, sampler: CollapsedSampler, settings: Sampling, densities: Array | None = None) -> Refit:
+    """Partial pooling by the posterior mean; the priors and coordinates stay those of all rows.
+
+    Where there are sums in place of rows, ``densities`` (parts,) is filled with the log predictive densities of the
+    parts that were held out.
+    """
     model = sampler.model
+    latest: list[tuple[Draws, CrossProducts]] = []
 
     def solve(stats: CrossProducts) -> tuple[Array, Array]:
         draws, _ = sampler.sample(settings, stats)
+        latest[:] = [(draws, stats)]
         means = np.zeros((len(draws.s), model.stats.J, model.stats.q))
         # Standard normals of zero leave the conditional mean: no noise is added to the posterior mean.
         b, T = np.ascontiguousarray(draws.b), np.ascontiguousarray(draws.T)
         effects_from_normals(b, T, draws.s, stats.ZtZ, stats.ZtX, stats.Zty, means)
         return draws.b.mean(axis=0), means.mean(axis=0)
 
-    return collapsed_refit(design, sampler.sufficient, solve, model.reference.precision)
+    refit = collapsed_refit(design, sampler.sufficient, solve, model.reference.precision)
+    if densities is None:
+        return refit
+
+    def noted(held: Rows) -> Array:
+        latest.clear()
+        squares = refit(held)
+        for draws, stats in latest:
+            blocks = posterior_blocks(draws, stats, sampler.sufficient.basis, settings.seed)
+            densities[held] = held_densities(design, blocks, held)
+        return squares
+
+    return noted

@@ -24,6 +24,7 @@ from poolwise.compare.crossval import (
     row_folds,
     rows_of_known_groups,
 )
+from poolwise.compare.held_density import elpd_of_parts
 from poolwise.compare.refit import likelihood_refit, separate_refit, whitened_refit
 from poolwise.compare.study import (
     BAYES,
@@ -158,8 +159,19 @@ def compare_pooling(
     settings = Sampling(REFIT_DRAWS, REFIT_DRAWS, 2, bayes.settings.seed, progress=False)
     refit, why = _bayes_refit(model, settings, refit_bayes)
     refits[BAYES] = refit
-    found, said = _scores(model.design, factor, refits, folds, new_group_folds, bayes.settings.seed, report)
+    dense = _density_refit(model, settings) if refit is not None and isinstance(data, CollapsedData) else None
+    seed = bayes.settings.seed
+    found, said = _scores(model.design, factor, refits, folds, new_group_folds, seed, report, dense)
     return PoolingStudy(model, fits, found, said + why)
+
+
+def _density_refit(model: Model, settings: Sampling) -> tuple[Refit, NDArray[np.float64]] | None:
+    """The Bayesian refit of folds of sums, and where it writes the densities of held-out parts; None without folds."""
+    data = model.design.collapsed
+    if data is None or data.folds == 1:
+        return None
+    densities = np.full(len(data.parts.rows), np.nan)
+    return bayes_refit(model.design, model.sampler, settings, densities), densities
 
 
 def _gaussian_fits(model: Model, factor: GroupingFactor) -> tuple[dict[str, Fit], dict[str, Refit | None]]:
@@ -288,8 +300,9 @@ def _scores(
     new_group_folds: int,
     seed: int,
     report: Callable[[str], None],
+    dense: tuple[Refit, NDArray[np.float64]] | None,
 ) -> tuple[pd.DataFrame, str]:
-    """Held-out errors of every fit, and how the folds were made."""
+    """Held-out errors of every fit, of folds of sums the Bayesian log density too, and how the folds were made."""
     codes = group_codes(design, factor)
     by_row, said = _row_folds(design, codes, folds, seed)
     by_group = group_folds(codes, factor.J, new_group_folds, seed)
@@ -309,8 +322,11 @@ def _scores(
             continue
         report(f"cross-validation: {labels[name]}, {refitted} refits")
         for cut, (by, scored) in cuts.items():
-            own = cross_validate(design, refit, by, scored)
+            noting = name == BAYES and cut == "kfold" and dense is not None
+            own = cross_validate(design, dense[0] if noting and dense else refit, by, scored)
             found[name] |= {f"{kind}_{cut}": getattr(own, kind) for kind in kinds}
+            if noting and dense:
+                found[name]["elpd_kfold"] = elpd_of_parts(design, dense[1])
     left_out = "one group" if new_group_folds >= factor.J else f"{new_group_folds} sets of groups"
     return pd.DataFrame.from_dict(found, orient="index"), f"{said}; new groups by leaving out {left_out} at a time"
 

@@ -167,10 +167,12 @@ class PoolingStudy:
         """One row a fit: errors in sample and held out, elpd, mean width of the 95 % intervals, singular or not.
 
         rmse_kfold is of rows of known groups, rmse_new_groups of groups left out whole. elpd (PSIS-LOO) is defined for
-        the Bayesian fit only. width_<term> is the mean width of the groups' intervals: total for REML and Laplace, the
-        posterior's for Bayes, the regressions' own otherwise; of infinite estimates, NaN, the mean does without. Errors
-        are on the scale of the response (shares of the trials, probabilities, counts), widths on that of the link. Of
-        binary responses and trials there are also brier and log_loss, the mean over single trials.
+        the Bayesian fit only. From sums with folds there is elpd_kfold in its place: the log predictive density of the
+        rows that each group has in a fold, taken together, summed over groups and folds; another number than elpd.
+        width_<term> is the mean width of the groups' intervals: total for REML and Laplace, the posterior's for Bayes,
+        the regressions' own otherwise; of infinite estimates, NaN, the mean does without. Errors are on the scale of
+        the response (shares of the trials, probabilities, counts), widths on that of the link. Of binary responses and
+        trials there are also brier and log_loss, the mean over single trials.
         """
         binary = self.model.design.family.holds in scores.BINARY
         rows = []
@@ -528,7 +530,7 @@ class PoolingStudy:
         for old, new in (("rmse", "RMSE"), ("brier", "Brier"), ("log_loss", "log loss")):
             added = {"": "", "_kfold": " k-fold", "_new_groups": " new groups"}
             table = table.rename(columns={old + key: new + said for key, said in added.items()})
-        return table
+        return table.rename(columns={"elpd_kfold": "elpd k-fold"})
 
     @property
     def labels(self) -> dict[str, str]:
@@ -542,6 +544,10 @@ class PoolingStudy:
             "elpd by PSIS-LOO; width: mean 95 % interval of the groups' coefficients; -: not defined\n"
             "(without pooling nothing is known of a new group; a fold may hold all rows of a level)."
         )
+        if "elpd_kfold" in self.scores:
+            columns += (
+                "\nelpd k-fold: log density of the rows of a group in a fold together, not comparable with PSIS-LOO."
+            )
         if LAPLACE in self.fits:
             columns += "\nErrors are on the scale of the response, widths on that of the link."
         return f"{self._head()}\n\n{table}\n\n{columns}\n\n{self.findings!r}"

@@ -3,31 +3,24 @@
     manifest.json, model.nc         objects of these names
     draws-0.bin.000000, .000001 ... what was added to draws-0.bin, about a second's draws each; their bytes one after
                                     the other are the file (records.py)
-    lease                           who writes: a random name, and how often it was renewed
+    lease                           who writes (lease.py)
 
-An object store has no lock that ends with its holder. The holder renews its lease every ``RENEW`` seconds; who finds a
-lease that does not change for ``WAIT`` seconds takes it over; who finds another's in place of its own stops writing. No
-clock of another machine is asked. Parts are created and never replaced, where the store can refuse to.
+Parts are created and never replaced, where the store can refuse to.
 """
 
 import contextlib
-import os
-import platform
 import re
-import secrets
 import tempfile
 import threading
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from poolwise.errors import PoolwiseWarning, StoreError
+from poolwise.data.lease import LEASE, TAKEN, Beat, Lease
+from poolwise.errors import StoreError
 
-# Seconds between objects of new draws, between renewals, and until a lease that is not renewed has run out.
-FLUSH, RENEW, WAIT = 1.0, 5.0, 30.0
-LEASE, OWNER, MOST_LEASE = "lease", re.compile(r"[0-9a-f]{32} (process [0-9]{1,10} on [\w.-]{1,80}), renewed "), 1000
+# Seconds between objects of new draws.
+FLUSH = 1.0
 PART_NAME = re.compile(r"(.+)\.([0-9]{6,12})")
 # Bytes of an object at most, and bytes and objects fetched together.
 PART, TOGETHER, AT_ONCE = 16_000_000, 64_000_000, 256
@@ -144,6 +137,8 @@ class Objects:
                 (Path(folder) / name).write_bytes(content)
                 verify(Path(folder) / name)
         try:
+            if self._lease is not None:
+                self._lease.verify()
             self.put(name, content)
         except OSError as error:
             said = f"{what} could not be written to {self.called(name)}: {error.strerror or error}"
@@ -154,7 +149,9 @@ class Objects:
         return Parts(self, name)
 
     def remove(self, name: str) -> None:
-        """Delete an object, or parts."""
+        """Delete an object, or parts; not those of a run that has taken over."""
+        if self._lease is not None:
+            self._lease.verify()
         sizes = self._listed()
         gone = [self._at(one) for one in ([name] if name in sizes else _parts_of(name, sizes))]
         if gone:
@@ -164,7 +161,7 @@ class Objects:
     def put(self, name: str, content: bytes, *, new: bool = False) -> None:
         """Write an object; FileExistsError if it must be new and is not, where the store can tell."""
         if self._lease is not None and self._lease.lost and name != LEASE:
-            raise OSError("another run has taken its lease over")
+            raise OSError(TAKEN)
         with _as_os_error():
             self._fs.pipe_file(self._at(name), content, mode="create" if new else "overwrite")
 
@@ -246,119 +243,6 @@ class Parts:
         self.flush()
         if self._error is not None:
             raise self._error
-
-
-class Lease:
-    """The right of one process to write, renewed by a thread until it is released.
-
-    Parameters
-    ----------
-    objects : Objects
-    what : str
-        What is refused, for the message.
-
-    Raises
-    ------
-    StoreError
-        If another run renews its own.
-
-    Warns
-    -----
-    PoolwiseWarning
-        If it was taken over from a run that has not renewed it for ``WAIT`` seconds.
-    """
-
-    def __init__(self, objects: Objects, what: str):
-        self._objects, self._renewals, self.lost = objects, 0, False
-        self._owner = f"{secrets.token_hex(16)} process {os.getpid()} on {platform.node() or 'unknown'}"
-        try:
-            if not self._claimed():
-                self._wait(what)
-                if not self._claimed():
-                    raise StoreError(f"{what}: another run began to write there; wait until it has ended")
-        except OSError as error:
-            raise StoreError(f"{what}: {error.strerror or error}") from error
-        self._beat = Beat(RENEW, self._renew)
-
-    def _claimed(self) -> bool:
-        try:
-            self._objects.put(LEASE, self._text(), new=True)
-        except FileExistsError:
-            return False
-        return True
-
-    def _text(self) -> bytes:
-        return f"{self._owner}, renewed {self._renewals} times\n".encode()
-
-    def _found(self) -> bytes | None:
-        try:
-            return self._objects.read(LEASE, MOST_LEASE)
-        except StoreError:
-            return None
-
-    def _wait(self, what: str) -> None:
-        """Return once the lease that is there was given back, or has run out."""
-        seen, until = self._found(), time.monotonic() + WAIT
-        while seen is not None and time.monotonic() < until:
-            time.sleep(min(FLUSH, WAIT / 4))
-            now = self._found()
-            if now is not None and now != seen:
-                holder = OWNER.match(now.decode(errors="replace"))
-                known = f" ({holder.group(1)})" if holder else ""
-                raise StoreError(
-                    f"{what}: another run writes there{known}; wait until it has ended, or choose another place"
-                )
-            seen = now
-        if seen is not None:
-            warnings.warn(
-                f"the run that wrote to {str(self._objects)!r} did not give its lease back, and has not renewed it for "
-                f"{WAIT:g} s: it is taken over. If that run goes on after all, it will stop writing",
-                PoolwiseWarning,
-                stacklevel=6,
-            )
-            self._objects.remove(LEASE)
-
-    def _renew(self) -> None:
-        # A store that cannot be reached for a moment says nothing about who writes.
-        with contextlib.suppress(OSError):
-            found = self._found()
-            self.lost = found is None or not found.startswith(self._owner.encode())
-            if not self.lost:
-                self._renewals += 1
-                self._objects.put(LEASE, self._text())
-
-    def release(self) -> None:
-        """Let others write."""
-        self._beat.stop()
-        with contextlib.suppress(OSError):
-            if (self._found() or b"").startswith(self._owner.encode()):
-                self._objects.remove(LEASE)
-
-
-class Beat:
-    """Calls a function every so many seconds, from a thread of its own that ends with the process.
-
-    Parameters
-    ----------
-    every : float
-        Seconds.
-    call : callable
-        It raises nothing.
-    """
-
-    def __init__(self, every: float, call: Callable[[], None]):
-        self._every, self._call, self._ended = every, call, threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._every):
-            self._call()
-
-    def stop(self) -> None:
-        """Call it no more; a call under way ends first."""
-        self._ended.set()
-        self._thread.join()
 
 
 def _parts_of(name: str, sizes: dict[str, int]) -> list[str]:

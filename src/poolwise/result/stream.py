@@ -343,7 +343,10 @@ class RunStore:
 
     def begin(self, chains: Sequence[int], missing: Sequence[int], draws: int | None = None) -> None:
         """Note, before it runs, what the next stretch is to bring: so many draws for each of these chains."""
-        entry = self._next(chains, missing)
+        try:
+            entry = self._next(chains, missing)
+        except OSError as error:
+            raise StoreError(f"{str(self._storage)!r} cannot be written to: {error.strerror or error}") from error
         files = self._manifest["files"]
         settings = self._manifest["settings"]
         settings = {**settings, "draws": settings["draws"] if draws is None else draws}
