@@ -24,6 +24,7 @@ from poolwise.result.no_pooling_glm import NoPoolingGLM
 HEADS = {
     "rmse": "RMSE",
     "rmse_kfold": "RMSE k-fold",
+    "elpd_kfold": "elpd k-fold",
     "rmse_new_groups": "RMSE new groups",
     "brier": "Brier",
     "log_loss": "log loss",
