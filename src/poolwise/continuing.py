@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -203,9 +204,9 @@ def _proposals(stored: Stored) -> int:
     return largest
 
 
-def _attributes(each: Sequence[dict]) -> dict:
+def _attributes(each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Of independent draws: the worst Pareto k, and all proposals."""
-    found: dict = {}
+    found: dict[str, Any] = {}
     for own in each:
         if "pareto_k" in own:
             found["pareto_k"] = max(own["pareto_k"], found.get("pareto_k", -np.inf))

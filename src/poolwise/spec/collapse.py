@@ -28,7 +28,7 @@ MOST_BYTES = 4_000_000_000
 
 
 def collapse(
-    source,
+    source: Any,
     formula: str,
     *,
     family: str = "gaussian",
@@ -41,7 +41,7 @@ def collapse(
     seed: int = 0,
     most_cells: int = MOST_CELLS,
     batch: int = BATCH,
-    client=None,
+    client: Any = None,
     trusted: bool = False,
     progress: bool = False,
 ) -> "CollapsedData | CountedData":
@@ -130,14 +130,14 @@ def collapse(
     if family not in ("gaussian", *COUNTED):
         raise ArgumentError(f"family must be one of {', '.join(map(repr, ('gaussian', *COUNTED)))}; got {family!r}")
     weight = parsed.weights_column(weights)
-    columns = list(dict.fromkeys([*parsed.columns, *([weight] if weight else [])]))
+    columns: list[str] = list(dict.fromkeys([*parsed.columns, *([weight] if weight else [])]))
     opened = pieces_of(source, batch, client)
     complete = partial(complete_rows, columns=columns, weights=weight, missing=missing)
 
     def rows() -> Iterable[pd.DataFrame]:
         return (piece.frame for piece in complete(opened(columns), dropped={}))
 
-    def reduced(walk: str, own: Callable, merge: Callable, *, count: bool = False):
+    def reduced(walk: str, own: Callable[..., Any], merge: Callable[..., Any], *, count: bool = False):
         if progress:
             print(f"collapse: {walk}", flush=True)
         if isinstance(opened, DaskPieces):
@@ -179,13 +179,17 @@ def collapse(
     return data
 
 
-def _scanned(pieces: Iterable[Piece], complete: Callable, columns: list[str], labels: set[str]):
+def _scanned(pieces: Iterable[Piece], complete: Callable[..., Iterable[Piece]], columns: list[str], labels: set[str]):
     """First walk through some rows: what is known of them, and what was dropped."""
     dropped: dict[str, int] = {}
     return scan(complete(pieces, dropped=dropped), columns, labels), dropped
 
 
-def _summed(pieces: Iterable[Piece], complete: Callable, recipe: Recipe, folds: int, seed: int) -> CellSums | None:
+def _summed(
+    pieces: Iterable[Piece], complete: Callable[..., Iterable[Piece]], recipe: Recipe, folds: int, seed: int
+) -> CellSums | None:
+    pieces: Iterable[Piece], complete: Callable[..., Iterable[Piece]], recipe: Recipe, folds: int, seed: int
+) -> CellSums | None:
     """Last walk through some rows; None where there are none."""
     ready, sums = evaluator(recipe), PairwiseSums()
     d = len(ready.u) + 1

@@ -44,7 +44,7 @@ def save_collapsed(data: CollapsedData, path: str | Path) -> Path:
 def encode_collapsed(data: CollapsedData) -> bytes:
     """The bytes of a file of sums."""
     recipe, sums = data.recipe, data.parts
-    arrays: dict[str, NDArray] = {"keys": sums.keys, "rows": sums.rows, "between": sums.between}
+    arrays: dict[str, NDArray[Any]] = {"keys": sums.keys, "rows": sums.rows, "between": sums.between}
     # The ends of a range are single rows' values, but for a column of two values.
     arrays["low"] = np.where(sums.between, np.nan, sums.low)
     arrays["high"] = np.where(sums.between, np.nan, sums.high)
@@ -136,7 +136,7 @@ def decode_collapsed(content: bytes, called: str, *, trusted: bool = False) -> C
 
 
 def _decoded(
-    header: dict[str, Any], arrays: dict[str, NDArray], size: int, trusted: bool, *, folded: bool
+    header: dict[str, Any], arrays: dict[str, NDArray[Any]], size: int, trusted: bool, *, folded: bool
 ) -> CollapsedData:
     recipe = _recipe(header, trusted)
     check_width(recipe, size, arrays["keys"].size)
@@ -171,7 +171,7 @@ def _number(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def _sums(arrays: dict[str, NDArray], log_weights: float, recipe: Recipe, folds: int) -> CellSums:
+def _sums(arrays: dict[str, NDArray[Any]], log_weights: float, recipe: Recipe, folds: int) -> CellSums:
     keys, rows, between = arrays["keys"], arrays["rows"], arrays["between"]
     C, d = arrays["plain_mean"].shape
     holds(keys.dtype.kind == rows.dtype.kind == "i" and between.dtype.kind == "b", "the arrays have other types")
@@ -191,7 +191,7 @@ def _sums(arrays: dict[str, NDArray], log_weights: float, recipe: Recipe, folds:
     return CellSums(keys, rows, plain, weighted, log_weights, low, high, between)
 
 
-def _moments(arrays: dict[str, NDArray], name: str, C: int, d: int) -> Moments:
+def _moments(arrays: dict[str, NDArray[Any]], name: str, C: int, d: int) -> Moments:
     weight, mean, scatter = (arrays[f"{name}_{key}"] for key in ("weight", "mean", "scatter"))
     holds(all(part.dtype.kind == "f" for part in (weight, mean, scatter)), "the sums are no floating-point numbers")
     holds(weight.shape == (C,) and mean.shape == (C, d) and scatter.shape == (C, d, d), "the sums have other shapes")

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from poolwise.algebra.moments import CellSums, merge_sums
 from poolwise.data.columns import CATEGORICAL, describe_values
@@ -139,7 +141,7 @@ def _merged_note(column: str, sites: list[CollapsedData]) -> ColumnNote:
     return replace(merged, levels=tuple(sorted(levels) if in_order else levels))
 
 
-def _ascending(levels: tuple) -> bool:
+def _ascending(levels: tuple[Any, ...]) -> bool:
     try:
         return list(levels) == sorted(levels)
     except TypeError:
@@ -148,9 +150,9 @@ def _ascending(levels: tuple) -> bool:
 
 def _renumbered(site: CollapsedData, recipe: Recipe, folds: int) -> CellSums:
     """The sums of a site with its cells numbered by the levels of all, its folds apart if all have as many."""
-    codes = []
+    codes: list[NDArray[np.int64]] = []
     for k, name in enumerate(recipe.group_columns):
-        place = {level: at for at, level in enumerate(recipe.columns[name].levels or ())}
+        place: dict[Any, int] = {level: at for at, level in enumerate(recipe.columns[name].levels or ())}
         new = np.array([place[level] for level in site.recipe.columns[name].levels or ()], dtype=np.int64)
         codes.append(new[site.codes[:, k]])
     keys = np.ravel_multi_index(codes, recipe.shape) if codes else site.sums.keys

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ class CountedData:
     family: str
     weights: str | None
     counts: CellCounts
-    states: tuple[tuple[dict, ...], ...] = ()
+    states: tuple[tuple[dict[str, Any], ...], ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
     min_rows: int = 1
 
@@ -221,14 +222,14 @@ def refuse_small(data: CountedData) -> CountedData:
     return data
 
 
-def expressions(design: Design) -> list:
+def expressions(design: Design) -> list[Any]:
     """The expressions whose transformations may learn: common part, blocks in order."""
     return [design.common, *(columns for factor in design.factors for _, columns in factor.parts)]
 
 
 def count_walk(
     pieces: Iterable[Piece],
-    complete: Callable,
+    complete: Callable[..., Iterable[Piece]],
     columns: list[str],
     formula: Formula,
     family: str,
@@ -257,7 +258,7 @@ def counted_data(
     formula: Formula,
     family: str,
     weights: str | None,
-    walked: tuple,
+    walked: tuple[Any, ...],
     walk: Callable[[], Iterable[pd.DataFrame]],
     like: CountedData | None,
     min_rows: int,
