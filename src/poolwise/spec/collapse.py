@@ -188,8 +188,6 @@ def _scanned(pieces: Iterable[Piece], complete: Callable[..., Iterable[Piece]], 
 def _summed(
     pieces: Iterable[Piece], complete: Callable[..., Iterable[Piece]], recipe: Recipe, folds: int, seed: int
 ) -> CellSums | None:
-    pieces: Iterable[Piece], complete: Callable[..., Iterable[Piece]], recipe: Recipe, folds: int, seed: int
-) -> CellSums | None:
     """Last walk through some rows; None where there are none."""
     ready, sums = evaluator(recipe), PairwiseSums()
     d = len(ready.u) + 1
