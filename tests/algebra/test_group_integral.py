@@ -67,5 +67,5 @@ def test_a_mode_far_from_zero_is_reached():
     grid = np.linspace(-9, 12, 200_001)
     total = -100 * np.logaddexp(0, 30 - 20 * grid) + stats.norm.logpdf(grid)
     expected = np.log(np.trapezoid(np.exp(total), grid))
-    # The integrand is half of a bell, on which 15 nodes keep three digits.
-    assert found[0, 0] == pytest.approx(expected, abs=0.02)
+    # The integrand is half of a bell, of whose area 15 nodes miss 3 %; a mode that is not reached misses far more.
+    assert found[0, 0] == pytest.approx(expected, abs=0.05)

@@ -32,7 +32,7 @@ def dense(U, key, w):
 def test_cells_hold_the_moments_of_their_rows(weights, scale):
     sums = sums_of_rows(U, KEY * scale, weights)
     assert sums.keys.tolist() == [0, 2 * scale, 3 * scale, 7 * scale]
-    assert sums.rows.tolist() == [int((KEY == cell).sum()) for cell in (0, 2, 3, 7)]
+    assert sums.rows.tolist() == [int((cell == KEY).sum()) for cell in (0, 2, 3, 7)]
     for moments, w in ((sums.plain, np.ones(N)), (sums.weighted, np.ones(N) if weights is None else weights)):
         for c, (weight, mean, scatter) in enumerate(dense(U, KEY, w)):
             assert moments.weight[c] == pytest.approx(weight, rel=1e-14)
