@@ -1,18 +1,22 @@
 """The documentation site: `uv run sphinx-build -nW --keep-going -c docs . build/docs`.
 
 Its root is the repository, so that links between README, docs, notebooks and priors mean the same here and in an
-editor. Nothing is asked of a network, neither by the build nor by the pages. Notebooks are set as they are stored,
-without outputs; `tests/test_notebooks.py` runs them.
+editor. Nothing is asked of a network, neither by the build nor by the pages. Notebooks are stored without outputs, and
+run when their pages are made; an error in one of them stops the build.
 """
 
-import json
+import sys
 from importlib import import_module
+from pathlib import Path
 
 from docutils.nodes import Element
 from myst_parser.parsers.sphinx_ import MystParser
 
 import poolwise
 from poolwise import errors
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _notebooks import as_markdown
 
 project = "poolwise"
 author = "The poolwise authors"
@@ -62,19 +66,14 @@ nitpick_ignore_regex = [("py:class", r"(?!poolwise).*")]
 
 
 class NotebookParser(MystParser):
-    """A notebook as the Markdown of its cells."""
+    """A notebook as the Markdown of its cells and of their outputs."""
 
     supported = ("notebook",)
 
     def parse(self, inputstring, document):
-        """Parse the cells, those of code as fenced blocks."""
+        """Run the cells and parse what comes of it."""
         name = document.settings.env.docname.rsplit("/")[-1]
-        here = f"The code alone; run the notebook for its tables and pictures: {{download}}`{name}.ipynb`."
-        parts = []
-        for cell in json.loads(inputstring)["cells"]:
-            text = "".join(cell["source"])
-            parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
-        super().parse("\n\n".join([parts[0], here, *parts[1:]]), document)
+        super().parse(as_markdown(inputstring, name), document)
 
 
 def code_behind(app, env, node: Element, shown: Element) -> Element | None:
