@@ -204,7 +204,7 @@ def test_replications_stand_beside_the_data(bounce_study, cbpp_study):
         figure.savefig(io.BytesIO(), format="png")
     assert pyplot.get_fignums() == others
     levels = pd.DataFrame({"o": pd.Categorical(list("abc") * 20, ordered=True), "g": list("wxyz") * 15})
-    ordinal = pw.Model("o ~ 1 + (1 | g)", levels, "cumulative").fit(seed=1, progress=False)
+    ordinal = pw.Model("o ~ 1 + (1 | g)", levels, "cumulative").fit(seed=1, target_accept=0.95, progress=False)
     tree = pw.plots.predictive_tree(ordinal)
     assert set(np.unique(tree["posterior_predictive"]["o"])) == set(np.unique(tree["observed_data"]["o"])) == {1, 2, 3}
     ordinal.plot_posterior_predictive().savefig(io.BytesIO(), format="png")
