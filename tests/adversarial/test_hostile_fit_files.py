@@ -82,7 +82,7 @@ def test_what_is_no_fit(tmp_path, monkeypatch):
     for other in (tmp_path / "nothing.nc", "/dev/zero"):
         with pytest.raises(StoreError, match="there is no file"):
             pw.load_fit(other)
-    with pytest.raises(StoreError, match="it has no manifest.json"):
+    with pytest.raises(StoreError, match="it has no manifest"):
         pw.load_fit(tmp_path)
 
 
