@@ -247,5 +247,6 @@ def test_checks_that_need_a_frequentist_fit_are_one_quiet_line(formula, family):
         warnings.simplefilter("ignore", pw.PoolwiseWarning)
         findings = pw.Model(formula, data, family).fit(100, 200, 2, seed=1, progress=False).check()
     assert "check_failed" not in findings.codes
-    line = "Not applicable here: between_within, undue_shrinkage (the model has no frequentist fit)."
+    listed = "between_within, undue_shrinkage" + (", prior_decides" if family != "sratio" else "")
+    line = f"Not applicable here: {listed} (the model has no frequentist fit)."
     assert repr(findings).endswith(f"\n{line}") and line in findings._repr_html_()

@@ -23,6 +23,7 @@ from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
 from poolwise.result.pointwise import fits_memory
 from poolwise.spec.exponential import refuse_without_likelihood_fit
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.rowless import WithoutRows
 from poolwise.spec.specification import restored
 
@@ -97,13 +98,18 @@ def _checks(fit: Fit, settings: CheckSettings) -> dict[str, Callable[[], list[Fi
     if fits_memory(fit):
         checks["loo_pit"] = lambda: loo_pit(fit, alpha=settings.pit_alpha)
         checks["unreliable_elpd"] = lambda: unreliable_elpd(fit.loo(pointwise=True))
-    return checks | pooling
+    left_out = _not_applicable(fit)
+    return {name: one for name, one in checks.items() if name not in left_out} | pooling
 
 
 def _not_applicable(fit: Fit) -> tuple[str, ...]:
-    """Checks of groups that need a frequentist fit, where the model has none."""
+    """Checks of groups that need a frequentist fit, or one covariance and a linear mean, where the model has none."""
     if not any(own.factors for own in fit.design.linear):
         return ()
+    try:
+        refuse_grouping(fit.design, "what priors imply")
+    except FitError:
+        return (*POOLING, "prior_decides")
     try:
         refuse_without_likelihood_fit(fit.design)
     except FitError:
