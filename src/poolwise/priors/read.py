@@ -200,8 +200,8 @@ def _prior(where: str, entry: Any, support: str, problems: list[str]) -> Prior |
     try:
         prior = Prior(entry.get("distribution"), **params)  # type: ignore[arg-type]
     except PriorError as error:
-        found = [str(error), *_wrong_arguments(entry.get("distribution"), params)]
-        problems += [f"{where} {problem}" for problem in dict.fromkeys(found)]
+        wrong = [str(error), *_wrong_arguments(entry.get("distribution"), params)]
+        problems += [f"{where} {problem}" for problem in dict.fromkeys(wrong)]
         return None
     if not prior.fits(support):
         problems.append(f"{where} {prior.distribution} has {prior.support} support; a {support} one is needed")

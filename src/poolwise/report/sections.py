@@ -142,7 +142,7 @@ def findings_section(findings: Findings) -> Section:
     if not findings:
         said = f"No check found anything. {findings.not_applicable_in_words}".strip()
         return Section("findings", "Findings", [Text(said)])
-    blocks = []
+    blocks: list[Advice | Text] = []
     for number, one in enumerate(findings):
         evidence = None
         if len(one.table):
