@@ -244,14 +244,9 @@ def test_predict_writes_the_new_rows_with_their_predictions(saved, tmp_path, cap
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out.csv"), expected, check_dtype=False)
     new.drop(columns="Subject").to_csv(tmp_path / "new.csv", index=False)
     assert main([*arguments, "--groups", "Subject=population_mean"]) == DONE
-    assert capsys.readouterr().out.splitlines()[0].split() == [
-        "Days",
-        "estimate",
-        "lower",
-        "upper",
-        "groups",
-        "groups[Subject]",
-    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["Days", "estimate", "lower", "upper", "groups", "groups[Subject]"]
+    assert lines[-1] == "Columns: estimate and 50 % interval of the mean; --kind response for a single row"
 
 
 @pytest.mark.parametrize(

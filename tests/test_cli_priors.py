@@ -113,6 +113,14 @@ def test_check_has_a_line_a_file_and_lists_every_problem(tmp_path, capsys):
     assert lines[-1] == f"{missing}: not valid; there is no preset file {str(missing)!r}"
 
 
+def test_check_reports_a_wrong_distribution_and_a_wrong_rule_of_one_table(tmp_path, capsys):
+    wrong = 'name = "bad"\n[slope]\ndistribution = "Normall"\nmu = "a"\nsigma = {rule = "sd_z"}\n'
+    assert main(["priors", "check", str(written(tmp_path, "bad", wrong))]) == WRONG_INPUT
+    said = capsys.readouterr().out
+    assert "[slope] unknown distribution 'Normall'" in said
+    assert "sigma: unknown rule 'sd_z'" in said and "[slope] Normall: mu" in said
+
+
 def test_check_says_that_a_name_is_taken(tmp_path, capsys):
     copy = tmp_path / "brms.toml"
     copy.write_text(Path(load_preset("brms").source).read_text())

@@ -51,11 +51,13 @@ def _predict(parsed: argparse.Namespace) -> int:
     if twice := [name for name in found if name in rows]:
         raise DataError(f"{parsed.data!r} has a column {twice[0]!r}, as the predictions have; rename it")
     table = pd.concat([rows, found], axis=1)
+    single = "; --kind response for a single row" if parsed.kind == "mean" else ""
+    of = {"response": "response of a single row"}.get(parsed.kind, parsed.kind)
+    said = f"estimate and {100 * parsed.level:g} % interval of the {of}{single}"
     if out is None:
-        print(table.to_string(index=False, float_format="%.4g"))
+        print(f"{table.to_string(index=False, float_format='%.4g')}\n\nColumns: {said}")
     else:
         table.to_csv(out, index=False)
-        said = f"estimate and {100 * parsed.level:g} % interval of the {parsed.kind}"
         print(f"Written: {out}, {len(table):,} rows; {said}")
     return DONE
 

@@ -561,6 +561,10 @@ class Model:
             f"  family         {self.specification.family}",
             f"  rows           {design.n}" + (f"; dropped: {table.dropped_in_words}" if table.dropped else ""),
         ]
+        if (column := design.weights_column) is not None:
+            frequency = f"frequency weights: a row counts as {column} rows"
+            precision = f"precision weights: the residual variance of a row is sigma^2 / {column}"
+            lines.append(f"  weights        {column}, {frequency if design.frequency else precision}")
         if design.categories is not None:
             reference = " (the first is the reference)" if design.family.has_reference else ""
             lines.insert(3, f"  categories     {', '.join(design.categories)}{reference}")

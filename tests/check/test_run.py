@@ -229,3 +229,24 @@ def test_codes_are_those_of_the_checks():
         "too_few_rows",
         "vanishing_intervals",
     }
+
+
+@pytest.mark.parametrize(
+    ("formula", "family"),
+    [
+        ("level ~ x + (1 | g)", "sratio"),
+        ("level ~ x + (1 | g)", "categorical"),
+        ("y ~ hsgp(x, m=5, c=1.5) + (1 | g)", "gaussian"),
+    ],
+)
+def test_checks_that_need_a_frequentist_fit_are_one_quiet_line(formula, family):
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": list("abcdefgh") * 10, "x": rng.normal(size=80), "level": rng.integers(0, 3, 80)})
+    data["y"] = rng.normal(size=80)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pw.PoolwiseWarning)
+        findings = pw.Model(formula, data, family).fit(100, 200, 2, seed=1, progress=False).check()
+    assert "check_failed" not in findings.codes
+    listed = "between_within, undue_shrinkage" + (", prior_decides" if family != "sratio" else "")
+    line = f"Not applicable here: {listed} (the model has no frequentist fit)."
+    assert repr(findings).endswith(f"\n{line}") and line in findings._repr_html_()

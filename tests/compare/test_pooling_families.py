@@ -209,3 +209,20 @@ def test_a_family_without_a_likelihood_fit_is_refused():
     data = pd.DataFrame({"y": np.linspace(0.1, 0.9, 20), "g": list("abcd") * 5})
     with pytest.raises(pw.PoolwiseError, match="family beta has no frequentist fit"):
         pw.compare_pooling("y ~ 1 + (1 | g)", data, "beta", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("formula", "family", "expected"),
+    [
+        ("n ~ x + (1 | g)", "cumulative", "family cumulative has no frequentist fit"),
+        ("n ~ hsgp(x, m=5, c=1.5) + (1 | g)", "gaussian", "is a smooth function"),
+        ("n ~ x + (1 | g) + (1 | h)", "poisson", "needs one grouping factor.* has g, h"),
+    ],
+)
+def test_what_a_study_does_not_serve_is_refused_before_any_progress(formula, family, expected, capsys):
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"g": list("abcd") * 10, "h": np.repeat(list("abcd"), 10), "x": rng.normal(size=40)})
+    data["n"] = rng.integers(0, 3, 40)
+    with pytest.raises(pw.PoolwiseError, match=rf"{expected}.*Model\.fit\(\).*poolwise fit"):
+        pw.compare_pooling(formula, data, family)
+    assert capsys.readouterr().err == ""

@@ -72,8 +72,20 @@ ONE_PROBLEM = [
     (
         table(y=list("ab" * 6)),
         {},
-        "the response 'y' holds text (a, b), not numbers; convert it to numbers; for two outcomes to 0 and 1, "
-        "the event being 1",
+        "the response 'y' holds text ('a', 'b'), not numbers; make it 0 and 1, the event being 1: "
+        "table['y'] = (table['y'] == 'b').astype(int)",
+    ),
+    (
+        table(y=[f"{i}.5" for i in range(N)]),
+        {},
+        "the response 'y' holds text ('0.5', '1.5', '2.5' and 9 more), not numbers; convert it: "
+        "table['y'] = pd.to_numeric(table['y'])",
+    ),
+    (
+        table(y=list("abc" * 4)),
+        {},
+        "the response 'y' holds text ('a', 'b', 'c'), not numbers; convert it to numbers, or take "
+        "family='categorical', or 'cumulative' where they have an order",
     ),
     (table(x=7), {}, "column 'x' is 7 in every row, which cannot be told from the intercept; leave it out"),
     (

@@ -54,3 +54,11 @@ def test_a_wider_level_has_wider_intervals_at_the_same_estimates(bounce_study):
     known = narrow["lower"].notna()
     assert known.any()
     assert (wide["upper"] - wide["lower"] > narrow["upper"] - narrow["lower"])[known].all()
+
+
+def test_one_panel_holds_its_legend():
+    data = pw.load_dataset("dyestuff")
+    figure = pw.compare_pooling("Yield ~ 1 + (1 | Batch)", data, seed=1, progress=False).plot_estimates()
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width

@@ -38,3 +38,10 @@ def test_summaries_print_every_column():
         for table in (fit.summary(), fit.sensitivity(), model.fit_frequentist().summary()):
             head = repr(table).splitlines()[0].split()
             assert head == list(table.columns)
+
+
+def test_one_chain_has_no_r_hat():
+    fit = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff")).fit(chains=1, seed=1, progress=False)
+    said = repr(fit)
+    assert "; 1 chain of 1000 draws" in said and "nan" not in said.split("\n\n")[0]
+    assert "no R-hat of one chain" in said and "one chain cannot show whether it converged" in said

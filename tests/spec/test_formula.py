@@ -269,3 +269,19 @@ def test_names_with_spaces_and_empty_terms():
     # What is left where a shell has run a name in back-quotes as a command.
     with pytest.raises(FormulaError, match=r"nothing stands before '\+'"):
         parse_formula("mark ~  + (1|school)")
+
+
+@pytest.mark.parametrize(
+    ("formula", "advice"),
+    [
+        ("y ~ factor(x)", "`C(x)`"),
+        ("y ~ ns(x, 3)", "`bs(x, df=5)`"),
+        ("y ~ s(x)", "`hsgp(x, m=20, c=1.5)`"),
+        ("y ~ mo(x)", "available: log"),
+        ("trunc(y, 3) ~ x", "`truncated(y, lb, ub) ~ ...`"),
+    ],
+)
+def test_functions_of_other_programs_lead_to_those_of_poolwise(formula, advice):
+    with pytest.raises(FormulaError, match=r"is not part of poolwise") as caught:
+        parse_formula(formula)
+    assert advice in str(caught.value)

@@ -47,7 +47,7 @@ def replaced(values, row: int, value) -> np.ndarray:
         (COUNTS, "y ~ x + (1|g)", "binomial", r"write p\(successes, trials\)"),
         (np.zeros(N), "p(y, n) ~ x + (1|g)", "binomial", "is 0 in every row"),
         (np.zeros(N), "y ~ x + (1|g)", "poisson", "nothing to model"),
-        (["a", "b"] * (N // 2), "y ~ x + (1|g)", "bernoulli", "to 0 and 1, the event being 1"),
+        (["a", "b"] * (N // 2), "y ~ x + (1|g)", "bernoulli", "make it 0 and 1, the event being 1"),
         (["a", "b"] * (N // 2), "y ~ x + (1|g)", "cumulative", "without an order"),
         (ORDERED.add_categories(["top"]), "y ~ x + (1|g)", "cumulative", "1 level without rows: top"),
         (COUNTS + 0.5, "y ~ x + (1|g)", "cumulative", "has fractions"),
@@ -110,3 +110,24 @@ def test_priors_on_a_link_scale_do_not_follow_the_units_of_the_response():
     assert before["x"] == after["x"] and before["1|g_sigma"] == after["1|g_sigma"]
     shift = after["Intercept"].params["mu"] - before["Intercept"].params["mu"]
     assert shift == pytest.approx(np.log(1000.0))
+
+
+def test_a_model_says_what_its_weights_are():
+    data = table(y=COUNTS + 0.5, w=np.arange(N) % 4 + 1)
+    said = "weights        w, precision weights: the residual variance of a row is sigma^2 / w"
+    assert said in repr(pw.Model("y ~ x", data, weights="w"))
+    assert "weights        w, frequency weights: a row counts as w rows" in repr(pw.Model("weighted(y, w) ~ x", data))
+    assert "weights" not in repr(pw.Model("y ~ x", data))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("negbinomial", "negativebinomial"),
+        ("ordinal", "cumulative"),
+        ("zero_inflated_negbinomial", "zero_inflated_negativebinomial"),
+    ],
+)
+def test_words_of_other_programs_lead_to_the_family(given, meant):
+    with pytest.raises(pw.PoolwiseError, match=f"family '{given}' is not available; did you mean '{meant}'"):
+        pw.Model("y ~ x", table(y=COUNTS), given)

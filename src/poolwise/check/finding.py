@@ -107,6 +107,12 @@ class Finding:
 class Findings(list[Finding]):
     """A list of findings that reads well; the most severe first.
 
+    Parameters
+    ----------
+    findings : iterable of Finding
+    not_applicable : iterable of str
+        Checks that were not run because they need a frequentist fit, which the model does not have.
+
     Examples
     --------
     >>> import poolwise as pw
@@ -118,8 +124,9 @@ class Findings(list[Finding]):
     ['code', 'severity', 'title', 'value', 'threshold', 'advice']
     """
 
-    def __init__(self, findings: Iterable[Finding] = ()):
+    def __init__(self, findings: Iterable[Finding] = (), not_applicable: Iterable[str] = ()):
         super().__init__(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
+        self.not_applicable = tuple(not_applicable)
 
     @property
     def codes(self) -> list[str]:
@@ -132,8 +139,17 @@ class Findings(list[Finding]):
         columns = ["code", "severity", "title", "value", "threshold", "advice"]
         return pd.DataFrame([[getattr(one, name) for name in columns] for one in self], columns=columns)
 
+    @property
+    def not_applicable_in_words(self) -> str:
+        """One line about the checks that were not run; empty where all were."""
+        if not self.not_applicable:
+            return ""
+        return f"Not applicable here: {', '.join(self.not_applicable)} (the model has no frequentist fit)."
+
     def __repr__(self) -> str:
-        return "\n\n".join(map(str, self)) if self else "No findings."
+        said = "\n\n".join(map(str, self)) if self else "No findings."
+        return said + (f"\n{self.not_applicable_in_words}" if self.not_applicable else "")
 
     def _repr_html_(self) -> str:
-        return "".join(finding._repr_html_() for finding in self) or "<p>No findings.</p>"
+        said = "".join(finding._repr_html_() for finding in self) or "<p>No findings.</p>"
+        return said + (f"<p>{escape(self.not_applicable_in_words)}</p>" if self.not_applicable else "")

@@ -16,14 +16,19 @@ from poolwise.check.sampling import not_converged
 from poolwise.check.settings import CheckSettings
 from poolwise.check.shrinkage_audit import audit_shrinkage
 from poolwise.check.singular import singular_fit
-from poolwise.errors import FindingsError, PoolwiseError, PoolwiseWarning
+from poolwise.errors import FindingsError, FitError, PoolwiseError, PoolwiseWarning
 from poolwise.model import Model
 from poolwise.result.bayes import BayesFit
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.glmm import GLMMFit
 from poolwise.result.pointwise import fits_memory
+from poolwise.spec.exponential import refuse_without_likelihood_fit
+from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.rowless import WithoutRows
 from poolwise.spec.specification import restored
+
+# The checks that are made from frequentist fits with more terms.
+POOLING = ("between_within", "undue_shrinkage")
 
 Fit = BayesFit | FrequentistFit | GLMMFit
 
@@ -40,7 +45,8 @@ def check(fit: Fit, settings: CheckSettings | None = None) -> Findings:
     Returns
     -------
     Findings
-        The most severe first. A check that cannot be run on this fit is listed too, code ``check_failed``, with why.
+        The most severe first. A check that cannot be run on this fit is listed too, code ``check_failed``, with why;
+        ``not_applicable`` names those that need a frequentist fit, where the model has none.
 
     Raises
     ------
@@ -63,7 +69,7 @@ def check(fit: Fit, settings: CheckSettings | None = None) -> Findings:
         except Exception as error:
             found.append(_failed(name, error))
     kept = [finding for finding in found if settings.action(finding.code, finding.severity) != "ignore"]
-    findings = Findings(kept)
+    findings = Findings(kept, _not_applicable(fit))
     stopping = [one for one in findings if settings.action(one.code, one.severity) == "raise"]
     if stopping:
         raise FindingsError("\n\n".join(map(str, stopping)), findings)
@@ -75,7 +81,7 @@ def check(fit: Fit, settings: CheckSettings | None = None) -> Findings:
 
 def _checks(fit: Fit, settings: CheckSettings) -> dict[str, Callable[[], list[Finding]]]:
     pooling: dict[str, Callable[[], list[Finding]]] = {}
-    if fit.design.factors:
+    if fit.design.factors and not _not_applicable(fit):
         pooling["between_within"] = lambda: between_within(fit, alpha=settings.alpha)
         pooling["undue_shrinkage"] = lambda: audit_shrinkage(fit, bayes=False, alpha=settings.alpha).findings
     if not isinstance(fit, BayesFit):
@@ -92,7 +98,23 @@ def _checks(fit: Fit, settings: CheckSettings) -> dict[str, Callable[[], list[Fi
     if fits_memory(fit):
         checks["loo_pit"] = lambda: loo_pit(fit, alpha=settings.pit_alpha)
         checks["unreliable_elpd"] = lambda: unreliable_elpd(fit.loo(pointwise=True))
-    return checks | pooling
+    left_out = _not_applicable(fit)
+    return {name: one for name, one in checks.items() if name not in left_out} | pooling
+
+
+def _not_applicable(fit: Fit) -> tuple[str, ...]:
+    """Checks of groups that need a frequentist fit, or one covariance and a linear mean, where the model has none."""
+    if not any(own.factors for own in fit.design.linear):
+        return ()
+    try:
+        refuse_grouping(fit.design, "what priors imply")
+    except FitError:
+        return (*POOLING, "prior_decides")
+    try:
+        refuse_without_likelihood_fit(fit.design)
+    except FitError:
+        return POOLING
+    return ()
 
 
 def _model(fit: BayesFit) -> Model:

@@ -39,7 +39,7 @@ from poolwise.compare.study import (
     Fit,
     PoolingStudy,
 )
-from poolwise.errors import ArgumentError, ConvergenceWarning, DataError, RowsNeededError
+from poolwise.errors import ArgumentError, ConvergenceWarning, DataError, FitError, RowsNeededError
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.reml import optimise
 from poolwise.fit.whitened import serves
@@ -54,15 +54,16 @@ from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.counted import CountedData
 from poolwise.spec.design import Design
 from poolwise.spec.evaluate import evaluate
-from poolwise.spec.exponential import has_laplace
+from poolwise.spec.exponential import refuse_without_likelihood_fit
 from poolwise.spec.factors import GroupingFactor, GroupTerm
 from poolwise.spec.formula import Block
-from poolwise.spec.grouping import refuse_grouping
 from poolwise.spec.rowless import RowlessDesign
 from poolwise.spec.sufficient import sufficient
 
 # A refit's posterior mean needs fewer draws than its quantiles: its Monte Carlo error is then 3 % of a posterior sd.
 REFIT_DRAWS = 500
+# What serves the models that a study does not.
+COMMAND = "On the command line: poolwise fit"
 
 
 def compare_pooling(
@@ -248,20 +249,24 @@ def can_be_compared(model: Model) -> bool:
     -------
     bool
     """
-    design = model.design
-    served = design.collapses or (has_laplace(design.family) and design.outcome.plain)
-    return len(design.factors) == 1 and design.exchangeable and served
+    try:
+        refuse_without_likelihood_fit(model.design)
+    except FitError:
+        return False
+    return len(model.design.factors) == 1
 
 
 def _one_factor(model: Model, group: str | None) -> GroupingFactor:
-    if model.design.family.categorical:
-        refuse_grouping(model.design, "compare_pooling")
+    try:
+        refuse_without_likelihood_fit(model.design)
+    except FitError as error:
+        raise FitError(f"compare_pooling needs a model with a frequentist fit: {error}. {COMMAND}") from error
     factors = [factor.name for factor in model.design.factors]
     if len(factors) != 1:
         found = "none" if not factors else ", ".join(factors)
         raise DataError(
             f"compare_pooling needs one grouping factor, the formula {model.design.formula.text!r} has {found}; "
-            "write for instance 'y ~ x + (x | g)'"
+            + (f"Model.fit() samples it. {COMMAND}" if factors else "write for instance 'y ~ x + (x | g)'")
         )
     factor = choose_factor(model.design, group)
     assert factor is not None  # there is exactly one

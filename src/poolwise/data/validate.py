@@ -225,9 +225,10 @@ def _response_problems(part: pd.DataFrame, roles: _Roles, levels_ok: bool) -> li
         return []
     values = part[name]
     if kind_of(values) != NUMBER and not levels_ok:
-        seen = describe_values(pd.unique(values), first=3)
-        advice = "convert it to numbers; for two outcomes to 0 and 1, the event being 1"
-        return [f"the response {name!r} holds {_kind_word(values)} ({seen}), not numbers; {advice}"]
+        seen = describe_values([repr(str(value)) for value in pd.unique(values)], first=3)
+        return [
+            f"the response {name!r} holds {_kind_word(values)} ({seen}), not numbers; {_made_numbers(name, values)}"
+        ]
     if isinstance(values.dtype, pd.CategoricalDtype):
         empty = [str(level) for level in values.cat.categories if not (values == level).any()]
         if empty:
@@ -240,6 +241,18 @@ def _response_problems(part: pd.DataFrame, roles: _Roles, levels_ok: bool) -> li
     if _is_constant(values) and len(roles.response) == 1:
         return [f"the response {name!r} is {values.iloc[0]} in every row; there is nothing to model"]
     return []
+
+
+def _made_numbers(name: str, values: pd.Series) -> str:
+    """The line that makes numbers of a response of texts."""
+    distinct = pd.Series(pd.unique(values), dtype=object)
+    column = f"table[{name!r}]"
+    if pd.to_numeric(distinct, errors="coerce").notna().mean() > 0.5:
+        return f"convert it: {column} = pd.to_numeric({column})"
+    if len(distinct) == 2:
+        event = max(distinct, key=str)
+        return f"make it 0 and 1, the event being 1: {column} = ({column} == {event!r}).astype(int)"
+    return "convert it to numbers, or take family='categorical', or 'cumulative' where they have an order"
 
 
 def _kind_word(values: pd.Series) -> str:

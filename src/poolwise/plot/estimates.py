@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The fits that have intervals, by group, and how far from the middle of the group's row each kind stands.
 METHODS = {"none": "", "partial_reml": "REML, ", "partial_laplace": "Laplace, ", "partial_bayes": ""}
+# One panel is narrower than the legend in three columns and the title, in inches.
+NARROWEST = 7.4
 OFFSETS = {"separate": 0.27, "total": 0.09, "conditional": -0.09, "bayes": -0.27}
 
 
@@ -69,7 +71,7 @@ def plot_estimates(study: "PoolingStudy", level: float = 0.95) -> "Figure":
     table = estimates_frame(study, level)
     terms = [term for term in study.factor.effects if term in set(table["term"])]
     groups = table["group"].nunique()
-    figure = Figure(figsize=(5.2 * len(terms), 1.9 + 0.42 * groups), layout="constrained")
+    figure = Figure(figsize=(max(NARROWEST, 5.2 * len(terms)), 1.9 + 0.42 * groups), layout="constrained")
     axes = figure.subplots(1, len(terms), sharey=True, squeeze=False)[0]
     for axis, term in zip(axes, terms, strict=True):
         _panel(axis, table[table["term"] == term], study.complete.fixef.get(term), term)

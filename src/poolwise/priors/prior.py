@@ -80,7 +80,7 @@ class Prior:
             raise PriorError(
                 f"{distribution} needs {', '.join(known) or 'no arguments'}; missing: {', '.join(missing)}"
             )
-        checked: dict[str, Any] = {name: _value(distribution, name, params[name], known[name]) for name in known}
+        checked: dict[str, Any] = {name: checked_value(distribution, name, params[name], known[name]) for name in known}
         if distribution == "Uniform" and _numbers(checked) and not checked["lower"] < checked["upper"]:
             raise PriorError(f"Uniform needs lower < upper; got lower={checked['lower']}, upper={checked['upper']}")
         object.__setattr__(self, "distribution", distribution)
@@ -221,7 +221,8 @@ def _scalar(argument: Any) -> Any:
     return argument
 
 
-def _value(distribution: str, name: str, value: Any, domain: str) -> float | Scaled:
+def checked_value(distribution: str, name: str, value: Any, domain: str) -> float | Scaled:
+    """The number or rule of one argument, held to its domain; what is wrong with it is a PriorError."""
     where = f"{distribution}: {name}"
     if isinstance(value, Mapping):
         unknown = set(value) - {"rule", "times"}

@@ -11,6 +11,7 @@ from typing import Any
 from poolwise.errors import PriorError, near_names, shown
 from poolwise.priors.distributions import (
     CORRELATION,
+    DISTRIBUTIONS,
     GROUP_SDS,
     JOINT,
     JOINT_ROLES,
@@ -20,7 +21,7 @@ from poolwise.priors.distributions import (
     REAL,
     UNIT,
 )
-from poolwise.priors.prior import Prior, Scaled
+from poolwise.priors.prior import Prior, Scaled, checked_value
 
 # What each role's prior must allow.
 ROLES = {
@@ -199,12 +200,26 @@ def _prior(where: str, entry: Any, support: str, problems: list[str]) -> Prior |
     try:
         prior = Prior(entry.get("distribution"), **params)  # type: ignore[arg-type]
     except PriorError as error:
-        problems.append(f"{where} {error}")
+        wrong = [str(error), *_wrong_arguments(entry.get("distribution"), params)]
+        problems += [f"{where} {problem}" for problem in dict.fromkeys(wrong)]
         return None
     if not prior.fits(support):
         problems.append(f"{where} {prior.distribution} has {prior.support} support; a {support} one is needed")
         return None
     return prior
+
+
+def _wrong_arguments(distribution: Any, params: Mapping[str, Any]) -> list[str]:
+    """What is wrong with each argument of a prior, also where its distribution is unknown."""
+    listed = isinstance(distribution, str) and distribution in DISTRIBUTIONS
+    known = DISTRIBUTIONS[distribution].arguments if listed else {}
+    found = []
+    for name, value in params.items():
+        try:
+            checked_value(shown(distribution).strip("'"), name, value, known.get(name, REAL))
+        except PriorError as error:
+            found.append(str(error))
+    return found
 
 
 def _nested(where: str, entry: Any, problems: list[str], depth: int = 2) -> Any:

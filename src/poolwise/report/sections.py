@@ -140,8 +140,9 @@ def convergence_section(fit: BayesFit) -> Section:
 def findings_section(findings: Findings) -> Section:
     """What failed silently, the most severe first."""
     if not findings:
-        return Section("findings", "Findings", [Text("No check found anything.")])
-    blocks = []
+        said = f"No check found anything. {findings.not_applicable_in_words}".strip()
+        return Section("findings", "Findings", [Text(said)])
+    blocks: list[Advice | Text] = []
     for number, one in enumerate(findings):
         evidence = None
         if len(one.table):
@@ -149,6 +150,8 @@ def findings_section(findings: Findings) -> Section:
             table = table.set_axis([str(name) for name in table.columns], axis="columns").head(EVIDENCE_ROWS)
             evidence = Table(f"finding_{number + 1}_{one.code}", f"Evidence of {one.code}.", table)
         blocks.append(Advice(one, evidence))
+    if findings.not_applicable:
+        blocks.append(Text(findings.not_applicable_in_words))
     return Section("findings", "Findings, the most severe first", blocks)
 
 

@@ -645,7 +645,8 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
         rows = f"{self.design.n} rows"
         formulas = "; ".join(own.formula.text for own in (self.design, *self.design.further))
         groups = ", ".join(f"{factor.J} groups of {factor.name}" for factor in self.design.all_factors)
-        draws = f"{self.settings.chains} chains of {self.settings.draws} draws, seed {self.settings.seed}"
+        chains = f"{self.settings.chains} chain{'s' * (self.settings.chains != 1)}"
+        draws = f"{chains} of {self.settings.draws} draws, seed {self.settings.seed}"
         columns = ["mean", "sd", "eti95_lb", "eti95_ub"]
         table = self.summary(kind="stats")
         return (

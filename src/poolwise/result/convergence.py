@@ -78,7 +78,10 @@ class Convergence:
         if self.pareto_k is not None:
             line = f"independent draws, Pareto k {self.pareto_k:.2f}, effective draws {self.ess:.0f}"
             return "\n".join([line, *(f"  ! {problem}" for problem in self.problems)])
-        line = f"R-hat at most {self.rhat:.3f}, effective draws at least {self.ess:.0f}, {self.divergences} divergences"
+        rhat = f"R-hat at most {self.rhat:.3f}" if self.chains > 1 else "no R-hat of one chain"
+        line = f"{rhat}, effective draws at least {self.ess:.0f}, {self.divergences} divergences"
+        if self.chains == 1:
+            line += "\n  one chain cannot show whether it converged: give chains=4"
         return "\n".join([line, *(f"  ! {problem}" for problem in self.problems)])
 
 

@@ -6,7 +6,18 @@ from poolwise.spec.cursor import COMPUTE_FIRST, Cursor
 from poolwise.spec.syntax import Arithmetic, Call, Literal, Minus, Name, Node
 from poolwise.spec.tokens import Token
 
-_NOT_YET = ("s", "te", "ti", "t2", "mo", "me", "cs", "ar", "arma", "gp")
+# Functions of other programs: what poolwise writes instead, where it has the like.
+_SMOOTH = (
+    "a smooth function is written `hsgp(x, m=20, c=1.5)`, or `bs(x, df=5)` for splines of fixed degrees of freedom"
+)
+_ELSEWHERE = {
+    **dict.fromkeys(("s", "te", "ti", "t2", "gp", "ns", "cr", "cc"), _SMOOTH),
+    **dict.fromkeys(("factor", "as.factor"), "a number that stands for levels is written `C(x)`"),
+    "trunc": "a truncated response is written `truncated(y, lb, ub) ~ ...`",
+    "cens": "a censored response is written `censored(y, status) ~ ...`",
+    "trials": "trials are written `p(successes, trials) ~ ...`",
+    **dict.fromkeys(("mo", "me", "mi", "cs", "ar", "ma", "arma", "car", "sar"), ""),
+}
 
 
 class CallParser(Cursor):
@@ -57,8 +68,6 @@ class CallParser(Cursor):
         function = name.value
         if name.kind == "dotted" and place != "factor" and all(part.isidentifier() for part in function.split(".")):
             return None
-        if function in _NOT_YET:
-            raise self.error(f"{function}(...) is not available yet", name, f"available: {', '.join(syntax.FUNCTIONS)}")
         if function in ("gr", "mm"):
             example = "(1 | gr(g, sd=~ z))" if function == "gr" else "(1 | mm(g1, g2))"
             advice = f"{function}(...) stands alone right of a block's bar: `{example}`"
@@ -66,6 +75,9 @@ class CallParser(Cursor):
         if place == "factor":
             advice = "make a column with the groups in the table first, and name it here"
             raise self.error("a grouping factor is a column, not a call", name, advice)
+        if function in _ELSEWHERE:
+            advice = _ELSEWHERE[function] or f"available: {', '.join(syntax.FUNCTIONS)}"
+            raise self.error(f"{function}(...) is not part of poolwise", name, advice)
         if function not in syntax.FUNCTIONS:
             known = near_names(function, syntax.FUNCTIONS, limit=len(syntax.FUNCTIONS))
             raise self.error(f"unknown function {function!r}", name, known)

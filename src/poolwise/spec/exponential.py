@@ -13,6 +13,7 @@ from poolwise.errors import DataError, FitError
 from poolwise.spec.crossed import MOST_COLUMNS
 from poolwise.spec.design import Design
 from poolwise.spec.families import Family
+from poolwise.spec.grouping import refuse_grouping
 
 # Families of Bambi's names and the exponential dispersion family that they are.
 KINDS = {
@@ -58,6 +59,33 @@ def has_own(family: Family) -> bool:
     return bool(family.auxiliaries)
 
 
+def refuse_without_likelihood_fit(design: Design) -> None:
+    """Refuse a design that has no frequentist fit, by the closed form or by the Laplace approximation.
+
+    Raises
+    ------
+    FitError
+        Says why, and that Model.fit() samples it.
+    """
+    refuse_grouping(design, "the frequentist fit")
+    if not design.collapses and design.counted is None:
+        _refuse_family(design)
+
+
+def _refuse_family(design: Design) -> None:
+    if not has_laplace(design.family):
+        served = ", ".join(repr(name) for name in KINDS)
+        raise FitError(
+            f"family {design.family} has no frequentist fit in poolwise; Model.fit() samples its posterior. "
+            f"Frequentist fits serve {served}"
+        )
+    if not design.outcome.plain:
+        raise FitError(
+            f"the response {design.formula.response} is censored or truncated, which frequentist fits do not serve; "
+            "use Model.fit()"
+        )
+
+
 def exponential_rows(design: Design) -> ExponentialRows:
     """The responses of a design.
 
@@ -76,18 +104,8 @@ def exponential_rows(design: Design) -> ExponentialRows:
             return ExponentialRows("poisson", family.link, *each, False, counted.constant / counted.rows)
         ones = np.ones(len(counted.rows))
         return ExponentialRows("binomial", family.link, counted.y, counted.trials, ones, False, counted.constant)
+    _refuse_family(design)
     outcome = design.outcome
-    if not has_laplace(family):
-        served = ", ".join(repr(name) for name in KINDS)
-        raise FitError(
-            f"family {family} has no frequentist fit in poolwise; Model.fit() samples its posterior. "
-            f"Frequentist fits serve {served}"
-        )
-    if not outcome.plain:
-        raise FitError(
-            f"the response {design.formula.response} is censored or truncated, which frequentist fits do not serve; "
-            "use Model.fit()"
-        )
     if family.holds == "count" and not outcome.y.any():
         raise DataError(
             f"the response {design.formula.response} is 0 in every row: the likelihood is highest at a mean of 0, and "

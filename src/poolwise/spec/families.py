@@ -188,6 +188,20 @@ _FAMILIES: Mapping[str, Family] = MappingProxyType(
     }
 )
 FAMILIES = tuple(_FAMILIES)
+# Words of other programs, without spaces, underscores and capitals.
+_ELSEWHERE = {
+    "negbinomial": "negativebinomial",
+    "negbin": "negativebinomial",
+    "nbinom": "negativebinomial",
+    "nbinom2": "negativebinomial",
+    "zeroinflatednegbinomial": "zero_inflated_negativebinomial",
+    "hurdlenegbinomial": "hurdle_negativebinomial",
+    "ordinal": "cumulative",
+    "ordered": "cumulative",
+    "normal": "gaussian",
+    "student": "t",
+    "inversegaussian": "wald",
+}
 GAUSSIAN = _FAMILIES["gaussian"]
 
 
@@ -216,7 +230,8 @@ def family_of(name: str, link: str | None = None) -> Family:
     "bernoulli(link='probit')"
     """
     if not isinstance(name, str) or name not in _FAMILIES:
-        raise UnknownNameError(f"family {name!r} is not available; {near_names(str(name), FAMILIES, len(FAMILIES))}")
+        near = _ELSEWHERE.get(str(name).lower().replace("_", "").replace(" ", ""), str(name))
+        raise UnknownNameError(f"family {name!r} is not available; {near_names(near, FAMILIES, len(FAMILIES))}")
     family = _FAMILIES[name]
     if link is None:
         return family
