@@ -51,3 +51,24 @@ def test_columns_that_agree_to_nine_digits_are_one():
         X = np.column_stack([x, x + apart * x**2])
         # What is left of the second column has apart^2 of its square, against the tolerance of 1e-9.
         assert solved([(X, x**3)]).aliased[0, 1] == one
+
+
+def test_a_constant_predictor_takes_the_intercept_along_unless_it_is_zero():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=10), rng.normal(size=10)
+
+    def group(z):
+        # Columns in the coordinates of the fits: centred over all rows, z at 4 and in units of 3.
+        return np.column_stack([np.ones(10), x, np.full(10, (z - 4) / 3)]), y
+
+    found = solved([group(7.0), group(0.0), (np.column_stack([np.ones(10), x, rng.normal(size=10)]), y)])
+    # Back to predictors at zero: the intercept less 4 slopes of z a unit.
+    matrix = np.array([[1, 0, -4 / 3], [0, 1, 0], [0, 0, 1 / 3]])
+    assert found.undetermined(matrix).tolist() == [[True, False, True], [False, False, True], [False] * 3]
+
+
+def test_of_two_predictors_that_agree_neither_is_determined_nor_is_their_sum_lost():
+    x = np.linspace(-1, 1, 9)
+    found = solved([(np.column_stack([np.ones(9), x, 2 * x]), x**2)])
+    assert found.undetermined(np.eye(3)).tolist() == [[False, True, True]]
+    assert found.undetermined(np.array([[0.0, 1.0, 2.0]])).tolist() == [[False]]

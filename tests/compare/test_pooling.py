@@ -174,9 +174,29 @@ def test_groups_without_a_regression_are_reported_not_dropped():
     study = pw.compare_pooling("y ~ x + (1 | g)", data, seed=1, progress=False)
     assert "too_few_rows" in study.findings.codes
     none = study.none.coef().set_index(["group", "term"])["estimate"]
-    assert np.isnan(none[("one", "x")]) and none[("one", "Intercept")] == pytest.approx(data["y"][0])
+    # The level where x is zero needs the slope; the level at the row's own x does not.
+    assert np.isnan(none[("one", "x")]) and np.isnan(none[("one", "Intercept")])
+    assert study.none.fitted[0] == pytest.approx(data["y"][0])
     assert set(study.none.unidentified["group"]) == {"one"}
     assert study.shrinkage()["group"].nunique() == 4
+
+
+@pytest.mark.parametrize("at", [50.0, 0.0], ids=["far", "zero"])
+def test_a_predictor_that_is_constant_within_groups_is_no_false_alarm(at):
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(12), 30)
+    z, u, x = rng.normal(at, 10, 12), rng.normal(0, 5, 12), rng.normal(size=360)
+    data = pd.DataFrame({"x": x, "z": z[g], "g": g.astype(str), "y": 2 * z[g] + u[g] + 3 * x + rng.normal(0, 10, 360)})
+    study = pw.compare_pooling("y ~ x + z + (1 | g)", data, seed=1, progress=False)
+    found = {one.code: one.title for one in study.findings}
+    # The variance of the intercepts is well estimated; only their level at a distant zero is not.
+    assert not study.partial.is_singular and "vanishing_intervals" not in found
+    assert found["too_few_rows"] == "no group has a regression of its own: constant within each are z"
+    own = study.none.coef().pivot_table(index="group", columns="term", values="estimate", dropna=False)
+    assert own[["Intercept", "z"]].isna().all(axis=None) and own["x"].notna().all()
+    assert study.shrinkage()["no_pooling"].isna().all()
+    means = pd.Series(study.none.fitted).groupby(data["g"]).mean()
+    np.testing.assert_allclose(means, data.groupby("g")["y"].mean())
 
 
 def test_reprs_and_files(bounce_study, tmp_path):

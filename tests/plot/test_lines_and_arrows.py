@@ -12,14 +12,19 @@ from poolwise.plot.lines import GROUPS_SHOWN, POINTS, lines_frame
 
 
 @pytest.fixture(scope="module")
-def many():
+def table():
     rng = np.random.default_rng(4)
     J = 40
     labels = np.array([f"{k} $x$ <b> Łódź {'long ' * 9}" for k in range(J)])
     g = np.repeat(np.arange(J), rng.integers(3, 9, J))
     data = pd.DataFrame({"g": labels[g], "x": rng.normal(size=len(g)), "kind": np.array(["a", "b"])[g % 2]})
     data["y"] = rng.normal(size=J)[g] + data["x"] * (1 + 0.5 * rng.normal(size=J)[g]) + rng.normal(size=len(g))
-    return pw.compare_pooling("y ~ x + kind + (x | g)", data, seed=1, progress=False)
+    return data
+
+
+@pytest.fixture(scope="module")
+def many(table):
+    return pw.compare_pooling("y ~ x + kind + (x | g)", table, seed=1, progress=False)
 
 
 def test_lines_are_the_fits_predictions_over_each_groups_rows(bounce_study, bounce):
@@ -72,7 +77,10 @@ def test_many_groups_with_odd_labels(many):
     for figure in (many.plot_lines(), many.plot_arrows()):
         figure.savefig(io.BytesIO(), format="svg")
     assert f"{GROUPS_SHOWN} of 40 groups" in many.plot_lines().get_suptitle()
-    assert len(many.plot_arrows().axes[0].texts) == 40 + 8
+    # In groups of kind b the intercept, which stands at kind a, is not identified without pooling.
+    arrows = many.plot_arrows().axes[0]
+    assert len(arrows.texts) == 20 + 8
+    assert "not drawn: 20 groups without both coefficients of their own" in arrows.get_title()
 
 
 def test_of_many_groups_the_farthest_have_arrows():
@@ -83,9 +91,14 @@ def test_of_many_groups_the_farthest_have_arrows():
     assert "arrows of the 40 of 60 groups moved most" in study.plot_arrows().axes[0].get_title()
 
 
-def test_what_cannot_be_drawn_is_said(many):
+def test_what_cannot_be_drawn_is_said(many, table):
     with pytest.raises(pw.PoolwiseError, match="no numeric predictor 'kind' to draw lines along; there are x"):
         many.plot_lines(predictor="kind")
+    sizes = table.groupby("g")["x"].transform("size")
+    by_level = pw.compare_pooling("y ~ x + z + (x | g)", table.assign(z=sizes), seed=1, progress=False)
+    with pytest.raises(pw.PoolwiseError, match="no group's rows identify both Intercept and x without pooling"):
+        by_level.plot_arrows()
+    assert "not identified" in by_level.plot_forest("Intercept").axes[1].texts[0].get_text()
     simple = pw.compare_pooling("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"), seed=1, progress=False)
     with pytest.raises(pw.PoolwiseError, match="arrows need two varying effects"):
         simple.plot_arrows()

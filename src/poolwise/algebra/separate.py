@@ -9,6 +9,8 @@ from poolwise.algebra.crossproducts import Array
 
 # A pivot this small against its diagonal is a column that the columns before it already explain.
 PIVOT_TOLERANCE = 1e-9
+# A combination of columns that agrees to that many digits has a coefficient of zero to fewer.
+NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,33 @@ class SeparateRegressions:
         (X_j'X_j)^-1 over the identified columns, 0 elsewhere.
     rss : ndarray (J,)
         Residual sums of squares.
+    free : ndarray (J, p, p)
+        Column k: a combination of coefficients that a group's rows do not see, of an aliased k; 0 of another.
     """
 
     coefficients: Array
     aliased: NDArray[np.bool_]
     inverse: Array
     rss: Array
+    free: Array
+
+    def undetermined(self, matrix: Array) -> NDArray[np.bool_]:
+        """Which of the coefficients ``matrix`` b (J, t) a group's rows do not determine.
+
+        Those that change with a combination that the rows do not see: of a predictor that is constant in a group its
+        own, and that of the intercept, which stands where the predictor is zero.
+
+        Parameters
+        ----------
+        matrix : ndarray (t, p)
+
+        References
+        ----------
+        Searle (1971), Linear Models, section 5.4: estimable functions.
+        """
+        moved = np.einsum("ta,jak->jtk", matrix, self.free)
+        size = np.einsum("ta,jak->jtk", np.abs(matrix), np.abs(self.free))
+        return (np.abs(moved) > NOTHING * size).any(axis=2)
 
 
 def separate_regressions(XtX: Array, Xty: Array, yty: Array) -> SeparateRegressions:
@@ -67,4 +90,7 @@ def separate_regressions(XtX: Array, Xty: Array, yty: Array) -> SeparateRegressi
         A[sweep] = B
     identified = ~aliased
     inverse = A[:, :p, :p] * (identified[:, :, None] & identified[:, None, :])
-    return SeparateRegressions(A[:, :p, p] * identified, aliased, inverse, np.maximum(A[:, p, p], 0.0))
+    free = (np.eye(p) - A[:, :p, :p] * identified[:, :, None]) * aliased[:, None, :]
+    # Columns have about the same length: what is far below the coefficient of the aliased one itself is rounding.
+    free[np.abs(free) < NOTHING] = 0.0
+    return SeparateRegressions(A[:, :p, p] * identified, aliased, inverse, np.maximum(A[:, p, p], 0.0), free)

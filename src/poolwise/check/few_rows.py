@@ -1,5 +1,8 @@
 """Groups whose rows cannot carry a regression of their own."""
 
+from collections.abc import Sequence
+
+from poolwise import names
 from poolwise.check.finding import Finding
 from poolwise.result.no_pooling import NoPoolingFit
 from poolwise.result.no_pooling_glm import NoPoolingGLM
@@ -21,21 +24,31 @@ def too_few_rows(fit: NoPoolingFit | NoPoolingGLM) -> list[Finding]:
     missing = fit.unidentified
     if missing.empty:
         return []
-    groups = missing["group"].drop_duplicates()
-    shown = ", ".join(map(str, groups[:5])) + (f" and {len(groups) - 5} more" if len(groups) > 5 else "")
+    groups = list(missing["group"].drop_duplicates())
+    counts = missing["term"].value_counts()
+    constant = [str(term) for term in counts.index[counts == fit.factor.J] if term != names.INTERCEPT]
+    if constant:
+        title = f"no group has a regression of its own: constant within each are {', '.join(constant)}"
+    else:
+        title = f"{len(groups)} of {fit.factor.J} groups have no complete regression of their own: {_first(groups)}"
     return [
         Finding(
             code="too_few_rows",
             severity="note",
-            title=f"{len(groups)} of {fit.factor.J} groups have no complete regression of their own: {shown}",
+            title=title,
             value=float(len(groups)),
             threshold=0.0,
             meaning=(
                 "Too few rows, or a predictor that is constant within the group: the coefficients in the table are not "
-                "identified without pooling and stand as NaN. Predictions of these groups do without them."
+                "identified without pooling and stand as NaN. So does the intercept, the level where that predictor is "
+                "zero, unless it is zero in the group. Predictions of these groups have their own level all the same."
             ),
             advice="Partial pooling estimates them from all groups together; read those rows of coef() instead.",
             reference="Gelman & Hill (2007), section 12.2.",
             table=missing,
         )
     ]
+
+
+def _first(groups: Sequence[object]) -> str:
+    return ", ".join(map(str, groups[:5])) + (f" and {len(groups) - 5} more" if len(groups) > 5 else "")

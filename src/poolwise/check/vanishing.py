@@ -28,17 +28,22 @@ def interval_widths(fit: FrequentistFit | GLMMFit, bayes: BayesFit, level: float
     Returns
     -------
     DataFrame
-        Columns group, term, n, conditional, total, bayes, ratio (conditional to bayes), ratio_total (total to bayes);
-        of the first grouping factor, the smallest groups first.
+        Columns group, term, n, conditional, total, bayes, ratio (conditional to bayes), ratio_total (total to bayes),
+        ratio_effect (conditional to the posterior's interval of the group-specific effect alone); of the first grouping
+        factor, the smallest groups first.
     """
     if fit.factor is None:
-        return pd.DataFrame(columns=["group", "term", "n", *KINDS, "ratio", "ratio_total"])
+        return pd.DataFrame(columns=["group", "term", "n", *KINDS, "ratio", "ratio_total", "ratio_effect"])
     long = intervals_by_kind(fit, bayes, level)
     long = long[long["factor"] == fit.factor.name]
     table = long[long["kind"] == "conditional"][["group", "term", "n"]].reset_index(drop=True)
     for kind in KINDS:
         table[kind] = long.loc[long["kind"] == kind, "width"].to_numpy()
     table["ratio"], table["ratio_total"] = table["conditional"] / table["bayes"], table["total"] / table["bayes"]
+    ends = np.quantile(bayes.effects(bayes.design.factors[0]), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    effects = pd.DataFrame(ends[1] - ends[0], index=fit.factor.labels, columns=list(fit.factor.effects))
+    own = [effects.loc[group, term] for group, term in zip(table["group"], table["term"], strict=True)]
+    table["ratio_effect"] = table["conditional"] / own
     return table.sort_values("n", kind="stable", ignore_index=True)
 
 
@@ -87,7 +92,9 @@ def vanishing_intervals(
         The Bayesian fit of the same model.
     level : float, default 0.95
     width_ratio : float, default 0.25
-        Median ratio of conditional to Bayesian widths below which the intervals have vanished.
+        Median ratio of conditional to Bayesian widths below which the intervals have vanished: of the coefficients,
+        and of the group-specific effects alone. A common effect that is poorly known, such as the intercept at a
+        distant zero, widens the former without the variance being small.
 
     Returns
     -------
@@ -98,7 +105,7 @@ def vanishing_intervals(
     for term, table in interval_widths(fit, bayes, level).groupby("term", sort=False):
         ratio = float(table["ratio"].median())
         # An infinite estimate has no interval that could vanish.
-        if np.isnan(ratio) or ratio >= width_ratio:
+        if np.isnan(ratio) or ratio >= width_ratio or table["ratio_effect"].median() >= width_ratio:
             continue
         name = "intercepts" if term == names.INTERCEPT else f"slopes of {term}"
         found.append(

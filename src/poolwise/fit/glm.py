@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.exponential import ExponentialRows
 from poolwise.algebra.links import LINK
-from poolwise.algebra.separate import separate_regressions
+from poolwise.algebra.separate import SeparateRegressions, separate_regressions
 from poolwise.algebra.separation import Separation, find_separation, separates, suspicious
 
 # Twice the fall of a group's deviance that one more Newton step promises.
@@ -26,6 +26,8 @@ class SeparateModels:
         0 where a coefficient is not identified; large where it is infinite, so that predictions have their limits.
     aliased : ndarray of bool (J, p)
         Coefficients that the group's rows do not identify.
+    columns : SeparateRegressions
+        Of nothing on the same columns, for what else the rows do not determine.
     inverse : ndarray (J, p, p)
         Inverse of the expected information over the identified ones, 0 elsewhere.
     separations : dict of int to Separation
@@ -40,6 +42,7 @@ class SeparateModels:
 
     coefficients: Array
     aliased: NDArray[np.bool_]
+    columns: SeparateRegressions
     inverse: Array
     separations: dict[int, Separation]
     converged: NDArray[np.bool_]
@@ -74,7 +77,8 @@ def fit_separately(
     McCullagh & Nelder (1989), Generalized Linear Models, section 2.5.
     """
     codes = np.zeros(len(offset), dtype=np.int64) if codes is None else codes
-    aliased = separate_regressions(*_sums(X, np.ones(len(X)), np.zeros(len(X)), codes, J)).aliased
+    columns_of = separate_regressions(*_sums(X, np.ones(len(X)), np.zeros(len(X)), codes, J))
+    aliased = columns_of.aliased
     log_own = 0.0
     b = _first(rows, X, offset, codes, aliased, log_own)
     converged = np.ones(J, dtype=bool)
@@ -102,7 +106,7 @@ def fit_separately(
                 separations[int(j)] = Separation(direction, span)
     converged[list(separations)] = True
     return SeparateModels(
-        b, aliased, inverse, separations, converged, log_own, np.bincount(codes, at.logf, minlength=J)
+        b, aliased, columns_of, inverse, separations, converged, log_own, np.bincount(codes, at.logf, minlength=J)
     )
 
 

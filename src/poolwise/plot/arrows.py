@@ -37,7 +37,7 @@ def arrows_frame(study: "PoolingStudy") -> pd.DataFrame:
     Raises
     ------
     ArgumentError
-        If a group has fewer than two varying effects.
+        If a group has fewer than two varying effects, or no group's rows identify both.
     """
     effects = study.factor.effects[:2]
     if len(effects) < 2:
@@ -46,7 +46,7 @@ def arrows_frame(study: "PoolingStudy") -> pd.DataFrame:
             f"{', '.join(study.factor.effects)}: see plot_estimates"
         )
     table = study.shrinkage()
-    wide = table.pivot_table(index=["group", "n"], columns="term", values=["no_pooling", "partial_bayes"])
+    wide = table.pivot_table(index=["group", "n"], columns="term", values=["no_pooling", "partial_bayes"], dropna=False)
     frame = pd.DataFrame(
         {
             name: wide[(source, effect)]
@@ -59,7 +59,13 @@ def arrows_frame(study: "PoolingStudy") -> pd.DataFrame:
     )
     sds = np.sqrt(np.diag(_covariance(study)))
     frame["moved"] = np.hypot((frame["x_partial"] - frame["x"]) / sds[0], (frame["y_partial"] - frame["y"]) / sds[1])
-    return frame.dropna().reset_index().sort_values("n", kind="stable", ignore_index=True)
+    frame = frame.dropna()
+    if frame.empty:
+        raise ArgumentError(
+            f"no group's rows identify both {' and '.join(effects)} without pooling, where arrows begin: a predictor "
+            "is constant within groups, or rows are too few (finding too_few_rows); plot_lines compares predictions"
+        )
+    return frame.reset_index().sort_values("n", kind="stable", ignore_index=True)
 
 
 @legible
@@ -119,6 +125,8 @@ def plot_arrows(study: "PoolingStudy") -> "Figure":
     )
     if not inside.all():
         left_out += f" within the picture; {(~inside).sum()} begin beyond it"
+    if absent := study.factor.J - len(everyone):
+        left_out += f"\nnot drawn: {absent} group{'s' * (absent > 1)} without both coefficients of their own"
     axis.set_title(f"{plain(response)} by {plain(study.factor.name)}: what pooling moves{left_out}", fontsize=12)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#eeeeee", lw=0.6)

@@ -106,6 +106,10 @@ def plot_forest(study: "PoolingStudy", term: str | None = None, level: float = 0
             axis.plot(
                 inside["estimate"], inside["position"], style["marker"], color=style["color"], mfc=style["mfc"], ms=4
             )
+        if own["estimate"].isna().all():
+            axis.text(
+                0.5, 0.5, "not identified by\nany group's rows", transform=axis.transAxes, ha="center", va="center"
+            )
         axis.axvline(table.loc[table["fit"] == "complete", "estimate"].iloc[0], color="black", ls=":", lw=1)
         axis.set_title(PANELS[fit], fontsize=10)
         bare(axis, "x")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,9 @@ class NoPoolingFit:
 
     Notes
     -----
-    A coefficient that the rows of a group do not identify (too few rows, a predictor that is constant there) is NaN
-    in :meth:`coef` and listed in :attr:`unidentified`; predictions of that group do without it.
+    A coefficient that the rows of a group do not identify is NaN in :meth:`coef` and listed in :attr:`unidentified`:
+    too few rows, a predictor that is constant there, and with it the intercept, which stands where that predictor is
+    zero. Predictions of that group have its level all the same.
 
     Examples
     --------
@@ -67,10 +69,14 @@ class NoPoolingFit:
         rss = float(self._solution.rss.sum())
         self.sigma = float(np.sqrt(rss / self.df)) * self._basis.y_scale if self.df > 0 else float("nan")
 
+    @cached_property
+    def _undetermined(self) -> NDArray[np.bool_]:
+        return self._solution.undetermined(self._basis.to_coefficients[1])
+
     @property
     def unidentified(self) -> pd.DataFrame:
         """Coefficients that a group's rows do not identify; columns group, term, n."""
-        j, k = np.nonzero(self._solution.aliased)
+        j, k = np.nonzero(self._undetermined)
         labels, sizes = np.array(self.factor.labels, dtype=object), self.factor.sizes
         terms = np.array(self.design.coefficient_names, dtype=object)
         return pd.DataFrame({"group": labels[j], "term": terms[k], "n": sizes[j]})
@@ -203,8 +209,8 @@ class NoPoolingFit:
         variance = (
             np.einsum("ta,jab,tb->jt", matrix, self._solution.inverse, matrix) * (self.sigma / self._basis.y_scale) ** 2
         )
-        estimate[self._solution.aliased] = np.nan
-        return estimate, np.sqrt(np.where(self._solution.aliased, np.nan, np.maximum(variance, 0)))
+        estimate[self._undetermined] = np.nan
+        return estimate, np.sqrt(np.where(self._undetermined, np.nan, np.maximum(variance, 0)))
 
     def __repr__(self) -> str:
         missing = self.unidentified

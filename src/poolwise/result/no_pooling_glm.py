@@ -43,9 +43,9 @@ class NoPoolingGLM:
     Notes
     -----
     Coefficients and their intervals are on the scale of the link. One that the rows of a group do not identify is NaN
-    in :meth:`coef` and listed in :attr:`unidentified`. One that is infinite, because its group's responses are
-    perfectly predicted (no events, all counts 0 ...), is +-inf without an interval, and listed in :attr:`separated`;
-    predictions then have their limits.
+    in :meth:`coef` and listed in :attr:`unidentified`, as :class:`.NoPoolingFit` has it. One that is infinite, because
+    its group's responses are perfectly predicted (no events, all counts 0 ...), is +-inf without an interval, and
+    listed in :attr:`separated`; predictions then have their limits.
 
     Examples
     --------
@@ -75,6 +75,10 @@ class NoPoolingGLM:
             found[j] = separation.limits(matrix)
         return found
 
+    @cached_property
+    def _undetermined(self) -> NDArray[np.bool_]:
+        return self._solution.columns.undetermined(self._basis.to_coefficients[1])
+
     @property
     def converged(self) -> bool:
         """Whether every group's model was fitted."""
@@ -83,7 +87,7 @@ class NoPoolingGLM:
     @property
     def unidentified(self) -> pd.DataFrame:
         """Coefficients that a group's rows do not identify; columns group, term, n."""
-        return self._listed(self._solution.aliased)
+        return self._listed(self._undetermined)
 
     @property
     def separated(self) -> pd.DataFrame:
@@ -291,7 +295,7 @@ class NoPoolingGLM:
         _, matrix = self._basis.to_coefficients
         estimate = self._solution.coefficients @ matrix.T
         variance = np.einsum("ta,jab,tb->jt", matrix, self._solution.inverse, matrix)
-        undefined = self._solution.aliased | ~self._solution.converged[:, None]
+        undefined = self._undetermined | ~self._solution.converged[:, None]
         estimate[undefined] = np.nan
         estimate = np.where(self._limits != 0, self._limits, estimate)
         se = np.sqrt(np.where(undefined | (self._limits != 0), np.nan, np.maximum(variance, 0.0)))
