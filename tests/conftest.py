@@ -12,21 +12,6 @@ import poolwise as pw
 
 matplotlib.use("agg")
 
-SOURCE = Path(pw.__file__).parent
-
-
-def pytest_configure():
-    """Delete numba's caches of an edited checkout: a kernel does not notice that one it calls has changed."""
-    newest = max(
-        path.stat().st_mtime
-        for folder in ("algebra", "compile", "priors", "fit")
-        for path in (SOURCE / folder).glob("*.py")
-    )
-    for cache in SOURCE.rglob("__pycache__/*.nbi"):
-        if cache.exists() and cache.stat().st_mtime < newest:
-            cache.unlink(missing_ok=True)
-
-
 REFERENCE = Path(__file__).parent / "reference"
 
 

@@ -30,6 +30,7 @@ LAYERS = [
     "workers",
     "names",
     "errors",
+    "kernel_cache",
 ]
 # Methods that offer what a higher layer does, by an import inside the method.
 DOORS = {

@@ -7,6 +7,8 @@ frequentist fits come out. Names are loaded when they are first used, so that im
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from poolwise.kernel_cache import drop_stale_kernels
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -155,6 +157,9 @@ if TYPE_CHECKING:
     from poolwise.spec.combine import combine
     from poolwise.spec.counted import CountedData
     from poolwise.validate.coverage import DesignCoverage, design_coverage
+
+
+drop_stale_kernels()
 
 
 def __getattr__(name: str):

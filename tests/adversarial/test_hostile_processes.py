@@ -50,7 +50,7 @@ def sampling(tmp_path):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_an_interrupted_command_says_so(sampling, tmp_path):
     sampling.send_signal(signal.SIGINT)
-    _, err = sampling.communicate(timeout=120)
+    _, err = sampling.communicate(timeout=600)
     # Either the draws made until then, flagged, or nothing: never a result that looks whole.
     if sampling.returncode == 130:
         assert "interrupted; nothing was written" in err and not (tmp_path / "out").exists()
@@ -159,7 +159,7 @@ def test_an_interrupted_run_with_a_store_is_flagged_and_resumed(tmp_path):
     while sum(map(int, (line := process.stdout.readline()).split())) == 0:
         assert line, "the run ended by itself"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0 and "Traceback" not in err
     assert err.count("PartialRunWarning") == 2 and "interrupted: " in err and "pw.resume(path) makes the others" in err
     assert "; not complete: " in out.splitlines()[-1]

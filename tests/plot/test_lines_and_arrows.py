@@ -98,7 +98,7 @@ def test_what_cannot_be_drawn_is_said(many, table):
     by_level = pw.compare_pooling("y ~ x + z + (x | g)", table.assign(z=sizes), seed=1, progress=False)
     with pytest.raises(pw.PoolwiseError, match="no group's rows identify both Intercept and x without pooling"):
         by_level.plot_arrows()
-    assert "not identified" in by_level.plot_forest("Intercept").axes[1].texts[0].get_text()
+    assert "not identified" in by_level.plot_forest(term="Intercept").axes[1].texts[0].get_text()
     simple = pw.compare_pooling("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"), seed=1, progress=False)
     with pytest.raises(pw.PoolwiseError, match="arrows need two varying effects"):
         simple.plot_arrows()
