@@ -60,6 +60,52 @@ def test_sites_together_are_all_rows(name, tmp_path):
     np.testing.assert_allclose(ours.fixef, theirs.fixef, rtol=1e-9)
 
 
+def test_sites_keep_their_folds_when_they_agree(tmp_path):
+    rows = table()
+    first = counted("bernoulli", rows[:1500], folds=3)
+    others = [counted("bernoulli", rows[1500:], folds=k, like=first) for k in (3, None, 4)]
+    path = first.save(tmp_path / "folds.counts")
+    both = pw.combine([pw.load_collapsed(path), others[0]])
+    assert both.folds == 3 and "folds    3, of rows" in repr(both)
+    for k in range(3):
+        alone = [site.parts.rows[site.fold_of_part == k].sum() for site in (both, first, others[0])]
+        assert alone[0] == alone[1] + alone[2]
+    without = counted("bernoulli", rows[1500:], like=first)
+    for other, said in zip(others[1:], ("site 2 none", "site 2 4"), strict=True):
+        mixed = pw.combine([first, other])
+        assert mixed.folds == 1 and said in mixed.notes[-1] and said in repr(mixed)
+        same(mixed, pw.combine([counted("bernoulli", rows[:1500]), without]))
+
+
+def test_folds_of_cells_that_are_too_small_are_refused():
+    with pytest.raises(DataError, match=r"fewer than min_rows=20 rows.*within one of the 4 folds.*take fewer folds"):
+        counted("counts", folds=4, min_rows=20)
+
+
+def as_version_1(content: bytes) -> bytes:
+    """A file as the first version wrote it, without folds and notes."""
+    at = len(MAGIC)
+    end = at + 8 + int.from_bytes(content[at : at + 8], "little")
+    header = json.loads(content[at + 8 : end])
+    del header["folds"], header["notes"]
+    # Arrays follow one another in the order of the header: the last one is that of folds.
+    *arrays, (name, _, shape) = header["arrays"]
+    assert name == "fold"
+    header["arrays"] = arrays
+    text = json.dumps(header).encode()
+    body = b"poolwise counted 1\n" + len(text).to_bytes(8, "little") + text + content[end : -32 - 8 * shape[0]]
+    return body + hashlib.sha256(body).digest()
+
+
+def test_files_of_the_first_version_are_read(tmp_path):
+    data, path = counted("counts"), tmp_path / "old.counts"
+    path.write_bytes(as_version_1(data.save(tmp_path / "new.counts").read_bytes()))
+    same(pw.load_collapsed(path), data, rtol=0.0)
+    path.write_bytes(as_version_1(counted("counts", folds=3).save(path).read_bytes()))
+    with pytest.raises(StoreError, match="two cells are one"):
+        pw.load_collapsed(path)
+
+
 def test_levels_that_one_site_alone_has():
     rows = table().assign(f=lambda t: t["f"].astype(str))
     first, second = rows[rows["f"] != "mid"], rows[rows["f"] == "mid"]
@@ -171,7 +217,7 @@ def test_files_that_are_not_whole_are_refused(content, tmp_path):
         path.write_bytes(altered)
         with pytest.raises(StoreError, match=r"site\.counts"):
             pw.load_collapsed(path)
-    path.write_bytes(content.replace(b"counted 1", b"counted 2"))
+    path.write_bytes(content.replace(b"counted 2", b"counted 3"))
     with pytest.raises(StoreError, match="another version"):
         pw.load_collapsed(path)
 
@@ -227,6 +273,10 @@ HOSTILE = {
     "nan": at("constant", np.nan),
     "shares": at("scaled", 1e6),
     "squares": at("squared", 0.0, 5),
+    "a fold": at("fold", 1),
+    "no folds": head(folds=0),
+    "many folds": head(folds=10**9),
+    "notes": head(notes=[3]),
 }
 
 

@@ -18,7 +18,9 @@ from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import Optimum, optimise
 from poolwise.result import scores
 from poolwise.result.no_pooling import coefficients_of, plain_basis, predict_rows, regressions
+from poolwise.result.no_pooling_glm import codes_of_cells
 from poolwise.spec.collapsed import CollapsedData
+from poolwise.spec.counted_design import CountedDesign
 from poolwise.spec.design import Design, row_subset
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.residual_sums import Term, residual, terms_of
@@ -26,8 +28,8 @@ from poolwise.spec.rowless import RowlessFactor
 from poolwise.spec.sufficient import Sufficient, sufficient
 
 Rows = NDArray[np.bool_]
-# From held-out rows to their predictions by a fit on all other rows; NaN where the fit can say nothing. Where there are
-# sums in place of rows, from held-out parts of the sums to the sum of squared errors of each.
+# From held-out rows, or parts of counts, to their predictions by a fit on all others; NaN where it can say nothing.
+# Where there are sums in place of rows, from held-out parts of the sums to the sum of squared errors of each.
 Refit = Callable[[Rows], Array]
 # From training statistics to b (p,) and the effects (J, q), in the coordinates of the algebra.
 Solve = Callable[[CrossProducts], tuple[Array, Array]]
@@ -77,9 +79,11 @@ def group_folds(codes: NDArray[np.int64], J: int, limit: int, seed: int) -> NDAr
 
 
 def group_codes(design: Design, factor: GroupingFactor) -> NDArray[np.int64]:
-    """Group of each row, or of each part where there are sums in place of rows."""
+    """Group of each row, or of each part where there are sums or counts in place of rows."""
     if isinstance(factor, RowlessFactor):
         return factor.cell_codes[factor.data.cell_of_part]
+    if isinstance(design, CountedDesign):
+        return codes_of_cells(design, factor)[design.source.cell_of_part]
     return factor.codes
 
 
@@ -89,7 +93,7 @@ def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], score
     Parameters
     ----------
     design : Design
-        The rows, or the parts of sums.
+        The rows, or the parts of sums or counts.
     refit : callable
         From held-out rows to predictions.
     folds : ndarray of int (n,)
@@ -103,10 +107,12 @@ def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], score
     """
     if design.collapsed is not None:
         return _scores_of_sums(design.collapsed, refit, folds, scored)
-    predictions = np.full(design.n, np.nan)
+    predictions = np.full(len(folds), np.nan)
     for fold in np.unique(folds):
         held = folds == fold
         predictions[held] = refit(held)
+    if isinstance(design, CountedDesign):
+        return _scores_of_counts(design, predictions[scored], scored)
     residuals = (design.outcome.scaled - predictions)[scored]
     if not len(residuals) or np.isnan(residuals).any():
         return Scores(float("nan"), int(np.isfinite(residuals).sum()))
@@ -115,6 +121,18 @@ def cross_validate(design: Design, refit: Refit, folds: NDArray[np.int64], score
         return Scores(rmse, len(residuals))
     held, fitted = row_subset(design, scored), predictions[scored]
     return Scores(rmse, len(residuals), scores.brier(held, fitted), scores.log_loss(held, fitted))
+
+
+def _scores_of_counts(design: CountedDesign, fitted: Array, scored: Rows) -> Scores:
+    own = design.source.parts.subset(scored)
+    known = np.isfinite(fitted)
+    if not len(fitted) or not known.all():
+        return Scores(float("nan"), int(own.rows[known].sum()))
+    rmse = float(np.sqrt(own.squares_about(fitted).sum() / own.n))
+    if design.family.holds not in scores.BINARY:
+        return Scores(rmse, own.n)
+    trials = own.y, own.trials, np.ones(len(own.y))
+    return Scores(rmse, own.n, scores.brier_of_trials(*trials, fitted), scores.log_loss_of_trials(*trials, fitted))
 
 
 def _scores_of_sums(data: CollapsedData, refit: Refit, folds: NDArray[np.int64], scored: Rows) -> Scores:

@@ -5,9 +5,9 @@ For one draw of the parameters the log densities of a part's n rows add up to
     -n/2 log(2 pi) - n log sigma - sum_i w_i r_i^2 / (2 sigma^2) + sum_i log(w_i) / 2,
 
 and the sum of squares of the residuals r, which are linear in the columns, follows from the part's mean and scatter
-(:mod:`poolwise.spec.residual_sums`). The mean over the draws is taken of the density of the part as a whole, as single
-rows are gone: log mean_s prod_i p(y_i | s). It is not the sum over rows of log mean_s p(y_i | s), which PSIS-LOO
-estimates; a part of one row has both alike.
+(:mod:`poolwise.spec.residual_sums`); of counts the log density of a part follows from its sums. The mean over the draws
+is taken of the density of the part as a whole, as single rows are gone: log mean_s prod_i p(y_i | s). It is not the sum
+over rows of log mean_s p(y_i | s), which PSIS-LOO estimates; a part of one row has both alike.
 
 References
 ----------
@@ -18,12 +18,13 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
+from scipy.special import logsumexp, xlog1py, xlogy
 
 from poolwise.algebra.basis import Basis
 from poolwise.algebra.conditional import fill_effects
 from poolwise.algebra.crossproducts import Array, CrossProducts
 from poolwise.compile.collapsed import Draws
+from poolwise.spec.counted_design import CountedDesign
 from poolwise.spec.design import Design
 from poolwise.spec.residual_sums import residual, terms_of
 
@@ -90,8 +91,18 @@ def held_densities(design: Design, blocks: Iterator[tuple[Array, Array, Array]],
     return logsumexp(found, axis=0) - np.log(len(found))
 
 
+def density_of_counts(design: CountedDesign, means: Array, held: NDArray[np.bool_]) -> Array:
+    """The same of held-out parts of counts, from draws (S, held parts) of their means."""
+    own = design.source.parts.subset(held)
+    with np.errstate(divide="ignore"):
+        if design.family.holds == "count":
+            found = xlogy(own.y, means) - own.rows * means
+        else:
+            found = xlogy(own.y, means) + xlog1py(own.trials - own.y, -means)
+    return logsumexp(found, axis=0) - np.log(len(means)) + own.constant
+
+
 def elpd_of_parts(design: Design, densities: Array) -> float:
     """Their sum, with the logs of all precision weights, which are known together only."""
     data = design.collapsed
-    assert data is not None
-    return float(densities.sum()) + 0.5 * data.counted()[1]
+    return float(densities.sum()) + (0.5 * data.counted()[1] if data is not None else 0.0)

@@ -39,7 +39,7 @@ from poolwise.compare.study import (
     Fit,
     PoolingStudy,
 )
-from poolwise.errors import ArgumentError, ConvergenceWarning, DataError, FitError, RowsNeededError
+from poolwise.errors import ArgumentError, ConvergenceWarning, DataError, FitError
 from poolwise.fit.bayes import Sampling
 from poolwise.fit.reml import optimise
 from poolwise.fit.whitened import serves
@@ -52,6 +52,7 @@ from poolwise.result.no_pooling_glm import NoPoolingGLM
 from poolwise.result.tables import choose_factor
 from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.counted import CountedData
+from poolwise.spec.counted_design import CountedDesign
 from poolwise.spec.design import Design
 from poolwise.spec.evaluate import evaluate
 from poolwise.spec.exponential import refuse_without_likelihood_fit
@@ -93,9 +94,9 @@ def compare_pooling(
     ----------
     formula : str
         With one grouping factor, for instance ``"y ~ x + (x | g)"``.
-    data : DataFrame or CollapsedData
-        One row an observation; or sums of rows, of a Gaussian response. Sums have the errors of held-out rows only if
-        they were collapsed with ``folds=``, and neither elpd nor the finding between_within, which need the rows.
+    data : DataFrame, CollapsedData or CountedData
+        One row an observation; or sums of rows, or counts. These have the errors of held-out rows only if they were
+        collapsed with ``folds=``, and neither elpd nor the finding between_within, which need the rows.
     family : str, default "gaussian"
         Or bernoulli, binomial, poisson, negativebinomial, gamma, exponential or wald. Their held-out errors need a
         refit a fold, the Bayesian ones the longest: lower ``folds`` and ``new_group_folds`` where that takes too long.
@@ -138,15 +139,10 @@ def compare_pooling(
     for name, value in (("folds", 10 if folds is None else folds), ("new_group_folds", new_group_folds)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 2:
             raise ArgumentError(f"{name} must be a whole number of at least 2; got {value!r}")
-    if isinstance(data, CollapsedData) and folds not in (None, data.folds):
+    collapsed = isinstance(data, CollapsedData | CountedData)
+    if collapsed and folds not in (None, data.folds):
         there = f"were collapsed with folds={data.folds}" if data.folds > 1 else "were collapsed without folds"
         raise ArgumentError(f"the sums {there}; leave folds= out, or collapse the rows with folds={folds}")
-    if isinstance(data, CountedData):
-        raise RowsNeededError(
-            "a pooling study needs the rows of binary responses, trials and counts: fits without a fold, and those of "
-            "single groups, are made from them. Give the table, or a sample of it; pw.Model(formula, counts, family) "
-            "fits the counts alone"
-        )
     model = Model(formula, data, family, priors, link=link, weights=weights, missing=missing)
     factor = _one_factor(model, group)
     report = _reporter(progress)
@@ -160,7 +156,7 @@ def compare_pooling(
     settings = Sampling(REFIT_DRAWS, REFIT_DRAWS, 2, bayes.settings.seed, progress=False)
     refit, why = _bayes_refit(model, settings, refit_bayes)
     refits[BAYES] = refit
-    dense = _density_refit(model, settings) if refit is not None and isinstance(data, CollapsedData) else None
+    dense = _density_refit(model, settings) if refit is not None and collapsed else None
     seed = bayes.settings.seed
     found, said = _scores(model.design, factor, refits, folds, new_group_folds, seed, report, dense)
     return PoolingStudy(model, fits, found, said + why)
@@ -168,11 +164,13 @@ def compare_pooling(
 
 def _density_refit(model: Model, settings: Sampling) -> tuple[Refit, NDArray[np.float64]] | None:
     """The Bayesian refit of folds of sums, and where it writes the densities of held-out parts; None without folds."""
-    data = model.design.collapsed
+    data = model.design.source
     if data is None or data.folds == 1:
         return None
     densities = np.full(len(data.parts.rows), np.nan)
-    return bayes_refit(model.design, model.sampler, settings, densities), densities
+    if model.design.collapses:
+        return bayes_refit(model.design, model.sampler, settings, densities), densities
+    return whitened_refit(model.design, model.specification, settings, densities), densities
 
 
 def _gaussian_fits(model: Model, factor: GroupingFactor) -> tuple[dict[str, Fit], dict[str, Refit | None]]:
@@ -280,6 +278,8 @@ def intercepts_only(design: Design) -> Design | None:
         return None
     if isinstance(design, RowlessDesign):
         return design.narrowed(_intercepts_only, ((-1,),))
+    if isinstance(design, CountedDesign):
+        return design.narrowed(_intercepts_only)
     return _intercepts_only(design)
 
 
@@ -315,7 +315,7 @@ def _scores(
     if by_row is not None:
         known = rows_of_known_groups(codes, by_row)
         cuts = {"kfold": (by_row, known), **cuts}
-        rows = ~known if design.collapsed is None else design.collapsed.parts.rows[~known]
+        rows = ~known if design.source is None else design.source.parts.rows[~known]
         said += f", {int(rows.sum())} rows of groups with all rows in one fold not scored" if not known.all() else ""
     kinds = ("rmse", "brier", "log_loss") if design.family.holds in scores.BINARY else ("rmse",)
     labels = LABELS if design.collapses else LIKELIHOOD_LABELS
@@ -340,7 +340,7 @@ def _row_folds(
     design: Design, codes: NDArray[np.int64], folds: int | None, seed: int
 ) -> tuple[NDArray[np.int64] | None, str]:
     """Fold of each row, or of each part of sums, and in words; None where the sums have none."""
-    data = design.collapsed
+    data = design.source
     if data is None:
         folds = min(folds or 10, design.n)
         return row_folds(codes, folds, seed), f"{folds} folds"

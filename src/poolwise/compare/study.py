@@ -104,7 +104,7 @@ class PoolingStudy:
         self.findings = Findings(found)
 
     def _set_elpd(self) -> list[Finding]:
-        if self.model.design.collapsed is not None:
+        if self.model.design.source is not None:
             refuse_rows("the response of each row")
         if not fits_memory(self.bayes):
             return []
@@ -174,17 +174,12 @@ class PoolingStudy:
         the response (shares of the trials, probabilities, counts), widths on that of the link. Of binary responses and
         trials there are also brier and log_loss, the mean over single trials.
         """
-        binary = self.model.design.family.holds in scores.BINARY
         rows = []
         for name, fit in self.fits.items():
             row = {
                 "fit": name,
                 "rmse": fit.rmse(),
-                **(
-                    {"brier": scores.brier(fit.design, fit.fitted), "log_loss": scores.log_loss(fit.design, fit.fitted)}
-                    if binary
-                    else {}
-                ),
+                **_of_trials(fit),
                 **self.scores.loc[name].to_dict(),
                 "elpd": self.elpd if name == BAYES else np.nan,
             }
@@ -546,7 +541,8 @@ class PoolingStudy:
         )
         if "elpd_kfold" in self.scores:
             columns += (
-                "\nelpd k-fold: log density of the rows of a group in a fold together, not comparable with PSIS-LOO."
+                "\nelpd k-fold: log density of the rows of a group in a fold together (of counts, of a cell);"
+                "\nnot comparable with PSIS-LOO."
             )
         if LAPLACE in self.fits:
             columns += "\nErrors are on the scale of the response, widths on that of the link."
@@ -556,3 +552,9 @@ class PoolingStudy:
         head = "<br>".join(map(escape, self._head().splitlines()))
         table = self._shown().to_html(float_format="%.4g", na_rep="–", escape=True)
         return f"<p>{head}</p>{table}{self.findings._repr_html_()}"
+
+
+def _of_trials(fit: Fit) -> dict[str, float]:
+    if not isinstance(fit, scores.Scored) or fit.design.family.holds not in scores.BINARY:
+        return {}
+    return {"brier": fit.brier(), "log_loss": fit.log_loss()}

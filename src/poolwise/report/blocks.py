@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from poolwise.errors import PoolwiseError
+from poolwise.errors import PoolwiseError, RowsNeededError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,6 +87,22 @@ class Section:
     blocks: Sequence[Any]
 
 
+def why(error: PoolwiseError) -> str:
+    """Why something is missing; what code to write instead is no matter of a report.
+
+    Parameters
+    ----------
+    error : PoolwiseError
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(error, RowsNeededError):
+        return "it needs the rows of the data, and the model was made from sums of them"
+    return str(error)
+
+
 def chart(draw: "Callable[[], Figure]", alt: str, caption: str) -> Any:
     """A picture, or a sentence that says why there is none.
 
@@ -106,7 +122,7 @@ def chart(draw: "Callable[[], Figure]", alt: str, caption: str) -> Any:
     try:
         figure = draw()
     except PoolwiseError as error:
-        return Text(f"No picture here: {error}.")
+        return Text(f"No picture here: {why(error)}.")
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI, facecolor="white")
     width, height = (round(DPI * side) for side in figure.get_size_inches())

@@ -15,7 +15,7 @@ from poolwise.plot.coverage import plot_coverage
 from poolwise.plot.pooling_factor import plot_pooling
 from poolwise.plot.predictive import plot_posterior_predictive
 from poolwise.plot.updating import plot_prior_to_posterior
-from poolwise.report.blocks import Advice, Facts, Items, Section, Text, chart
+from poolwise.report.blocks import Advice, Facts, Items, Section, Text, chart, why
 from poolwise.report.mathematics import model_equations
 from poolwise.report.methods import paragraph, sampling_in_words, versions
 from poolwise.report.tables import Table
@@ -285,7 +285,7 @@ def attempt(make: Callable[[], Any]) -> Any:
             warnings.simplefilter("ignore", UserWarning)
             return make()
     except PoolwiseError as error:
-        return Text(f"Not available here: {error}.")
+        return Text(f"Not available here: {why(error)}.")
 
 
 def group_places(design: Design) -> dict[str, int]:

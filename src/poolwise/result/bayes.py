@@ -29,7 +29,7 @@ from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.residual_sums import rmse_of_sums, terms_of
 
 
-class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
+class BayesFit(BayesPrediction, scores.Scored, Compared, Checked, Continued, CrossValidated):
     """Posterior of a hierarchical model.
 
     Parameters
@@ -308,10 +308,17 @@ class BayesFit(BayesPrediction, Compared, Checked, Continued, CrossValidated):
             means = [self.effects(factor).mean(axis=0) for factor in self.design.factors]
             return rmse_of_sums(self.design, terms_of(self.design, self.fixef.to_numpy(), means))
         if self.design.counted is not None:
-            frame = self.design.cells.frame
-            blocks = [self.predict_draws(frame, block=block).mean(axis=0) for block in self._blocks(len(frame))]
-            return scores.rmse(self.design, np.concatenate(blocks))
+            return scores.rmse(self.design, self._means)
         return tables.root_mean_square(self.residuals, self.design.weights if self.design.frequency else None)
+
+    @property
+    def _means(self) -> Array:
+        """Fitted values of each row, or of each cell where rows were added up."""
+        if self.design.counted is None:
+            return self.fitted
+        frame = self.design.cells.frame
+        blocks = [self.predict_draws(frame, block=block).mean(axis=0) for block in self._blocks(len(frame))]
+        return np.concatenate(blocks)
 
     def add_log_likelihood(self) -> "BayesFit":
         """Add the pointwise log-likelihood, conditional on the group-specific effects, to ``data``; returns the fit.

@@ -38,7 +38,7 @@ MOST_NODES = 100
 PERFECT = 1e-3
 
 
-class GLMMFit(WaldInference, Compared, Checked):
+class GLMMFit(WaldInference, scores.Scored, Compared, Checked):
     """A generalised linear mixed model at its maximum likelihood, or a generalised linear model without groups.
 
     Parameters
@@ -289,42 +289,6 @@ class GLMMFit(WaldInference, Compared, Checked):
         0.099
         """
         return scores.rmse(self.design, self._means)
-
-    def brier(self) -> float:
-        """Brier score in sample, of binary responses and trials; see :func:`poolwise.result.scores.brier`.
-
-        Returns
-        -------
-        float
-            Between 0 and 1; 0 is perfect.
-
-        Examples
-        --------
-        >>> import poolwise as pw
-        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
-        >>> fit = model.fit_frequentist()
-        >>> round(fit.brier(), 3)
-        0.091
-        """
-        return scores.brier(self.design, self.fitted)
-
-    def log_loss(self) -> float:
-        """Mean log loss in sample, of binary responses and trials; see :func:`poolwise.result.scores.log_loss`.
-
-        Returns
-        -------
-        float
-            Nats a trial.
-
-        Examples
-        --------
-        >>> import poolwise as pw
-        >>> model = pw.Model("p(incidence, size) ~ period + (1 | herd)", pw.load_dataset("cbpp"), "binomial")
-        >>> fit = model.fit_frequentist()
-        >>> round(fit.log_loss(), 3)
-        0.314
-        """
-        return scores.log_loss(self.design, self.fitted)
 
     def predict(
         self, data: Any = None, *, groups: Groups = None, kind: str = "mean", level: float = 0.95, seed: int = 0

@@ -23,9 +23,10 @@ from poolwise.result.no_pooling import plain_basis
 from poolwise.spec.design import Design
 from poolwise.spec.exponential import exponential_rows
 from poolwise.spec.factors import GroupingFactor
+from poolwise.spec.rowless import refuse_rows
 
 
-class NoPoolingGLM:
+class NoPoolingGLM(scores.Scored):
     """A generalised linear model of the common terms in each group alone, by maximum likelihood.
 
     Parameters
@@ -62,7 +63,7 @@ class NoPoolingGLM:
 
     def __init__(self, design: Design, factor: GroupingFactor):
         self.design, self.factor = design, factor
-        self._basis = replace(plain_basis(design), y_shift=0.0, y_scale=1.0)
+        self._basis = replace(plain_basis(design.cells), y_shift=0.0, y_scale=1.0)
         self._solution = separate_models(design, factor, self._basis)
         self.family_parameters = own_parameters(design.family, self._solution.log_own)
 
@@ -113,7 +114,16 @@ class NoPoolingGLM:
     @property
     def fitted(self) -> Array:
         """Mean of the response (n,), the probability of a binomial one; NaN where a group's model failed."""
-        return INVERSE[self.design.family.link](self._eta(self.design.X, self.design.offset, self.factor.codes))
+        if self.design.counted is not None:
+            refuse_rows("the predictors of each row")
+        return self._means
+
+    @property
+    def _means(self) -> Array:
+        """The same of each row, or of each cell where rows were added up."""
+        cells = self.design.cells
+        codes = codes_of_cells(self.design, self.factor)
+        return INVERSE[self.design.family.link](self._eta(cells.X, cells.offset, codes))
 
     def _eta(self, X: Array, offset: Array, codes: NDArray[np.int64]) -> Array:
         return offset + predict_models(self._solution, self._basis, X, codes)
@@ -147,59 +157,7 @@ class NoPoolingGLM:
         >>> round(alone.rmse(), 3)
         0.0
         """
-        return scores.rmse(self.design, self.fitted)
-
-    def brier(self) -> float:
-        """Brier score in sample, of binary responses and trials.
-
-        Returns
-        -------
-        float
-            Between 0 and 1; 0 is perfect.
-
-        Examples
-        --------
-        >>> import poolwise as pw
-        >>> study = pw.compare_pooling(
-        ...     "p(incidence, size) ~ period + (1 | herd)",
-        ...     pw.load_dataset("cbpp"),
-        ...     "binomial",
-        ...     folds=2,
-        ...     new_group_folds=2,
-        ...     seed=1,
-        ...     progress=False,
-        ... )
-        >>> alone = study.none
-        >>> round(alone.brier(), 3)
-        0.084
-        """
-        return scores.brier(self.design, self.fitted)
-
-    def log_loss(self) -> float:
-        """Mean log loss in sample, of binary responses and trials.
-
-        Returns
-        -------
-        float
-            Nats a trial.
-
-        Examples
-        --------
-        >>> import poolwise as pw
-        >>> study = pw.compare_pooling(
-        ...     "p(incidence, size) ~ period + (1 | herd)",
-        ...     pw.load_dataset("cbpp"),
-        ...     "binomial",
-        ...     folds=2,
-        ...     new_group_folds=2,
-        ...     seed=1,
-        ...     progress=False,
-        ... )
-        >>> alone = study.none
-        >>> round(alone.log_loss(), 3)
-        0.27
-        """
-        return scores.log_loss(self.design, self.fitted)
+        return scores.rmse(self.design, self._means)
 
     def predict(self, data: Any = None, *, groups: Groups = None, level: float = 0.95) -> pd.DataFrame:
         """Mean of the response for new rows by the group's own model.
@@ -332,12 +290,16 @@ def no_population(factor: GroupingFactor, groups: Groups) -> str | None:
     return mode
 
 
-def separate_models(design: Design, factor: GroupingFactor, basis: Any, rows: Any = None) -> SeparateModels:
-    """Generalised linear models of every group, over all rows or those chosen."""
-    chosen = np.ones(design.n, dtype=bool) if rows is None else rows
-    X, _, _ = basis.rows(design.X[chosen], np.zeros((int(chosen.sum()), 0)), np.zeros(int(chosen.sum())))
-    responses = exponential_rows(design).subset(chosen)
-    return fit_separately(responses, X, design.offset[chosen], factor.codes[chosen], factor.J)
+def separate_models(design: Design, factor: GroupingFactor, basis: Any) -> SeparateModels:
+    """Generalised linear models of every group."""
+    cells = design.cells
+    X, _, _ = basis.rows(cells.X, np.zeros((cells.n, 0)), np.zeros(cells.n))
+    return fit_separately(exponential_rows(design), X, cells.offset, codes_of_cells(design, factor), factor.J)
+
+
+def codes_of_cells(design: Design, factor: GroupingFactor) -> NDArray[np.int64]:
+    """Group of each row, or of each cell where rows were added up."""
+    return next(own.codes for own in design.cells.factors if own.name == factor.name)
 
 
 def predict_models(solution: SeparateModels, basis: Any, X: Array, codes: NDArray[np.int64]) -> Array:

@@ -60,7 +60,7 @@ def collapse(
     formula : str
         As :class:`poolwise.Model` takes it.
     family : {"gaussian", "bernoulli", "binomial", "poisson"}
-        Of the response. ``folds`` serves the first.
+        Of the response.
     weights : str, optional
         Column of precision weights; of trials, for a binomial response given as shares.
     group_correlation : bool, default True
@@ -146,14 +146,20 @@ def collapse(
 
     refuse_uncollapsible(parsed)
     if family != "gaussian":
-        if apart > 1:
-            raise ArgumentError(f"folds= serves family 'gaussian'; family {family!r} is counted")
         if like is not None and not isinstance(like, CountedData):
             raise ArgumentError(f"like= of family {family!r} takes counts, as collapse() returns them")
-        asked: dict[str, Any] = {"formula": parsed, "family": family, "weights": weights, "most": most_cells}
+        asked: dict[str, Any] = {
+            "formula": parsed,
+            "family": family,
+            "weights": weights,
+            "most": most_cells,
+            "folds": apart,
+            "seed": seed,
+        }
         own_counts = partial(count_walk, complete=complete, columns=columns, **asked)
-        parts = reduced("cells and their counts", own_counts, partial(merge_counted, most=most_cells))
-        return counted_data(parsed, family, weights, parts, rows, like, min_rows)
+        together = partial(merge_counted, most=most_cells)
+        parts = reduced("cells and their counts", own_counts, together, count=apart > 1)
+        return counted_data(parsed, family, weights, parts, rows, like, min_rows, apart)
     if like is not None and not isinstance(like, CollapsedData):
         raise ArgumentError("like= of family 'gaussian' takes sums, as collapse() returns them")
     own_scan = partial(_scanned, complete=complete, columns=columns, labels=label_columns(parsed))

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from poolwise.algebra.moments import CellSums, Moments
-from poolwise.data.folds import MOST_FOLDS
 from poolwise.data.whole_file import write_whole
 from poolwise.errors import PoolwiseError, StoreError, shown
 from poolwise.spec import counted_file
@@ -25,6 +24,7 @@ from poolwise.spec.sealed_file import (
     check_column,
     check_scalars,
     check_width,
+    folds_and_notes,
     formula_of,
     holds,
     is_whole,
@@ -33,7 +33,7 @@ from poolwise.spec.sealed_file import (
 )
 
 MAGIC = b"poolwise collapsed 2\n"
-READ = (MAGIC, b"poolwise collapsed 1\n", counted_file.MAGIC)
+READ = (MAGIC, b"poolwise collapsed 1\n", counted_file.MAGIC, counted_file.MAGIC_1)
 
 
 def save_collapsed(data: CollapsedData, path: str | Path) -> Path:
@@ -119,14 +119,15 @@ def decode_collapsed(content: bytes, called: str, *, trusted: bool = False) -> C
         version = content[:40].split(b"\n")[0]
         ours = version.startswith((b"poolwise collapsed", b"poolwise counted"))
         said = "another version of them" if ours else "of another kind"
-        raise StoreError(f"{called} is no file of sums of version 1 or 2 or of counts of version 1, but {said}")
+        raise StoreError(f"{called} is no file of sums or counts of version 1 or 2, but {said}")
     if not is_whole(content, magic):
         raise StoreError(f"{called} was truncated, altered or damaged: its checksum does not fit")
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             header, arrays = unsealed(content, magic)
-            if magic == counted_file.MAGIC:
-                return counted_file.decoded_counts(header, arrays, len(content), trusted)
+            if magic in (counted_file.MAGIC, counted_file.MAGIC_1):
+                folded = magic == counted_file.MAGIC
+                return counted_file.decoded_counts(header, arrays, len(content), trusted, folded=folded)
             return _decoded(header, arrays, len(content), trusted, folded=magic == MAGIC)
     except (PoolwiseError, KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError) as error:
         detail = str(error)[:300]
@@ -140,13 +141,10 @@ def _decoded(
 ) -> CollapsedData:
     recipe = _recipe(header, trusted)
     check_width(recipe, size, arrays["keys"].size)
-    folds = header["folds"] if folded else 1
-    holds(type(folds) is int and 1 <= folds <= MOST_FOLDS, "the number of folds is none")
+    folds, notes = folds_and_notes(header if folded else header | {"folds": 1})
     sums = _sums(arrays, _number(header["log_weights"]), recipe, folds)
     check_scalars(header)
-    notes = header["notes"]
-    holds(isinstance(notes, list) and all(isinstance(note, str) for note in notes), "the notes are no texts")
-    data = CollapsedData(recipe, sums, header["dropped"], tuple(notes), header["min_rows"], folds)
+    data = CollapsedData(recipe, sums, header["dropped"], notes, header["min_rows"], folds)
     d = len(data.evaluator.u) + 1
     holds(sums.plain.mean.shape[1] == d, f"the formula has {d} columns, the sums {sums.plain.mean.shape[1]}")
     data.basis(centred=True)

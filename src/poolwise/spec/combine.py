@@ -77,11 +77,16 @@ def _counts(sites: list[CountedData], called: list[str]) -> CountedData:
                     f"{name}: column {column!r} has other categories, or in another order, than {called[0]}; collapse "
                     "with like= one of the sites"
                 )
-    cells = [replace(site.counts, keys=plain(site.counts.keys)) for site in sites]
+    folds, said = _folds(sites, called)
+    cells = [site.parts if folds > 1 else site.counts for site in sites]
+    cells = [replace(own, keys=plain(own.keys)) for own in cells]
     added = merge_counts(cells, sum(len(own.rows) for own in cells))
     keys = first.counts.keys
-    counts = in_order(added, {str(name): keys[name].dtype for name in keys.select_dtypes("category")})
-    return replace(first, counts=counts, dropped=_dropped(sites), min_rows=min(site.min_rows for site in sites)).check()
+    parts = in_order(added, {str(name): keys[name].dtype for name in keys.select_dtypes("category")})
+    least = min(site.min_rows for site in sites)
+    return CountedData(
+        first.recipe, first.family, first.weights, parts, first.states, _dropped(sites), least, folds, said
+    ).check()
 
 
 def _sums(sites: list[CollapsedData], called: list[str]) -> CollapsedData:
@@ -97,23 +102,29 @@ def _sums(sites: list[CollapsedData], called: list[str]) -> CollapsedData:
         _refuse_states(site.recipe.states != first.states, name, called[0])
     columns = {column: _merged_note(column, sites) for column in first.columns}
     recipe = replace(first, columns=columns)
-    numbers = [site.folds for site in sites]
-    folds = numbers[0] if len(set(numbers)) == 1 else 1
+    folds, notes = _folds(sites, called)
     check_shape((*recipe.shape, folds))
-    notes = [note for site in sites for note in site.notes]
-    if folds == 1 and max(numbers) > 1:
-        kept = ", ".join(f"{name} {k if k > 1 else 'none'}" for name, k in zip(called, numbers, strict=True))
-        notes.append(f"the sites keep other numbers of folds apart ({kept}), so the sums together keep none")
     data = CollapsedData(
         recipe,
         merge_sums([_renumbered(site, recipe, folds) for site in sites]),
         _dropped(sites),
-        tuple(dict.fromkeys(notes)),
+        notes,
         min(site.min_rows for site in sites),
         folds,
     )
     data.basis(centred=True)
     return data
+
+
+def _folds(sites: Sequence[CollapsedData | CountedData], called: list[str]) -> tuple[int, tuple[str, ...]]:
+    """Folds that all sites keep apart, 1 where they do not agree, and the notes of all."""
+    numbers = [site.folds for site in sites]
+    folds = numbers[0] if len(set(numbers)) == 1 else 1
+    notes = [note for site in sites for note in site.notes]
+    if folds == 1 and max(numbers) > 1:
+        kept = ", ".join(f"{name} {k if k > 1 else 'none'}" for name, k in zip(called, numbers, strict=True))
+        notes.append(f"the sites keep other numbers of folds apart ({kept}), so the sums together keep none")
+    return folds, tuple(dict.fromkeys(notes))
 
 
 def _refuse_states(differ: bool, name: str, first: str) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from poolwise.data.columns import CATEGORICAL, TEXT, count, describe_values, kind_of
 from poolwise.data.partitions import Piece
@@ -18,7 +20,9 @@ from poolwise.spec.checked import checked_rows
 from poolwise.spec.counts import (
     CellCounts,
     categories_of,
+    cells_of,
     count_stream,
+    folds_together,
     in_order,
     merged,
     plain,
@@ -45,14 +49,18 @@ class CountedData:
         bernoulli, binomial or poisson.
     weights : str or None
         Column of trials, of a binomial response given as shares.
-    counts : CellCounts
-        Cells, with the sums of their rows.
+    parts : CellCounts
+        Cells, with the sums of their rows; with folds, each cell by fold.
     states : tuple of tuple of dict
         What the transformations of each expression learned from all rows: common part, blocks in order.
     dropped : dict of str to int
         Missing values by column, of rows that were left out.
     min_rows : int
-        No cell, and no value of a binary response within a cell, has fewer rows.
+        No part, and no value of a binary response within a part, has fewer rows.
+    folds : int
+        Folds of the rows that are kept apart; 1 where there are none.
+    notes : tuple of str
+        What a reader should know.
 
     Examples
     --------
@@ -66,10 +74,27 @@ class CountedData:
     recipe: Formula
     family: str
     weights: str | None
-    counts: CellCounts
+    parts: CellCounts
     states: tuple[tuple[dict[str, Any], ...], ...] = ()
     dropped: dict[str, int] = field(default_factory=dict)
     min_rows: int = 1
+    folds: int = 1
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def counts(self) -> CellCounts:
+        """The sums of each cell, all folds together."""
+        return self.parts if self.folds == 1 else folds_together(self.parts)
+
+    @cached_property
+    def cell_of_part(self) -> NDArray[np.int64]:
+        """Cell of each part."""
+        return np.arange(len(self.parts.rows)) if self.folds == 1 else cells_of(self.parts.keys)
+
+    @property
+    def fold_of_part(self) -> NDArray[np.int64]:
+        """Fold of each part."""
+        return self.parts.fold
 
     @property
     def formula(self) -> str:
@@ -174,7 +199,11 @@ class CountedData:
             f"  counts   {count(len(rows), 'cell')} of {', '.join(self.counts.keys.columns) or 'all rows'}, of "
             f"{rows.min():g} to {rows.max():g} rows",
         ]
-        return "\n".join([*lines, *(f"  dropped  {k} missing values of {name}" for name, k in self.dropped.items())])
+        if self.folds > 1:
+            rows = self.parts.rows
+            lines.append(f"  folds    {self.folds}, of rows; a cell has {rows.min():g} to {rows.max():g} rows in one")
+        lines += [f"  dropped  {k} missing values of {name}" for name, k in self.dropped.items()]
+        return "\n".join([*lines, *(f"  note     {note}" for note in self.notes)])
 
 
 def recipe_of_counts(data: CountedData) -> Recipe:
@@ -201,7 +230,8 @@ def rehearse(data: CountedData, recipe: Recipe) -> None:
         If formula, columns and what was learned do not fit one another.
     """
     keys = stand_in(recipe)
-    design, table = replace(data, counts=replace(data.counts, keys=keys))._evaluated(family_of(data.family, None))
+    alone = replace(data, parts=replace(data.counts, keys=keys), folds=1)
+    design, table = alone._evaluated(family_of(data.family, None))
     if not data.states:
         raise DataError("what the transformations learned is missing")
     for part in expressions(design):
@@ -210,14 +240,16 @@ def rehearse(data: CountedData, recipe: Recipe) -> None:
 
 def refuse_small(data: CountedData) -> CountedData:
     """Itself, if no cell gives rows away."""
-    small, keys = small_cells(data.counts, data.family, data.min_rows), data.counts.keys
+    small, keys = small_cells(data.parts, data.family, data.min_rows), data.parts.keys
     if small.any():
         listed = [":".join(map(str, cell)) for cell in keys[small].head(5).itertuples(index=False)]
         binary = ", or fewer of either response" if data.family == "bernoulli" else ""
+        within = f" within one of the {data.folds} folds" if data.folds > 1 else ""
         raise DataError(
             f"{count(int(small.sum()), 'cell')} of {':'.join(keys.columns) or 'the table'} ({describe_values(listed)} "
-            f"...) have fewer than min_rows={data.min_rows} rows{binary}, so that their sums would tell single rows; "
-            "leave these rows out, bin numeric predictors, merge groups or levels, or agree on a smaller min_rows"
+            f"...) have fewer than min_rows={data.min_rows} rows{binary}{within}, so that their sums would tell single "
+            "rows; leave these rows out, bin numeric predictors, merge groups or levels, "
+            f"{'take fewer folds or none, ' if data.folds > 1 else ''}or agree on a smaller min_rows"
         )
     return data
 
@@ -235,13 +267,15 @@ def count_walk(
     family: str,
     weights: str | None,
     most: int,
+    folds: int,
+    seed: int,
 ) -> tuple[Scan, dict[str, int], CellCounts | None]:
     """The walk through some rows that are counted: what is known of them, what was dropped, the counts."""
     dropped: dict[str, int] = {}
     found, counts, labels = Scan({}), None, label_columns(formula)
     for piece in complete(pieces, dropped=dropped):
         found = merge_scans([found, scan([piece], columns, labels)])
-        own = count_stream([piece], formula, family_of(family, None), weights, most)
+        own = count_stream([piece], formula, family_of(family, None), weights, most, folds, seed)
         counts = merged([counts, own], most)
     return found, dropped, counts
 
@@ -262,19 +296,21 @@ def counted_data(
     walk: Callable[[], Iterable[pd.DataFrame]],
     like: CountedData | None,
     min_rows: int,
+    folds: int,
 ) -> CountedData:
     """The counts of a source, once transformations learned from all of its rows, or as those of ``like`` did."""
     found, dropped, counts = walked
     if counts is None:
         raise DataError("no row is complete: the source has no rows, or each misses a value in a needed column")
-    data = CountedData(formula, family, weights, in_order(counts, categories_of(found)), (), dropped, min_rows)
+    parts = in_order(counts, categories_of(found))
+    data = CountedData(formula, family, weights, parts, (), dropped, min_rows, folds)
     if like is not None:
         # One site may have one level alone: whether a model can be made is asked of all sites together.
         return refuse_small(agreeing(data, like, "like="))
     design, _ = data.cells(family_of(family, None), rank=False)
-    parts = expressions(design)
-    learn_from_stream(parts, walk)
-    return refuse_small(replace(data, states=tuple(tuple(states_of(part)) for part in parts)).check())
+    learning = expressions(design)
+    learn_from_stream(learning, walk)
+    return refuse_small(replace(data, states=tuple(tuple(states_of(part)) for part in learning)).check())
 
 
 def agreeing(own: CountedData, agreed: CountedData, who: str) -> CountedData:
@@ -299,5 +335,5 @@ def agreeing(own: CountedData, agreed: CountedData, who: str) -> CountedData:
                     f"column {name!r} has levels that {who} does not have: {describe_values(unseen)}; known levels: "
                     f"{describe_values(values.cat.categories)}"
                 )
-    counts = in_order(replace(own.counts, keys=plain(own.counts.keys)), categories)
-    return replace(own, counts=counts, states=agreed.states)
+    parts = in_order(replace(own.parts, keys=plain(own.parts.keys)), categories)
+    return replace(own, parts=parts, states=agreed.states)

@@ -1,5 +1,7 @@
 """What models ask of counts: a design whose rows are cells, each standing for many."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -11,8 +13,8 @@ from poolwise.data.validate import CheckedTable
 from poolwise.errors import DataError
 from poolwise.priors.scale import mean_and_sd
 from poolwise.spec.counted import CountedData
-from poolwise.spec.counts import CellCounts
-from poolwise.spec.design import Design
+from poolwise.spec.counts import FIELDS, CellCounts, response_of
+from poolwise.spec.design import Design, row_subset
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.families import UNITLESS, Family
 from poolwise.spec.rowless import WithoutRows, absent, without_rows
@@ -65,11 +67,13 @@ class CountedDesign(WithoutRows):
     cells : Design
         Its rows are the cells.
     data : CountedData
-        Their sums.
+        What was counted.
+    counts : CellCounts, optional
+        Sums of the rows of each cell; all by default.
     """
 
-    def __init__(self, cells: Design, data: CountedData):
-        counts = data.counts
+    def __init__(self, cells: Design, data: CountedData, counts: CellCounts | None = None):
+        counts = data.counts if counts is None else counts
         self.__dict__.update(
             formula=cells.formula,
             family=cells.family,
@@ -80,12 +84,34 @@ class CountedDesign(WithoutRows):
             predicted=(),
             _cells=cells,
             _data=data,
+            _counts=counts,
         )
+
+    def without(self, held: NDArray[np.bool_]) -> "CountedDesign":
+        """The design without the rows of these parts of the source; cells that have no others are left out."""
+        data = self.source
+        left, cell = data.parts.subset(~held), data.cell_of_part[~held]
+        rows = np.bincount(cell, left.rows, self.cells.n)
+        there = rows > 0
+        sums = [np.bincount(cell, getattr(left, name), self.cells.n)[there] for name in FIELDS]
+        fold = np.zeros(int(there.sum()), dtype=np.int64)
+        counts = CellCounts(data.counts.subset(there).keys, fold, *sums)
+        cells = replace(row_subset(self.cells, there), outcome=response_of(counts, self.family))
+        return CountedDesign(cells, data, counts)
+
+    def narrowed(self, narrow: Callable[[Design], Design]) -> "CountedDesign":
+        """The same counts with fewer columns: ``narrow`` of the cells' design."""
+        return CountedDesign(narrow(self.cells), self.source, self.counted)
+
+    @property
+    def without_groups(self) -> "CountedDesign":
+        """The design without its grouping factors."""
+        return self.narrowed(lambda cells: cells.without_groups)
 
     @property
     def counted(self) -> CellCounts:
         """The sums."""
-        return self.source.counts
+        return vars(self)["_counts"]
 
     @property
     def source(self) -> CountedData:
@@ -125,5 +151,5 @@ def counted_design(data: CountedData, family: Family) -> tuple[CountedDesign, Ch
             f"counted rows serve the links {', '.join(UNITLESS)}; fit the link {family.link!r} from the rows"
         )
     cells, table = data.cells(family)
-    nothing = CheckedTable(table.frame.iloc[:0], table.rows[:0], data.dropped, table.notes)
+    nothing = CheckedTable(table.frame.iloc[:0], table.rows[:0], data.dropped, (*table.notes, *data.notes))
     return CountedDesign(cells, data), nothing

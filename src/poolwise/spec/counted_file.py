@@ -1,8 +1,11 @@
 """A file of counts, in the frame of :mod:`poolwise.spec.sealed_file`: cells, and the sums of their rows. No code.
 
-header    formula, family, weights, states, dropped, min_rows; columns, each with its name, kind, levels, ordered
+header    formula, family, weights, states, dropped, min_rows, folds, notes; columns, each with its name, kind, levels,
+          ordered
 arrays    key_0, key_1 ...: the values of these columns in each cell, or the place of their levels
-          y, trials, rows, constant, scaled, squared: as :class:`poolwise.spec.counts.CellCounts` has them
+          y, trials, rows, constant, scaled, squared, fold: as :class:`poolwise.spec.counts.CellCounts` has them
+
+Version 1 had neither folds nor notes.
 """
 
 from typing import Any
@@ -13,11 +16,20 @@ from numpy.typing import NDArray
 
 from poolwise.data.columns import CATEGORICAL, NUMBER, TEXT, kind_of
 from poolwise.spec.counted import CountedData, recipe_of_counts, rehearse
-from poolwise.spec.counts import COUNTED, FIELDS, CellCounts, key_columns
+from poolwise.spec.counts import COUNTED, FIELDS, CellCounts, cells_of, key_columns
 from poolwise.spec.recipe import refuse_uncollapsible
-from poolwise.spec.sealed_file import check_column, check_scalars, check_width, formula_of, holds, sealed
+from poolwise.spec.sealed_file import (
+    check_column,
+    check_scalars,
+    check_width,
+    folds_and_notes,
+    formula_of,
+    holds,
+    sealed,
+)
 
-MAGIC = b"poolwise counted 1\n"
+MAGIC = b"poolwise counted 2\n"
+MAGIC_1 = b"poolwise counted 1\n"
 # Rounding of sums of shares and squares, relative.
 ROUNDING = 1e-9
 
@@ -26,7 +38,7 @@ def encode_counted(data: CountedData) -> bytes:
     """The bytes of a file of counts."""
     columns: list[list] = []
     arrays: dict[str, NDArray] = {}
-    for k, (name, values) in enumerate(data.counts.keys.items()):
+    for k, (name, values) in enumerate(data.parts.keys.items()):
         kind, levels = kind_of(values), None
         ordered = kind == CATEGORICAL and bool(values.cat.ordered)
         if kind != NUMBER:
@@ -35,7 +47,7 @@ def encode_counted(data: CountedData) -> bytes:
         columns.append([name, kind, levels, ordered])
         # Unsigned integers as signed ones.
         arrays[f"key_{k}"] = values.to_numpy(np.int64) if values.dtype.kind == "u" else values.to_numpy()
-    arrays |= {name: getattr(data.counts, name) for name in FIELDS}
+    arrays |= {name: getattr(data.parts, name) for name in (*FIELDS, "fold")}
     header = {
         "formula": data.recipe.text,
         "canonical": data.recipe.canonical,
@@ -46,11 +58,15 @@ def encode_counted(data: CountedData) -> bytes:
         "states": [list(states) for states in data.states],
         "dropped": data.dropped,
         "min_rows": data.min_rows,
+        "folds": data.folds,
+        "notes": list(data.notes),
     }
     return sealed(MAGIC, header, arrays)
 
 
-def decoded_counts(header: dict[str, Any], arrays: dict[str, NDArray], size: int, trusted: bool) -> CountedData:
+def decoded_counts(
+    header: dict[str, Any], arrays: dict[str, NDArray], size: int, trusted: bool, *, folded: bool
+) -> CountedData:
     """The counts of a file of ``size`` bytes, checked.
 
     Raises
@@ -63,11 +79,16 @@ def decoded_counts(header: dict[str, Any], arrays: dict[str, NDArray], size: int
     holds(family in COUNTED, "the family is none that is counted")
     check_scalars(header)
     keys = _keys(header, arrays, key_columns(formula))
-    counts = CellCounts(keys, *(_numbers(arrays[name], len(keys)) for name in FIELDS))
-    holds(set(arrays) == {*FIELDS, *(f"key_{k}" for k in range(len(keys.columns)))}, "there are other arrays")
-    _check_counts(counts, family, header["weights"] or formula.weights)
+    folds, notes = folds_and_notes(header) if folded else (1, ())
+    fold = _folds(arrays["fold"], folds, len(keys)) if folded else np.zeros(len(keys), dtype=np.int64)
+    parts = CellCounts(keys, fold, *(_numbers(arrays[name], len(keys)) for name in FIELDS))
+    named = {*FIELDS, *(["fold"] if folded else []), *(f"key_{k}" for k in range(len(keys.columns)))}
+    holds(set(arrays) == named, "there are other arrays")
+    holds(len(np.unique(cells_of(keys) * folds + fold)) == len(keys), "two cells are one")
+    _check_counts(parts, family, header["weights"] or formula.weights)
     states = tuple(tuple(states) for states in header["states"])
-    data = CountedData(formula, family, header["weights"], counts, states, header["dropped"], header["min_rows"])
+    weights, dropped, least = (header[name] for name in ("weights", "dropped", "min_rows"))
+    data = CountedData(formula, family, weights, parts, states, dropped, least, folds, notes)
     recipe = recipe_of_counts(data)
     check_width(recipe, size, len(keys))
     rehearse(data, recipe)
@@ -93,9 +114,13 @@ def _keys(header: dict[str, Any], arrays: dict[str, NDArray], needed: list[str])
             pd.Series(labels) if kind == CATEGORICAL else pd.Series(np.array(levels, object)[values], dtype=object)
         )
     holds(list(found) == needed, "the columns are not those of the formula")
-    keys = pd.DataFrame(found, index=range(cells))
-    holds(cells == 1 if not needed else not keys.duplicated().any(), "two cells are one")
-    return keys
+    return pd.DataFrame(found, index=range(cells))
+
+
+def _folds(values: NDArray, folds: int, cells: int) -> NDArray[np.int64]:
+    holds(values.dtype == np.int64 and values.shape == (cells,), "the folds have another type or shape")
+    holds(bool(((values >= 0) & (values < folds)).all()), "there is a fold beyond the number of folds")
+    return values
 
 
 def _numbers(values: NDArray, cells: int) -> NDArray[np.float64]:

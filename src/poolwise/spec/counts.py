@@ -1,7 +1,7 @@
 """Binary responses, trials and counts added up by combination of predictors and groups, the likelihood kept whole."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from poolwise.algebra.likelihoods import constants, density_code
 from poolwise.data.columns import CATEGORICAL
+from poolwise.data.folds import fold_of_rows
 from poolwise.data.partitions import Piece
 from poolwise.data.scan import Scan
 from poolwise.errors import DataError, PoolwiseError
@@ -28,6 +29,8 @@ class CellCounts:
     ----------
     keys : DataFrame (C rows)
         The values of these columns.
+    fold : ndarray of int (C,)
+        Fold of the rows, which are added up apart; 0 where there are none.
     y : ndarray (C,)
         Sum of the responses: successes, or a count.
     trials : ndarray (C,)
@@ -41,6 +44,7 @@ class CellCounts:
     """
 
     keys: pd.DataFrame
+    fold: NDArray[np.int64]
     y: Array
     trials: Array
     rows: Array
@@ -57,20 +61,28 @@ class CellCounts:
     def facts(self) -> dict[str, float]:
         """Mean and sd of the response of all rows, shares of the trials, for scaled priors; medians are gone."""
         mean = float(self.scaled.sum()) / self.n
-        squares = self.squares_about(np.full(len(self.rows), mean))
+        squares = self.squares_about(np.full(len(self.rows), mean)).sum()
         sd = float(np.sqrt(squares / max(self.n - 1, 1)))
         return {"mean_y": mean, "sd_y": sd, "median_y": float("nan"), "mad_y": float("nan")}
 
-    def squares_about(self, mean: Array) -> float:
-        """Sum over all rows of the squared distance of the response, shares of the trials, from its cell's ``mean``."""
-        return max(float((self.squared - 2 * mean * self.scaled + self.rows * mean**2).sum()), 0.0)
+    def squares_about(self, mean: Array) -> Array:
+        """Sum over each cell's rows of squared distances of the response, shares of the trials, from its ``mean``."""
+        return np.maximum(self.squared - 2 * mean * self.scaled + self.rows * mean**2, 0.0)
+
+    def subset(self, cells: NDArray) -> "CellCounts":
+        """The sums of some cells, by a mask or by positions."""
+        chosen = np.flatnonzero(cells) if cells.dtype == bool else cells
+        keys = self.keys.iloc[chosen].reset_index(drop=True)
+        return CellCounts(keys, self.fold[chosen], *(getattr(self, name)[chosen] for name in FIELDS))
 
 
 FIELDS = ("y", "trials", "rows", "constant", "scaled", "squared")
 
 
-def counts_of_rows(piece: Piece, formula: Formula, family: Family, weights: str | None) -> CellCounts:
-    """Add the rows of a piece up.
+def counts_of_rows(
+    piece: Piece, formula: Formula, family: Family, weights: str | None, folds: int = 1, seed: int = 0
+) -> CellCounts:
+    """Add the rows of a piece up, those of each fold apart.
 
     Raises
     ------
@@ -88,7 +100,10 @@ def counts_of_rows(piece: Piece, formula: Formula, family: Family, weights: str 
     code, _ = density_code(family.name, family.link) or (0, 0)
     scaled = outcome.scaled
     values = [outcome.y, trials, np.ones(len(frame)), constants(code, outcome.y, trials), scaled, scaled**2]
-    return _added_up(plain(frame[key_columns(formula)]), np.column_stack([times * value for value in values]))
+    fold = np.zeros(len(frame), dtype=np.int64)
+    if piece.numbers is not None:
+        fold = fold_of_rows(piece.numbers, folds, seed)
+    return _added_up(plain(frame[key_columns(formula)]), fold, np.column_stack([times * value for value in values]))
 
 
 def merge_counts(parts: Sequence[CellCounts], most: int) -> CellCounts:
@@ -100,25 +115,32 @@ def merge_counts(parts: Sequence[CellCounts], most: int) -> CellCounts:
         If there are more than ``most`` cells.
     """
     if len(parts) > 1:
-        values = [np.column_stack([getattr(part, name) for name in FIELDS]) for part in parts]
-        parts = [_added_up(pd.concat([part.keys for part in parts], ignore_index=True), np.concatenate(values))]
+        keys, fold = pd.concat([part.keys for part in parts], ignore_index=True), [part.fold for part in parts]
+        parts = [_added_up(keys, np.concatenate(fold), np.concatenate([_columns(part) for part in parts]))]
     (found,) = parts
     if len(found.rows) > most:
+        folded = " and fold" if found.fold.any() else ""
         raise DataError(
-            f"{found.n} rows have {len(found.rows)} different combinations of {', '.join(found.keys.columns)}, more "
-            f"than most_cells={most}, so there is little to add up; round or bin numeric predictors, leave predictors "
-            "out, fit a sample of the rows, or raise most_cells"
+            f"{found.n} rows have {len(found.rows)} different combinations of {', '.join(found.keys.columns)}{folded}, "
+            f"more than most_cells={most}, so there is little to add up; round or bin numeric predictors, leave "
+            "predictors out, fit a sample of the rows, or raise most_cells"
         )
     return found
 
 
 def count_stream(
-    pieces: Iterable[Piece], formula: Formula, family: Family, weights: str | None, most: int
+    pieces: Iterable[Piece],
+    formula: Formula,
+    family: Family,
+    weights: str | None,
+    most: int,
+    folds: int = 1,
+    seed: int = 0,
 ) -> CellCounts | None:
     """Counts of a stream of complete rows; None where there are none. Memory holds the cells, and one piece's rows."""
     found: CellCounts | None = None
     for piece in pieces:
-        own = counts_of_rows(piece, formula, family, weights)
+        own = counts_of_rows(piece, formula, family, weights, folds, seed)
         found = merge_counts([own] if found is None else [found, own], most)
     return found
 
@@ -130,12 +152,19 @@ def merged(parts: Sequence[CellCounts | None], most: int) -> CellCounts | None:
 
 
 def in_order(counts: CellCounts, categories: Mapping[str, pd.CategoricalDtype]) -> CellCounts:
-    """The cells in the order of their values, these columns as categories: whatever the batches were."""
-    keys = counts.keys.astype(dict(categories))
-    order = np.arange(len(keys))
-    if len(keys.columns):
-        order = keys.sort_values(list(keys.columns), kind="stable").index.to_numpy()
-    return CellCounts(keys.iloc[order].reset_index(drop=True), *(getattr(counts, name)[order] for name in FIELDS))
+    """The cells in the order of their values, then of folds, these columns as categories: whatever the batches were."""
+    found = replace(counts, keys=counts.keys.astype(dict(categories)))
+    found = found.subset(np.argsort(found.fold, kind="stable"))
+    if not len(found.keys.columns):
+        return found
+    return found.subset(found.keys.sort_values(list(found.keys.columns), kind="stable").index.to_numpy())
+
+
+def cells_of(keys: pd.DataFrame) -> NDArray[np.int64]:
+    """Number of the combination of values in each row of ``keys``, in the order of their first appearance."""
+    if not len(keys.columns):
+        return np.zeros(len(keys), dtype=np.int64)
+    return keys.groupby(list(keys.columns), sort=False, observed=True).ngroup().to_numpy()
 
 
 def categories_of(found: Scan) -> dict[str, pd.CategoricalDtype]:
@@ -176,10 +205,17 @@ def response_of(counts: CellCounts, family: Family) -> Response:
     return Response(counts.y, None if family.holds == "count" else counts.trials)
 
 
-def _added_up(keys: pd.DataFrame, values: Array) -> CellCounts:
-    group = np.zeros(len(keys), dtype=np.int64)
-    if len(keys.columns):
-        group = keys.groupby(list(keys.columns), sort=False, observed=True).ngroup().to_numpy()
-    cells, first = np.unique(group, return_index=True)
-    sums = [np.bincount(group, weights=value, minlength=len(cells)) for value in values.T]
-    return CellCounts(keys.iloc[first].reset_index(drop=True), *sums)
+def _columns(counts: CellCounts) -> Array:
+    return np.column_stack([getattr(counts, name) for name in FIELDS])
+
+
+def folds_together(counts: CellCounts) -> CellCounts:
+    """The sums of each cell, all folds together."""
+    return _added_up(counts.keys, np.zeros(len(counts.rows), dtype=np.int64), _columns(counts))
+
+
+def _added_up(keys: pd.DataFrame, fold: NDArray[np.int64], values: Array) -> CellCounts:
+    part = cells_of(keys) * (int(fold.max(initial=0)) + 1) + fold
+    found, first, where = np.unique(part, return_index=True, return_inverse=True)
+    sums = [np.bincount(where, weights=value, minlength=len(found)) for value in values.T]
+    return CellCounts(keys.iloc[first].reset_index(drop=True), fold[first], *sums)

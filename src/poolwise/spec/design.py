@@ -26,6 +26,7 @@ from poolwise.spec.smooth import Smooth, make_smooth
 
 if TYPE_CHECKING:
     from poolwise.spec.collapsed import CollapsedData
+    from poolwise.spec.counted import CountedData
     from poolwise.spec.counts import CellCounts
 
 Array = NDArray[np.float64]
@@ -140,6 +141,11 @@ class Design:
     def counted(self) -> "CellCounts | None":
         """The counts that stand in place of the rows; None where there are rows."""
         return None
+
+    @property
+    def source(self) -> "CollapsedData | CountedData | None":
+        """What stands in place of the rows, sums or counts; None where there are rows."""
+        return self.collapsed
 
     @property
     def cells(self) -> "Design":

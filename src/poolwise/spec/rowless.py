@@ -24,8 +24,8 @@ def refuse_rows(what: str) -> NoReturn:
     """
     raise RowsNeededError(
         f"this needs {what}, and the model was made from collapsed data, which have only sums. From sums come fit(), "
-        "fit_frequentist(), coef(), summary(), ranef, varcorr, rmse(), save() and predict(new rows), of Gaussian "
-        "models pooling studies too; what looks at single rows (fitted values, residuals, loo(), most predictive "
+        "fit_frequentist(), coef(), summary(), ranef, varcorr, rmse(), save() and predict(new rows), and pooling "
+        "studies of one grouping factor; what looks at single rows (fitted values, residuals, loo(), most predictive "
         "checks, densities, the generative and the Gaussian whitened form) takes pw.Model(formula, table) with the "
         "rows, or a sample of them"
     )

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from poolwise.data.folds import MOST_FOLDS
 from poolwise.errors import StoreError, shown
 from poolwise.spec.expansion import Component
 from poolwise.spec.formula import Formula, parse_expression, parse_formula
@@ -118,6 +119,14 @@ def check_scalars(header: Mapping[str, Any]) -> None:
     min_rows, dropped = header["min_rows"], header["dropped"]
     holds(type(min_rows) is int and min_rows >= 1, "min_rows is no whole number")
     holds(isinstance(dropped, dict) and all(type(value) is int for value in dropped.values()), "dropped is no table")
+
+
+def folds_and_notes(header: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
+    """Number of folds, and notes, if they are such."""
+    folds, notes = header["folds"], header["notes"]
+    holds(type(folds) is int and 1 <= folds <= MOST_FOLDS, "the number of folds is none")
+    holds(isinstance(notes, list) and all(isinstance(note, str) for note in notes), "the notes are no texts")
+    return folds, tuple(notes)
 
 
 def check_width(recipe: Recipe, size: int, cells: int) -> None:
