@@ -11,10 +11,7 @@ import pytensor.tensor as pt
 from poolwise import names
 from poolwise.compile.pymc_priors import pymc_distribution
 from poolwise.priors.prior import Prior
-from poolwise.spec.smooth import Smooth
-
-# Degrees of freedom of the t distribution that is a Matern kernel's spectral density.
-MATERN = {"Matern32": 3, "Matern52": 5}
+from poolwise.spec.smooth import MATERN, Smooth
 
 
 def smooth_part(smooth: Smooth, priors: Mapping[str, Prior], model: pm.Model):

@@ -4,16 +4,18 @@ A joint prior is a list of sets of parameters, flat in one float array, so that 
 
     [number of sets | set ... ]
     set = [kind, length of the set, coefficients m, sds k, latents r, four arguments,
-           m coefficients as (position, scale), k sds as (position, scale), r centres of the latents]
+           m coefficients as (position, scale), k sds as (position, scale), further numbers, r centres of the latents]
 
 Latents are parameters that only the prior has; they are sampled on the real line, each from its centre. A scale is the
-sd of the parameter's predictor, so that a coefficient times its scale is an effect of one sd.
+sd of the parameter's predictor, so that a coefficient times its scale is an effect of one sd; of a weight of a smooth
+function, the squared frequency of its column.
 
 References
 ----------
 Decov: Goodrich, Gabry, Ali & Brilleman, rstanarm's covariance prior. ICCBeta: a beta prior on the intraclass
 correlation. R2D2M2: Aguilar & Buerkner (2023), Electronic Journal of Statistics 17, 1711-1767. Horseshoe:
-Piironen & Vehtari (2017), Electronic Journal of Statistics 11, 5018-5051, equations 2.6 to 3.12.
+Piironen & Vehtari (2017), Electronic Journal of Statistics 11, 5018-5051, equations 2.6 to 3.12. Smooth functions:
+Riutort-Mayol, Buerkner, Andersen, Solin & Vehtari (2023), Statistics and Computing 33, 17, equations 2 to 8.
 """
 
 import math
@@ -24,12 +26,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from poolwise.priors.density import HALF, STUDENT, log_constant, prior_logpdf
+from poolwise.priors.density import HALF, STUDENT, WIDTH, log_constant, prior_logpdf
 
 Array = NDArray[np.float64]
 
-DECOV, ICC_BETA, R2D2M2, HORSESHOE = range(4)
+DECOV, ICC_BETA, R2D2M2, HORSESHOE, SMOOTH = range(5)
 SET_HEADER = 9
+# Log variances of weights are no lower: theirs is far below what adds anything to the function.
+LEAST_LOG = -200.0
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,22 @@ class JointSet:
     Parameters
     ----------
     kind : int
-        DECOV, ICC_BETA, R2D2M2 or HORSESHOE.
+        DECOV, ICC_BETA, R2D2M2, HORSESHOE or SMOOTH.
     arguments : tuple of float
         Up to four numbers: (concentration, shape, scale), (alpha, beta, nu, sigma), (alpha, beta of R2,
-        concentration), (df, global scale, slab scale, slab df).
+        concentration), (df, global scale, slab scale, slab df), (degrees of freedom of a Matern kernel or 0, number of
+        predictors, centre of the log sd, of the log length scale).
     coefficients, sds : tuple of (int, float)
         Positions among the coefficients and among the group sds, each with its predictor's sd.
+    further : tuple of float
+        Of a smooth function, the coded priors of its sd and of its length scale.
     """
 
     kind: int
     arguments: tuple[float, ...]
     coefficients: tuple[tuple[int, float], ...] = ()
     sds: tuple[tuple[int, float], ...] = ()
+    further: tuple[float, ...] = ()
 
     @property
     def centres(self) -> tuple[float, ...]:
@@ -62,12 +70,15 @@ class JointSet:
         if self.kind == HORSESHOE:
             _, global_scale, slab_scale, _ = self.arguments
             return (*(0.0 for _ in self.coefficients), math.log(global_scale), math.log(slab_scale))
+        if self.kind == SMOOTH:
+            return self.arguments[2:]
         return ()
 
     def encode(self) -> list[float]:
         """The numbers of the set."""
         arguments = [*self.arguments, *(0.0,) * (4 - len(self.arguments))]
         members = [float(number) for pair in (*self.coefficients, *self.sds) for number in pair]
+        members += self.further
         length = SET_HEADER + len(members) + len(self.centres)
         counts = [len(self.coefficients), len(self.sds), len(self.centres)]
         return [self.kind, length, *counts, *arguments, *members, *self.centres]
@@ -112,8 +123,10 @@ def joint_logpdf(joint, coefficient, sd, sigma, latent, coefficient_bar, sd_bar,
             more, slope = _icc_beta(one, sd, sigma, sd_bar)
         elif kind == R2D2M2:
             more, slope = _r2d2m2(one, coefficient, sd, sigma, own, coefficient_bar, sd_bar, own_bar)
-        else:
+        elif kind == HORSESHOE:
             more, slope = _horseshoe(one, coefficient, sigma, own, coefficient_bar, own_bar)
+        else:
+            more, slope = _smooth(one, coefficient, own, coefficient_bar, own_bar), 0.0
         value += more
         sigma_bar += slope
         at += length
@@ -249,3 +262,61 @@ def _horseshoe(one, coefficient, sigma, latent, coefficient_bar, latent_bar):
     latent_bar[m] += by_tau
     latent_bar[m + 1] += by_c
     return value, slope
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def log_spectral(df, d, square, log_sd, log_length):
+    """Log spectral density of a kernel of one length scale; its derivatives by the logs of sd and length scale.
+
+    Parameters
+    ----------
+    df : float
+        3 or 5 of a Matern kernel of smoothness 3/2 or 5/2, 0 of an exponentiated quadratic one.
+    d : float
+        Number of predictors.
+    square : float
+        Sum of the squares of the frequencies.
+    log_sd, log_length : float
+
+    References
+    ----------
+    Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, equations 4.11 and 4.15.
+    """
+    steep = square * math.exp(2 * log_length)
+    value = 2 * log_sd + d * log_length
+    if df == 0:
+        value += 0.5 * d * math.log(2 * math.pi) - 0.5 * steep
+        by_length = d - steep
+    else:
+        value += 0.5 * d * math.log(4 * math.pi) + math.lgamma(0.5 * (df + d)) - math.lgamma(0.5 * df)
+        value += 0.5 * df * math.log(df) - 0.5 * (df + d) * math.log(df + steep)
+        by_length = d - (df + d) * steep / (df + steep)
+    if not value > LEAST_LOG:
+        return LEAST_LOG, 0.0, 0.0
+    return value, 2.0, by_length
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _smooth(one, coefficient, latent, coefficient_bar, latent_bar):
+    """Weights w_j ~ Normal(0, S(omega_j)) of a smooth function, S by the latent logs of its sd and length scale."""
+    m, df, d = int(one[2]), one[5], one[6]
+    codes = SET_HEADER + 2 * m
+    centres = codes + 2 * WIDTH
+    value = 0.0
+    for k in range(2):
+        row = one[codes + k * WIDTH : codes + (k + 1) * WIDTH]
+        at = math.exp(latent[k] + one[centres + k])
+        logp, slope = prior_logpdf(int(row[0]), row[1], row[2], row[3], row[4], at)
+        # The density of a log brings + log.
+        value += logp + latent[k] + one[centres + k]
+        latent_bar[k] += slope * at + 1.0
+    for i in range(m):
+        at, square = int(one[SET_HEADER + 2 * i]), one[SET_HEADER + 2 * i + 1]
+        log_s, by_sd, by_length = log_spectral(df, d, square, latent[0] + one[centres], latent[1] + one[centres + 1])
+        precision = math.exp(-log_s)
+        squared = coefficient[at] * coefficient[at] * precision
+        value -= 0.5 * (math.log(2 * math.pi) + log_s + squared)
+        coefficient_bar[at] -= coefficient[at] * precision
+        latent_bar[0] += 0.5 * (squared - 1) * by_sd
+        latent_bar[1] += 0.5 * (squared - 1) * by_length
+    return value

@@ -13,7 +13,7 @@ import math
 import numba
 import numpy as np
 
-from poolwise.priors.joint import R2D2M2, SET_HEADER, Array
+from poolwise.priors.joint import R2D2M2, SET_HEADER, SMOOTH, Array, log_spectral
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -29,6 +29,9 @@ def fill_precisions(joint, sigma, latent, precision):
             member, scale = int(one[SET_HEADER + 2 * i]), one[SET_HEADER + 2 * i + 1]
             if int(one[0]) == R2D2M2:
                 precision[member] = (scale / sigma) ** 2 * math.exp(-own[i] - one[centres + i])
+            elif int(one[0]) == SMOOTH:
+                log_sd, log_length = own[0] + one[centres], own[1] + one[centres + 1]
+                precision[member] = math.exp(-log_spectral(one[5], one[6], scale, log_sd, log_length)[0])
             else:
                 # 1 / (A c^2 / (A + c^2)) = 1 / A + 1 / c^2, A the square of sigma, the global and the local scale.
                 log_root = own[i] + one[centres + i] + own[m] + one[centres + m]
@@ -53,6 +56,12 @@ def pull_precisions(joint, sigma, latent, precision_bar, latent_bar):
                 by_log = precision_bar[member] * (scale / sigma) ** 2 * math.exp(-own[i] - one[centres + i])
                 own_bar[i] -= by_log
                 sigma_bar -= 2 * by_log / sigma
+            elif int(one[0]) == SMOOTH:
+                log_sd, log_length = own[0] + one[centres], own[1] + one[centres + 1]
+                log_s, by_sd, by_length = log_spectral(one[5], one[6], scale, log_sd, log_length)
+                by_log = precision_bar[member] * math.exp(-log_s)
+                own_bar[0] -= by_log * by_sd
+                own_bar[1] -= by_log * by_length
             else:
                 log_root = own[i] + one[centres + i] + own[m] + one[centres + m]
                 log_c = own[m + 1] + one[centres + m + 1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ def posterior_dataset(
     correlations: Mapping[str, Array],
     own: Mapping[str, Array],
     effects: Mapping[str, Array],
+    smooths: Mapping[str, Array] = MappingProxyType({}),
 ) -> xr.Dataset:
     """Posterior group under Bambi's names, dims and coords.
 
@@ -51,6 +53,8 @@ def posterior_dataset(
         In the units of the data; sds (chain, draw, K, q) and correlations (..., K, q, q) with kinds of groups.
     own : mapping of str to ndarray (chain, draw) or (chain, draw, K - 1)
         The family's further parameters: sigma, alpha, threshold.
+    smooths : mapping of str to ndarray (chain, draw, ...), optional
+        Variables of smooth functions.
 
     Returns
     -------
@@ -97,6 +101,11 @@ def posterior_dataset(
             first, second = factor.correlation_dims
             coords[first] = coords[second] = list(factor.effects)
             variables[names.correlation(factor.name)] = ((*sample, *by_kind, first, second), correlations[factor.name])
+    for smooth in design.smooths:
+        coords |= smooth.coords
+        by = (smooth.by_dim,) if smooth.levels and not smooth.shared else ()
+        for kind, dims in (("sigma", by), ("ell", by), ("weights", smooth.weight_dims)):
+            variables[smooth.called(kind)] = ((*sample, *dims), smooths[smooth.called(kind)])
     return xr.Dataset(variables, coords=coords)
 
 
@@ -224,4 +233,5 @@ def whitened_posterior(design: Design, draws: WhitenedDraws, shape: tuple[int, i
         by_name(draws.correlations),
         by_name(draws.own),
         by_name(draws.effects),
+        by_name(draws.smooths),
     )

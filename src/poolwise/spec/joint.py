@@ -7,10 +7,13 @@ import numpy as np
 
 from poolwise import names
 from poolwise.algebra.crossproducts import Array
+from poolwise.priors.density import prior_code
 from poolwise.priors.distributions import JOINT
-from poolwise.priors.joint import DECOV, HORSESHOE, ICC_BETA, R2D2M2, JointSet
+from poolwise.priors.draw import draw_prior
+from poolwise.priors.joint import DECOV, HORSESHOE, ICC_BETA, R2D2M2, SMOOTH, JointSet
 from poolwise.priors.prior import Prior
 from poolwise.spec.design import Design
+from poolwise.spec.smooth import MATERN
 
 
 def joint_sets(design: Design, priors: Mapping[str, Prior]) -> tuple[JointSet, ...]:
@@ -63,6 +66,44 @@ def joint_sets(design: Design, priors: Mapping[str, Prior]) -> tuple[JointSet, .
     expected = p["expected_effects"]
     global_scale = expected / max(len(coefficients) - expected, 1.0) / math.sqrt(design.n)
     return (JointSet(HORSESHOE, (p["df"], global_scale, p["slab_scale"], p["slab_df"]), coefficients),)
+
+
+def smooth_sets(design: Design, priors: Mapping[str, Prior]) -> tuple[JointSet, ...]:
+    """The weights of smooth functions as sets, whose columns follow those of the coefficients, term by term.
+
+    Parameters
+    ----------
+    design : Design
+        With kernels of one length scale.
+    priors : mapping of str to Prior
+        Resolved, by parameter.
+
+    Returns
+    -------
+    tuple of JointSet
+        One a kernel.
+    """
+    found, first = [], len(design.coefficient_names)
+    for smooth in design.smooths:
+        squares = ((smooth.frequencies * smooth.unit) ** 2).sum(axis=1)
+        levels, kernels = max(len(smooth.levels), 1), len(smooth.sd_names)
+        for k, (sd, length) in enumerate(zip(smooth.sd_names, smooth.length_names, strict=True)):
+            own = range(levels) if kernels == 1 else [k]
+            # Weights are numbered function by function of the basis, level by level innermost.
+            members = tuple(
+                (first + j * levels + level, float(square)) for j, square in enumerate(squares) for level in own
+            )
+            both = priors[sd], priors[length]
+            codes = [number for prior in both for number in prior_code(prior.distribution, prior.params)]
+            arguments = (float(MATERN.get(smooth.kernel, 0)), float(len(smooth.parts)), *map(log_middle, both))
+            found.append(JointSet(SMOOTH, arguments, members, further=tuple(codes)))
+        first += smooth.basis.shape[1]
+    return tuple(found)
+
+
+def log_middle(prior: Prior) -> float:
+    """About the log of the median of a positive prior: where a latent starts, to which nothing else is tied."""
+    return float(np.log(np.median(draw_prior(prior, 999, np.random.default_rng(0)))))
 
 
 def _sd(column: Array) -> float:

@@ -35,6 +35,8 @@ from poolwise.spec.syntax import Call, Literal, Name, quote, render
 
 Array = NDArray[np.float64]
 KERNELS = ("ExpQuad", "Matern52", "Matern32")
+# Degrees of freedom of the t distribution that is a Matern kernel's spectral density.
+MATERN = {"Matern32": 3, "Matern52": 5}
 # Basis functions of one function; each is a column.
 MOST = 2000
 # Of the length scale where distances are in units of the largest: 0.13 to 1.6 for 95 in 100, as in Bambi.
