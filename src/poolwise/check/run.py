@@ -138,5 +138,5 @@ def _failed(name: str, error: Exception) -> Finding:
             if expected
             else "This is an error of poolwise: please report it with the formula and the versions."
         ),
-        reference="docs/checks.md",
+        reference='poolwise\'s documentation, page "The checks, finding by finding".',
     )
