@@ -183,7 +183,8 @@ def test_a_prior_of_one_parameter(csv, tmp_path, capsys):
     ("prior", "message"),
     [
         ("std_agee = Normal(mu=0, sigma=1)", "no parameter of the model, 'std_agee'; did you mean 'std_age'"),
-        ("std_age = Normal(0, 1)", "arguments have names, and '0' has none"),
+        ("std_age = Normal(0, 1, 2)", "'Normal(0, 1, 2)': Normal takes mu, sigma"),
+        ("std_age = Normal(sigma=1, 0)", "'0' has no name and follows one that has"),
         ("std_age = Normall(mu=0, sigma=1)", "did you mean 'Normal'"),
         ("std_age", "is not of the form"),
         ("std_age = Normal(mu=0, sigma=2 sd_y)", "neither a number nor a rule; a rule is written 'sigma=2.5 x sd_y'"),
@@ -195,6 +196,16 @@ def test_a_prior_that_is_none_is_told(csv, tmp_path, capsys, prior, message):
     assert main([*arguments, *FAST]) == WRONG_INPUT
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+def test_a_prior_of_a_name_with_spaces(csv, tmp_path):
+    data = pd.read_csv(csv).rename(columns={"std_age": "my age"})
+    data.to_csv(csv, index=False)
+    arguments = ["fit", str(csv), "bounce_time ~ `my age`", "--out", str(tmp_path / "out"), *FAST]
+    for prior in ("`my age`=Normal(0,1)", "my age = Normal(0, 1)"):
+        assert main([*arguments, "--prior", prior]) in (DONE, NOT_CONVERGED)
+        table = pd.read_csv(tmp_path / "out" / "priors.csv", index_col="parameter")
+        assert table.loc["my age", "distribution"] == "Normal(mu=0, sigma=1)"
 
 
 @pytest.fixture

@@ -64,7 +64,8 @@ class Model:
         negativebinomial, gamma, beta, t, cumulative (ordered levels), categorical (levels without an order),
         multinomial (counts, ``c(a, b, d) ~ ...``) ...
     priors : str, path, PriorPreset or dict, default "weakly_informative"
-        A preset by name or file, or a dict of :class:`poolwise.Prior` by parameter on top of the default preset.
+        A preset by name or file, or a dict of :class:`poolwise.Prior`, or of texts such as ``"Normal(0, 1)"``, by
+        parameter on top of the default preset.
     link : str, optional
         What is linear in the predictors: ``"logit"``, ``"probit"``, ``"log"`` ...; the family's usual one by default.
     group_correlation : bool, default True
