@@ -1,4 +1,4 @@
-"""The table of a command: read from its file, its two-valued response made 0 and 1, messages in the command's words."""
+"""The table of a command: read from its file, and messages in the command's words."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from poolwise.errors import DataError, PoolwiseError
-from poolwise.spec.formula import parse_formula
 
 # What messages call an argument of Python, and how an option of that name is written.
 OPTIONS = re.compile(r"\b(missing|family|link|kind|groups|form)='(\w+)'")
@@ -84,59 +83,3 @@ def in_words_of_the_command(text: str) -> str:
     """
     text = BY_FACTOR.sub(r"--groups '\1=\2'", text)
     return OPTION.sub(r"--\1", OPTIONS.sub(r"--\1 \2", text))
-
-
-def with_success(file: InputFile, formula: str, family: str, success: str | None) -> str:
-    """Make a response of two texts 0 and 1, in place.
-
-    Parameters
-    ----------
-    file : InputFile
-        Its frame is changed.
-    formula, family : str
-        Of the model.
-    success : str or None
-        The level that is 1.
-
-    Returns
-    -------
-    str
-        What was made of the levels, for the reader; empty where nothing was.
-
-    Raises
-    ------
-    DataError
-        For a response of texts of which none is named; for a name that is no level, or a response without texts.
-    """
-    import pandas as pd
-
-    name = parse_formula(formula).response.strip("`")
-    if family != "bernoulli" or name not in file.frame.columns:
-        if success is not None:
-            raise DataError(
-                f"--success {success} names one of two levels of the response of --family bernoulli; here the response "
-                f"is {name!r} and the family {family!r}; leave it out"
-            )
-        return ""
-    response = file.frame[name]
-    if pd.api.types.is_numeric_dtype(response):
-        if success is not None:
-            raise DataError(f"the response {name!r} holds numbers, 1 being the event; leave out --success {success}")
-        return ""
-    levels = sorted(map(str, response.dropna().unique()))
-    listed = ", ".join(map(repr, levels[:5])) + (" ..." if len(levels) > 5 else "")
-    if len(levels) != 2:
-        raise DataError(
-            f"the response {name!r} has {len(levels)} levels ({listed}); --family bernoulli has two. Make a column of "
-            "two, or take --family categorical or cumulative"
-        )
-    if success not in levels:
-        was = "" if success is None else f", and --success {success} is none of them"
-        raise DataError(
-            f"the response {name!r} holds the texts {listed}{was}; say which is the event: --success "
-            f"{levels[-1]!r} or --success {levels[0]!r}"
-        )
-    event = (response.astype(str) == success).astype(float).where(response.notna())
-    file.frame[name] = event
-    other = next(level for level in levels if level != success)
-    return f"{name}: 1 is {success!r} ({int(event.sum())} of {int(event.notna().sum())} rows), 0 is {other!r}."
