@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from poolwise import __version__
 from poolwise.cli_predict import add_predict_command
 from poolwise.cli_priors import add_priors_commands, preset_with
-from poolwise.cli_table import InputFile, in_words_of_the_command
+from poolwise.cli_table import InputFile, in_words_of_the_command, order_levels
 from poolwise.errors import ConvergenceWarning, PoolwiseError, UncentredSlopeWarning, UnknownNameError, near_names
 
 if TYPE_CHECKING:
@@ -100,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--family", default="gaussian", help="bernoulli, binomial, poisson, gamma ... (gaussian)")
         command.add_argument("--link", default=None, help="logit, probit, log ...; the family's own by default")
         command.add_argument(
+            "--levels",
+            metavar="LOW,...,HIGH",
+            help="of an ordinal response of texts, from the lowest to the highest: low,mid,high",
+        )
+        command.add_argument(
             "--missing", choices=["error", "drop"], default="error", help="rows with missing values (error)"
         )
         command.add_argument(
@@ -134,6 +139,8 @@ def _given(parsed: argparse.Namespace) -> "tuple[InputFile, Model, dict]":
     from poolwise.model import Model
 
     file = InputFile(parsed.data)
+    if parsed.levels is not None:
+        order_levels(file, parsed.formula, parsed.family, parsed.levels)
     preset, own = preset_with(parsed.priors, parsed.prior)
     given = dict(family=parsed.family, link=parsed.link, missing=parsed.missing, priors=preset)
     with file.telling():
