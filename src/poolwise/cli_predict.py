@@ -1,6 +1,8 @@
 """The command ``poolwise predict``: new rows of a CSV file, predicted by a saved fit."""
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,8 +51,11 @@ def _predict(parsed: argparse.Namespace) -> int:
     source, file = Path(parsed.fit), InputFile(parsed.data)
     fit = load_fit(source / POSTERIOR if (source / POSTERIOR).is_file() else source)
     asked = dict(groups=_modes(parsed.groups), kind=parsed.kind, level=parsed.level, seed=parsed.seed)
-    with file.telling():
+    with file.telling(), warnings.catch_warnings(record=True) as said_on_the_way:
+        warnings.simplefilter("always")
         found = fit.predict(file.frame, **asked)
+    for warning in said_on_the_way:
+        print(f"poolwise: {warning.message}", file=sys.stderr)
     # Of categories and levels a row has several predictions, which name it.
     rows = file.frame if "row" not in found else file.frame.iloc[found.pop("row")].reset_index(drop=True)
     if twice := [name for name in found if name in rows]:

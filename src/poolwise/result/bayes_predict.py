@@ -26,6 +26,7 @@ from poolwise.result.group_modes import (
     label_rng,
     record,
     row_labels,
+    tell_near,
 )
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
@@ -92,6 +93,11 @@ class BayesPrediction(BayesDraws):
             For ``kind="response"`` of a categorical response: a category has no mean and no quantiles; for
             ``kind="probability"`` of a response that is neither ordinal nor categorical.
 
+        Warns
+        -----
+        PoolwiseWarning
+            If nothing is said of groups and the label of a new one nearly is that of a known one.
+
         Examples
         --------
         >>> import poolwise as pw
@@ -125,7 +131,7 @@ class BayesPrediction(BayesDraws):
         for factor in self.design.all_factors:
             codes = np.stack([codes_for(view, frame, modes[factor.name]) for view in factor.views]).min(axis=0)
             known &= codes >= 0
-            records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
+            records.append(record(factor, frame, codes, modes[factor.name], POPULATION_DRAW))
         if categories is None:
             return tables.prediction_frame(mean, lower, upper, known, records)
         K = len(categories)
@@ -195,6 +201,8 @@ class BayesPrediction(BayesDraws):
         check_seed(seed)
         further = [one.family.name for one in self.design.further]
         check_kind(kind, [PROBABILITY, *further] if self.design.family.holds in CATEGORIES else further)
+        if block is None and data is not None:
+            self._tell_near(as_frame(data), group_modes(self.design, groups))
         own = self.own_by_row(data, groups=groups, seed=seed, block=block)
         if kind not in ("mean", "response", PROBABILITY):
             return own[kind]
@@ -216,6 +224,11 @@ class BayesPrediction(BayesDraws):
             rng = np.random.default_rng([seed, 1, start])
             mean += own[names.SIGMA] * rng.standard_normal(mean.shape)
         return mean
+
+    def _tell_near(self, frame: pd.DataFrame, modes: dict[str, str | None]) -> None:
+        for factor in self.design.all_factors:
+            if modes[factor.name] is None:
+                tell_near(factor, frame, np.stack([view.codes_of(frame) for view in factor.views]).min(axis=0), None)
 
     def linear_predictor(
         self, data: Any = None, *, groups: Groups = None, seed: int = 0, block: slice | None = None
