@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from poolwise.cli_table import InputFile
-from poolwise.errors import ArgumentError, DataError
+from poolwise.errors import ArgumentError, DataError, PoolwiseWarning
 
 if TYPE_CHECKING:
     from poolwise.result.bayes import BayesFit
@@ -52,7 +52,7 @@ def _predict(parsed: argparse.Namespace) -> int:
     fit = load_fit(source / POSTERIOR if (source / POSTERIOR).is_file() else source)
     asked = dict(groups=_modes(parsed.groups), kind=parsed.kind, level=parsed.level, seed=parsed.seed)
     with file.telling(), warnings.catch_warnings(record=True) as said_on_the_way:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", PoolwiseWarning)
         found = fit.predict(file.frame, **asked)
     for warning in said_on_the_way:
         print(f"poolwise: {warning.message}", file=sys.stderr)
