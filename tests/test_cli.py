@@ -183,7 +183,8 @@ def test_a_prior_of_one_parameter(csv, tmp_path, capsys):
     ("prior", "message"),
     [
         ("std_agee = Normal(mu=0, sigma=1)", "no parameter of the model, 'std_agee'; did you mean 'std_age'"),
-        ("std_age = Normal(0, 1)", "arguments have names, and '0' has none"),
+        ("std_age = Normal(0, 1, 2)", "'Normal(0, 1, 2)': Normal takes mu, sigma"),
+        ("std_age = Normal(sigma=1, 0)", "'0' has no name and follows one that has"),
         ("std_age = Normall(mu=0, sigma=1)", "did you mean 'Normal'"),
         ("std_age", "is not of the form"),
         ("std_age = Normal(mu=0, sigma=2 sd_y)", "neither a number nor a rule; a rule is written 'sigma=2.5 x sd_y'"),
@@ -197,32 +198,38 @@ def test_a_prior_that_is_none_is_told(csv, tmp_path, capsys, prior, message):
     assert message in said and said.count("\n") == 1
 
 
+def test_a_prior_of_a_name_with_spaces(csv, tmp_path):
+    data = pd.read_csv(csv).rename(columns={"std_age": "my age"})
+    data.to_csv(csv, index=False)
+    arguments = ["fit", str(csv), "bounce_time ~ `my age`", "--out", str(tmp_path / "out"), *FAST]
+    for prior in ("`my age`=Normal(0,1)", "my age = Normal(0, 1)"):
+        assert main([*arguments, "--prior", prior]) in (DONE, NOT_CONVERGED)
+        table = pd.read_csv(tmp_path / "out" / "priors.csv", index_col="parameter")
+        assert table.loc["my age", "distribution"] == "Normal(mu=0, sigma=1)"
+
+
 @pytest.fixture
 def yes_and_no(csv):
     data = pd.read_csv(csv)
     data["slow"] = (data["bounce_time"] > data["bounce_time"].median()).map({True: "yes", False: "no"})
     data.to_csv(csv, index=False)
-    return ["fit", str(csv), "slow ~ std_age", "--family", "bernoulli", *FAST]
+    return lambda response: ["fit", str(csv), f"{response} ~ std_age", "--family", "bernoulli", *FAST]
 
 
 def test_a_response_of_yes_and_no_needs_to_know_the_event(yes_and_no, tmp_path, capsys):
-    for more, message in (
-        ([], "holds the texts 'no', 'yes'; say which is the event: --success 'yes' or --success 'no'"),
-        (["--success", "y"], "and --success y is none of them"),
+    for response, message in (
+        ("slow", "name the event in the formula, slow['yes'] ~ ..., with --family bernoulli"),
+        ('slow["y"]', "slow['y'] is no label of the column 'slow'; Available: 'no', 'yes'."),
     ):
-        assert main([*yes_and_no, *more]) == WRONG_INPUT
+        assert main(yes_and_no(response)) == WRONG_INPUT
         assert message in capsys.readouterr().err
     slopes = {}
     for event in ("yes", "no"):
-        assert main([*yes_and_no, "--success", event, "--out", str(tmp_path / event)]) in (DONE, NOT_CONVERGED)
-        assert f"slow: 1 is '{event}' (" in capsys.readouterr().out
+        arguments = [*yes_and_no(f'slow["{event}"]'), "--out", str(tmp_path / event)]
+        assert main(arguments) in (DONE, NOT_CONVERGED)
+        assert f"Note: slow is 1 where it is '{event}' (" in capsys.readouterr().out
         slopes[event] = pd.read_csv(tmp_path / event / "summary.csv", index_col="parameter").loc["std_age", "mean"]
     assert slopes["yes"] == pytest.approx(-slopes["no"], abs=0.05) and abs(slopes["yes"]) > 0.1
-
-
-def test_an_event_of_a_response_without_texts_is_refused(csv, capsys):
-    assert main(["fit", str(csv), "bounce_time ~ std_age", "--success", "yes"]) == WRONG_INPUT
-    assert "names one of two levels of the response of --family bernoulli" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

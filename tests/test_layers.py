@@ -39,6 +39,7 @@ DOORS = {
     ("model.py", "check"),
     ("result/checked.py", "check"),
     ("result/checked.py", "continuing"),
+    ("result/checked.py", "plot"),
     ("result/bayes.py", "check"),
     ("result/bayes.py", "plot"),
     ("result/checked.py", "report"),

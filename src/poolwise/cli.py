@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from poolwise import __version__
 from poolwise.cli_predict import add_predict_command
 from poolwise.cli_priors import add_priors_commands, preset_with
-from poolwise.cli_table import InputFile, in_words_of_the_command, with_success
+from poolwise.cli_table import InputFile, in_words_of_the_command, order_levels
 from poolwise.errors import ConvergenceWarning, PoolwiseError, UncentredSlopeWarning, UnknownNameError, near_names
 
 if TYPE_CHECKING:
@@ -93,12 +93,16 @@ def _parser() -> argparse.ArgumentParser:
     for command in (compare, fit, report):
         command.add_argument("data", help="CSV file with a header")
         command.add_argument(
-            "formula", help="for instance 'y ~ x + (x|g)', in single quotes; `a name` with spaces in back-quotes"
+            "formula",
+            help="for instance 'y ~ x + (x|g)', in single quotes; `a name` with spaces in back-quotes; of a response "
+            "of two texts the one that is the event: 'y[\"yes\"] ~ x'",
         )
         command.add_argument("--family", default="gaussian", help="bernoulli, binomial, poisson, gamma ... (gaussian)")
         command.add_argument("--link", default=None, help="logit, probit, log ...; the family's own by default")
         command.add_argument(
-            "--success", metavar="LEVEL", help="of a response of two texts, yes and no for instance, the one that is 1"
+            "--levels",
+            metavar="LOW,...,HIGH",
+            help="of an ordinal response of texts, from the lowest to the highest: low,mid,high",
         )
         command.add_argument(
             "--missing", choices=["error", "drop"], default="error", help="rows with missing values (error)"
@@ -135,12 +139,14 @@ def _given(parsed: argparse.Namespace) -> "tuple[InputFile, Model, dict]":
     from poolwise.model import Model
 
     file = InputFile(parsed.data)
-    if said := with_success(file, parsed.formula, parsed.family, parsed.success):
-        print(said)
+    if parsed.levels is not None:
+        order_levels(file, parsed.formula, parsed.family, parsed.levels)
     preset, own = preset_with(parsed.priors, parsed.prior)
     given = dict(family=parsed.family, link=parsed.link, missing=parsed.missing, priors=preset)
     with file.telling():
         model = Model(parsed.formula, file.frame, **given)
+    for note in model.specification.table.notes:
+        print(f"Note: {in_words_of_the_command(note)}.")
     # A preset's own overrides may name what a model does not have; those of a command are meant.
     parameters = model.priors["parameter"].tolist()
     for name in own:

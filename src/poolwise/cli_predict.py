@@ -1,10 +1,16 @@
 """The command ``poolwise predict``: new rows of a CSV file, predicted by a saved fit."""
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poolwise.cli_table import InputFile
-from poolwise.errors import ArgumentError, DataError
+from poolwise.errors import ArgumentError, DataError, PoolwiseWarning
+
+if TYPE_CHECKING:
+    from poolwise.result.bayes import BayesFit
 
 DONE = 0
 POSTERIOR = "posterior.nc"
@@ -25,7 +31,8 @@ def add_predict_command(commands) -> None:
     predict.add_argument(
         "--kind",
         default="mean",
-        help="mean or response, or a parameter with a formula of its own, such as sigma (mean)",
+        help="mean, response, probability (of each level of an ordinal response), or a parameter with a formula of its "
+        "own, such as sigma (mean)",
     )
     predict.add_argument("--level", type=float, default=0.95, help="probability of the intervals (0.95)")
     predict.add_argument("--seed", type=int, default=0, help="of drawn groups and of the noise (0)")
@@ -44,22 +51,33 @@ def _predict(parsed: argparse.Namespace) -> int:
     source, file = Path(parsed.fit), InputFile(parsed.data)
     fit = load_fit(source / POSTERIOR if (source / POSTERIOR).is_file() else source)
     asked = dict(groups=_modes(parsed.groups), kind=parsed.kind, level=parsed.level, seed=parsed.seed)
-    with file.telling():
+    with file.telling(), warnings.catch_warnings(record=True) as said_on_the_way:
+        warnings.simplefilter("always", PoolwiseWarning)
         found = fit.predict(file.frame, **asked)
-    # Of a categorical response a row has several predictions, which name it.
+    for warning in said_on_the_way:
+        print(f"poolwise: {warning.message}", file=sys.stderr)
+    # Of categories and levels a row has several predictions, which name it.
     rows = file.frame if "row" not in found else file.frame.iloc[found.pop("row")].reset_index(drop=True)
     if twice := [name for name in found if name in rows]:
         raise DataError(f"{parsed.data!r} has a column {twice[0]!r}, as the predictions have; rename it")
     table = pd.concat([rows, found], axis=1)
-    single = "; --kind response for a single row" if parsed.kind == "mean" else ""
-    of = {"response": "response of a single row"}.get(parsed.kind, parsed.kind)
-    said = f"estimate and {100 * parsed.level:g} % interval of the {of}{single}"
+    said = f"estimate and {100 * parsed.level:g} % interval of the {_kind_in_words(parsed.kind, fit)}"
     if out is None:
         print(f"{table.to_string(index=False, float_format='%.4g')}\n\nColumns: {said}")
     else:
         table.to_csv(out, index=False)
         print(f"Written: {out}, {len(table):,} rows; {said}")
     return DONE
+
+
+def _kind_in_words(kind: str, fit: "BayesFit") -> str:
+    """What the estimates are of, and which other kind may have been meant."""
+    family = fit.design.family
+    if kind == "mean" and family.holds == "levels":
+        return "mean level, from 1; --kind probability for each level"
+    if kind in ("mean", "probability") and (family.categorical or kind == "probability"):
+        return f"probability of each {'category' if family.categorical else 'level'}"
+    return {"response": "response of a single row", "mean": "mean; --kind response for a single row"}.get(kind, kind)
 
 
 def _modes(given: list[str] | None) -> str | dict[str, str] | None:

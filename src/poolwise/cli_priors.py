@@ -15,9 +15,8 @@ from poolwise.priors.write import preset_text, rule_meaning
 
 DONE, INVALID = 0, 1
 # The last distribution in the text: a parameter's name may have parentheses and equal signs of its own.
-ONE_PRIOR = re.compile(r"\s*(?P<name>.*\S)\s*=\s*(?P<distribution>\w+)\((?P<arguments>[^()]*)\)\s*")
+ONE_PRIOR = re.compile(r"\s*(?P<name>.*\S)\s*=\s*(?P<prior>\w+\s*\([^()]*\)\s*)")
 FORM = "'x = Normal(mu=0, sigma=1)'"
-RULE_FORM = "a rule is written 'sigma=2.5 x sd_y'"
 # Narrower than this a table is no help, whatever the terminal says.
 NARROWEST = 40
 
@@ -49,7 +48,8 @@ def preset_with(name: str, given: list[str] | None) -> tuple[PriorPreset, list[s
     name : str
         Name or path of the preset.
     given : list of str or None
-        Each ``NAME = PRIOR``, the prior as tables show it: ``x = Normal(mu=0, sigma=2.5 x sd_y)``.
+        Each ``NAME = PRIOR``, the prior as tables show it: ``x = Normal(mu=0, sigma=2.5 x sd_y)``; a name with
+        spaces as it is or in back-quotes.
 
     Returns
     -------
@@ -72,31 +72,12 @@ def preset_with(name: str, given: list[str] | None) -> tuple[PriorPreset, list[s
             raise PriorError(
                 f"--prior {text!r} is not of the form 'NAME = DISTRIBUTION(argument=number, ...)', such as {FORM}"
             )
-        if found["name"] in priors:
-            raise PriorError(f"--prior is given twice for {found['name']!r}")
-        priors[found["name"]] = Prior(found["distribution"], **_arguments(found["arguments"], text))
+        # As in a formula; the names of parameters have none.
+        parameter = found["name"].replace("`", "")
+        if parameter in priors:
+            raise PriorError(f"--prior is given twice for {parameter!r}")
+        priors[parameter] = Prior.coerce(found["prior"])
     return load_preset(name).override(priors), list(priors)
-
-
-def _arguments(text: str, whole: str) -> dict[str, float | Scaled]:
-    """The arguments of a prior: numbers, rules, and factors times rules."""
-    read: dict[str, float | Scaled] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        name, equals, value = map(str.strip, part.partition("="))
-        if not equals:
-            raise PriorError(f"--prior {whole!r}: arguments have names, and {part!r} has none; write it like {FORM}")
-        times, _, rule = value.rpartition(" x ")
-        try:
-            number = None if value[:1].isalpha() else float(times or value)
-        except ValueError:
-            raise PriorError(
-                f"--prior {whole!r}: {name} is {value!r}, neither a number nor a rule; {RULE_FORM}"
-            ) from None
-        if number is None:
-            read[name] = Scaled(value)
-        else:
-            read[name] = Scaled(rule.strip(), number) if times else number
-    return read
 
 
 def _width() -> int:

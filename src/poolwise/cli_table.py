@@ -1,17 +1,24 @@
-"""The table of a command: read from its file, its two-valued response made 0 and 1, messages in the command's words."""
+"""The table of a command: read from its file, its levels put in order, and messages in the command's words."""
 
+import csv
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from poolwise.errors import DataError, PoolwiseError
+from poolwise.spec.families import family_of
 from poolwise.spec.formula import parse_formula
 
 # What messages call an argument of Python, and how an option of that name is written.
 OPTIONS = re.compile(r"\b(missing|family|link|kind|groups|form)='(\w+)'")
 OPTION = re.compile(r"\b(draws|chains|seed|level|priors|family|link|kind|groups)=(?=[\s.,;]|$)")
 BY_FACTOR = re.compile(r"\bgroups=\{'([^']+)': '(\w+)'\}")
+# How Python gives a response of texts its order, and how the command line does.
+ORDERED = (
+    "make it a pd.Categorical(..., categories=[lowest, ..., highest], ordered=True)",
+    "give it one: --levels LOW,...,HIGH",
+)
 ROWS = re.compile(r"\b(rows?) (\d+(?:, \d+)*)((?: and \d+ more)?)(?! to\b)(?: of the new table)?")
 HEADER = 1
 
@@ -82,12 +89,13 @@ def in_words_of_the_command(text: str) -> str:
     >>> in_words_of_the_command("drop them with missing='drop'; use groups={'g': 'integrated'}")
     "drop them with --missing drop; use --groups 'g=integrated'"
     """
+    text = text.replace(*ORDERED)
     text = BY_FACTOR.sub(r"--groups '\1=\2'", text)
     return OPTION.sub(r"--\1", OPTIONS.sub(r"--\1 \2", text))
 
 
-def with_success(file: InputFile, formula: str, family: str, success: str | None) -> str:
-    """Make a response of two texts 0 and 1, in place.
+def order_levels(file: InputFile, formula: str, family: str, given: str) -> None:
+    """Give the texts of an ordinal response their order, in place.
 
     Parameters
     ----------
@@ -95,48 +103,36 @@ def with_success(file: InputFile, formula: str, family: str, success: str | None
         Its frame is changed.
     formula, family : str
         Of the model.
-    success : str or None
-        The level that is 1.
-
-    Returns
-    -------
-    str
-        What was made of the levels, for the reader; empty where nothing was.
+    given : str
+        The levels from the lowest to the highest, between commas, as in a CSV file.
 
     Raises
     ------
     DataError
-        For a response of texts of which none is named; for a name that is no level, or a response without texts.
+        For a family without levels, a response of numbers, levels given twice, and levels that the file lacks or has
+        beside these.
     """
     import pandas as pd
 
-    name = parse_formula(formula).response.strip("`")
-    if family != "bernoulli" or name not in file.frame.columns:
-        if success is not None:
+    name = parse_formula(formula).response_columns[0]
+    if family_of(family).holds != "levels":
+        raise DataError(f"--levels orders an ordinal response, of --family cumulative or sratio; here it is {family!r}")
+    if name not in file.frame.columns:
+        # The model says so in the same words as of any other column.
+        return
+    values = file.frame[name]
+    if pd.api.types.is_numeric_dtype(values):
+        raise DataError(f"the response {name!r} holds numbers, which have an order; leave out --levels")
+    levels = [level.strip() for level in next(csv.reader([given], skipinitialspace=True), [])]
+    there = set(values.dropna())
+    for problem, wrong in (
+        ("are given twice", sorted({level for level in levels if levels.count(level) > 1})),
+        ("are no levels of the file", [level for level in levels if level not in there]),
+        ("are levels of the file and not given", sorted(there - set(levels))),
+    ):
+        if wrong:
+            listed = ", ".join(map(repr, wrong[:5])) + (" ..." if len(wrong) > 5 else "")
             raise DataError(
-                f"--success {success} names one of two levels of the response of --family bernoulli; here the response "
-                f"is {name!r} and the family {family!r}; leave it out"
+                f"--levels {given}: {listed} {problem}; write each level of {name!r} once, the lowest first"
             )
-        return ""
-    response = file.frame[name]
-    if pd.api.types.is_numeric_dtype(response):
-        if success is not None:
-            raise DataError(f"the response {name!r} holds numbers, 1 being the event; leave out --success {success}")
-        return ""
-    levels = sorted(map(str, response.dropna().unique()))
-    listed = ", ".join(map(repr, levels[:5])) + (" ..." if len(levels) > 5 else "")
-    if len(levels) != 2:
-        raise DataError(
-            f"the response {name!r} has {len(levels)} levels ({listed}); --family bernoulli has two. Make a column of "
-            "two, or take --family categorical or cumulative"
-        )
-    if success not in levels:
-        was = "" if success is None else f", and --success {success} is none of them"
-        raise DataError(
-            f"the response {name!r} holds the texts {listed}{was}; say which is the event: --success "
-            f"{levels[-1]!r} or --success {levels[0]!r}"
-        )
-    event = (response.astype(str) == success).astype(float).where(response.notna())
-    file.frame[name] = event
-    other = next(level for level in levels if level != success)
-    return f"{name}: 1 is {success!r} ({int(event.sum())} of {int(event.notna().sum())} rows), 0 is {other!r}."
+    file.frame[name] = pd.Categorical(values, categories=levels, ordered=True)

@@ -54,6 +54,7 @@ class Model:
         For instance ``"y ~ x + (x | g)"``. Blocks: ``(1 | g)``, ``(x | g)`` with correlated effects, ``(x || g)``
         without, ``(0 + x | g)``, ``(1 | a/b)``, ``(1 | a:b)``; ``(1 | gr(g, by=z))`` with a covariance for each kind z
         of group, ``(1 | gr(g, sd=~ z))`` with group sds that follow z, ``(1 | gr(g, cov=A))`` with related groups.
+        ``'y["yes"] ~ x'`` names the event of a Bernoulli response of two labels, as in Bambi.
         A list has formulas for further parameters of the family too: ``["y ~ x + (x | g)", "sigma ~ x + (1 | g)"]``.
         Functions: log, exp, sqrt, scale, center, poly, bs,
         C, I, offset ...
@@ -64,7 +65,8 @@ class Model:
         negativebinomial, gamma, beta, t, cumulative (ordered levels), categorical (levels without an order),
         multinomial (counts, ``c(a, b, d) ~ ...``) ...
     priors : str, path, PriorPreset or dict, default "weakly_informative"
-        A preset by name or file, or a dict of :class:`poolwise.Prior` by parameter on top of the default preset.
+        A preset by name or file, or a dict of :class:`poolwise.Prior`, or of texts such as ``"Normal(0, 1)"``, by
+        parameter on top of the default preset.
     link : str, optional
         What is linear in the predictors: ``"logit"``, ``"probit"``, ``"log"`` ...; the family's usual one by default.
     group_correlation : bool, default True

@@ -73,7 +73,7 @@ DTYPES = [
     Case(
         "numeric text as response",
         lambda: table(y=[f"{v:.3f}" for v in table().y]),
-        refused=("'y'", "text", "convert it to numbers"),
+        refused=("'y'", "text", "table['y'] = pd.to_numeric(table['y'])"),
         csv=False,
     ),
     Case("complex predictor", lambda: table(x=table().x + 0j), refused=("'x'", "complex"), csv=False),

@@ -31,7 +31,30 @@ def test_bounce_fires(bounce):
     assert finding.code == "between_within"
     assert row["complete_pooling"] == pytest.approx(4.68, abs=5e-3) and row["within"] == pytest.approx(1.30, abs=0.06)
     assert row["p_rows"] < 1e-4 and row["p"] > 0.05 and finding.severity == "note"
+    assert abs(row["complete_pooling"] - row["within"]) > 1.96 * row["se_within"]
     assert "data['std_age_mean'] = data.groupby('county')['std_age'].transform('mean')" in finding.advice
+
+
+def test_without_complete_pooling_chance_is_no_finding(bounce):
+    assert between_within(pw.Model(BOUNCE, bounce), complete_pooling=False) == []
+
+
+def test_a_note_only_where_complete_pooling_misleads():
+    """Slopes that differ leave much open of the slope within; complete pooling's then lies inside its interval."""
+    noted = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        g = np.repeat(np.arange(20), 12)
+        x = rng.normal(size=20)[g] + rng.normal(size=240)
+        y = rng.normal(size=20)[g] + x * (1 + rng.normal(size=20)[g]) + rng.normal(size=240)
+        data = pd.DataFrame({"y": y, "x": x, "g": g.astype(str)})
+        for finding in between_within(pw.Model("y ~ x + (x | g)", data)):
+            row = finding.table.iloc[0]
+            if finding.severity == "note":
+                noted += 1
+                assert row["p_rows"] < 0.05 < row["p"]
+                assert abs(row["complete_pooling"] - row["within"]) > 1.95 * row["se_within"]
+    assert noted <= 3
 
 
 def test_the_advised_formula_gives_the_table(bounce):
@@ -42,6 +65,7 @@ def test_the_advised_formula_gives_the_table(bounce):
     assert again.fixef["std_age"] == pytest.approx(row["within"], rel=1e-7)
     assert again.fixef["std_age_mean"] == pytest.approx(row["contextual"], rel=1e-7)
     assert again.se["std_age_mean"] == pytest.approx(row["se"], rel=1e-7)
+    assert again.se["std_age"] == pytest.approx(row["se_within"], rel=1e-7)
 
 
 def test_a_contextual_effect_is_a_warning_and_opposite_signs_are_serious():

@@ -89,6 +89,16 @@ def test_dyestuff2():
     assert why.remedies.loc["drop the term", "formula"] == "Yield ~ 1"
 
 
+def test_what_the_table_does_not_have_is_said(why):
+    assert why.notes[-1] == (
+        "elpd of REML fits takes the estimated variances as known, that of Bayesian fits averages over what they may "
+        "be: compare it among the ones or among the others. Widths: a frequentist fit has no Bayesian interval, a "
+        "Bayesian fit neither a conditional nor a total one. A term that was dropped has no sd; its coefficient is the "
+        "same in every group."
+    )
+    assert repr(why).endswith(why.notes[-1]) and why.notes[-1] in why._repr_html_()
+
+
 def test_a_regular_fit_has_no_finding():
     model = pw.Model("Yield ~ 1 + (1 | Batch)", pw.load_dataset("dyestuff"))
     why = explain_singularity(model, presets=[], n_boot=20, n_sim=1000)
@@ -100,6 +110,7 @@ def test_other_families_say_what_is_left_out():
     data = pd.DataFrame({"g": np.repeat(list("abcdef"), 20), "y": rng.integers(0, 2, 120)})
     why = explain_singularity(pw.Model("y ~ 1 + (1 | g)", data, "bernoulli"), presets=["weakly_informative"], draws=300)
     assert why.findings and np.isnan(why.bootstrap) and "Gaussian models" in why.notes[0]
+    assert "No elpd of frequentist fits by the Laplace approximation: " in why.notes[1]
     assert why.remedies.loc["drop the term", "formula"] == "y ~ 1"
 
 

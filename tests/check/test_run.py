@@ -36,10 +36,23 @@ def fit_of(data, formula="y ~ 1 + (1 | g)", **options):
 
 def test_bounce_has_what_is_known_of_it(bounce):
     model = pw.Model("bounce_time ~ std_age + (std_age | county)", bounce)
-    findings = model.fit(seed=1, progress=False).check()
-    assert findings.codes == ["between_within"]
-    assert model.fit_frequentist().check().codes == ["singular_fit", "between_within"]
-    assert findings.frame["severity"].tolist() == ["note"]
+    assert model.fit(seed=1, progress=False).check() == []
+    # What complete pooling does to the slope is a finding of the study, where complete pooling is among the fits.
+    assert model.fit_frequentist().check().codes == ["singular_fit"]
+
+
+def test_slopes_between_and_within_count_at_alpha():
+    """A contextual effect is found in a fit; groups that differ at random are none, however far complete pooling is."""
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(20), 8)
+    x = rng.normal(size=20)[g] + rng.normal(size=160)
+    y = 0.5 * x + rng.normal(size=20)[g] + rng.normal(size=160)
+    mean = np.bincount(g, x)[g] / 8
+    data = pd.DataFrame({"g": g.astype(str), "x": x, "y": y, "z": y + 2 * mean})
+    fit = pw.Model("z ~ x + (1 | g)", data).fit_frequentist()
+    assert fit.check().frame[["code", "severity"]].to_numpy().tolist() == [["between_within", "warning"]]
+    assert fit.check(pw.CheckSettings(alpha=1e-12)) == []
+    assert pw.Model("y ~ x + (1 | g)", data).fit_frequentist().check() == []
 
 
 def test_sleepstudy_has_no_geometry_finding_and_one_predictive(sleep):
@@ -187,12 +200,11 @@ def test_actions(bounce):
     fit = pw.Model("bounce_time ~ std_age + (std_age | county)", bounce).fit_frequentist()
     with pytest.raises(pw.FindingsError, match="singular_fit") as caught:
         fit.check(pw.CheckSettings(actions={"serious": "raise"}))
-    assert [finding.code for finding in caught.value.findings] == ["singular_fit", "between_within"]
+    assert [finding.code for finding in caught.value.findings] == ["singular_fit"]
     quiet = pw.CheckSettings(actions={"serious": "raise", "singular_fit": "ignore"})
-    assert fit.check(quiet).codes == ["between_within"]
+    assert fit.check(quiet) == []
     with pytest.warns(pw.PoolwiseWarning, match="singular_fit"):
         fit.check(pw.CheckSettings(actions={"singular_fit": "warn"}))
-    assert fit.check(pw.CheckSettings(alpha=1e-12)).codes == ["singular_fit"]
 
 
 def test_wrong_settings_are_said():

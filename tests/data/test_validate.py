@@ -72,8 +72,8 @@ ONE_PROBLEM = [
     (
         table(y=list("ab" * 6)),
         {},
-        "the response 'y' holds text ('a', 'b'), not numbers; make it 0 and 1, the event being 1: "
-        "table['y'] = (table['y'] == 'b').astype(int)",
+        "the response 'y' holds text ('a', 'b'), not numbers; name the event in the formula, y['b'] ~ ..., with "
+        "family='bernoulli'",
     ),
     (
         table(y=[f"{i}.5" for i in range(N)]),

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import poolwise as pw
 from poolwise.plot.estimates import estimates_frame, plot_estimates
@@ -62,3 +63,38 @@ def test_one_panel_holds_its_legend():
     figure.canvas.draw()
     legend = figure.legends[0].get_window_extent()
     assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width
+
+
+def test_a_fit_alone(bounce_study):
+    for fit, kinds in ((bounce_study.bayes, ["bayes"]), (bounce_study.reml, ["total", "conditional"])):
+        frame = estimates_frame(fit, 0.8)
+        assert sorted(frame["interval"].unique()) == sorted(kinds) and len(frame) == 16 * len(kinds)
+        own = fit.coef(kinds[0], 0.8).set_index(["group", "term"])["lower"].sort_index()
+        drawn = frame[frame["interval"] == kinds[0]].set_index(["group", "term"])["lower"].sort_index()
+        pd.testing.assert_series_equal(drawn, own)
+        figure = fit.plot_estimates(level=0.8)
+        assert [axis.get_xlabel() for axis in figure.axes] == ["intercept", "slope of std_age"]
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert labels[-1] == "common effect" and not any("REML" in label for label in labels)
+
+
+def test_a_fit_of_several_factors_and_of_none():
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"a": list("abcdef") * 20, "b": np.repeat(list("uvwxy"), 24), "y": rng.normal(size=120)})
+    data["y"] += np.repeat(rng.normal(size=5), 24) + np.tile(rng.normal(size=6), 20)
+    fit = pw.Model("y ~ 1 + (1 | a) + (1 | b)", data).fit_frequentist()
+    assert estimates_frame(fit)["group"].nunique() == 6 and estimates_frame(fit, factor="b")["group"].nunique() == 5
+    assert fit.plot_estimates(factor="b").axes[0].get_ylabel() == "b"
+    with pytest.raises(pw.PoolwiseError, match="no grouping factor 'c' in this model"):
+        fit.plot_estimates(factor="c")
+    with pytest.raises(pw.PoolwiseError, match="this fit has no groups, so no coefficients by group to draw"):
+        pw.Model("y ~ a", data).fit_frequentist().plot_estimates()
+
+
+def test_an_interval_beyond_the_axis_has_a_head(bounce_study):
+    axis = plot_estimates(bounce_study).axes[1]
+    low, high = axis.get_xlim()
+    heads = [(line.get_marker(), x) for line in axis.lines if line.get_marker() in "<>" for x in line.get_xdata()]
+    frame = estimates_frame(bounce_study).query("term == 'std_age'")
+    assert heads.count(("<", low)) == (frame["lower"] < low).sum() > 0
+    assert heads.count((">", high)) == (frame["upper"] > high).sum() and len(heads) > 0

@@ -405,7 +405,7 @@ def test_override_leaves_the_preset_as_it_is():
         ({"x": Prior("LKJ", eta=1)}, "the prior of 'x' is LKJ.*; this parameter is a real number"),
         (
             {"x": ("Normal", 0, 1)},
-            r"must be a pw.Prior, a bambi.Prior or a distribution of PreliZ; got \('Normal', 0, 1\) \(tuple\)",
+            r"a bambi.Prior or a distribution of PreliZ; got \('Normal', 0, 1\) \(tuple\)",
         ),
         (
             {"sigma": Prior("HalfNormal", sigma={"rule": "sd_y_over_sd_x"})},

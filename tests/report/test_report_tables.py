@@ -27,6 +27,8 @@ FRAME = pd.DataFrame(
         ([212.345, 180.1], ["212", "180"]),
         # The decimals that the smaller numbers need; of many sizes each its own.
         ([200.0, 4.6789], ["200.00", "4.68"]),
+        # Two digits of the smallest where sizes differ by more, as parameters do.
+        ([200.8896, 1.2944, 15.307, 0.0584], ["200.890", "1.294", "15.307", "0.058"]),
         ([1e-5, 12.3, 45_678.9], ["1e-05", "12.3", "45679"]),
         ([np.inf, -np.inf, 0.5], ["∞", "-∞", "0.500"]),
         ([0.0, 0.0], ["0", "0"]),
@@ -36,6 +38,13 @@ FRAME = pd.DataFrame(
 )
 def test_numbers_of_a_column_have_decimals_that_suit_it(values, cells):
     assert cells_of(pd.Series(values, dtype=float)) == cells
+
+
+def test_an_interval_has_the_decimals_of_its_estimate():
+    frame = pd.DataFrame({"term": ["a", "b"], "mean": [200.8, 0.0584], "lower": [190.2, -2.4], "upper": [211.5, 1.9]})
+    frame["sd"] = [5.5, 0.4]
+    first = Table("t", "caption", frame).rows[0][1]
+    assert first == ["a", "200.800", "190.200", "211.500", "5.500"]
 
 
 def test_truth_and_text():

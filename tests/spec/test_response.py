@@ -47,7 +47,7 @@ def replaced(values, row: int, value) -> np.ndarray:
         (COUNTS, "y ~ x + (1|g)", "binomial", r"write p\(successes, trials\)"),
         (np.zeros(N), "p(y, n) ~ x + (1|g)", "binomial", "is 0 in every row"),
         (np.zeros(N), "y ~ x + (1|g)", "poisson", "nothing to model"),
-        (["a", "b"] * (N // 2), "y ~ x + (1|g)", "bernoulli", "make it 0 and 1, the event being 1"),
+        (["a", "b"] * (N // 2), "y ~ x + (1|g)", "bernoulli", "name the event in the formula"),
         (["a", "b"] * (N // 2), "y ~ x + (1|g)", "cumulative", "without an order"),
         (ORDERED.add_categories(["top"]), "y ~ x + (1|g)", "cumulative", "1 level without rows: top"),
         (COUNTS + 0.5, "y ~ x + (1|g)", "cumulative", "has fractions"),

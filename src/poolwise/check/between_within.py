@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import ndtri, stdtr
 
 from poolwise.algebra.basis import dependent_columns
 from poolwise.algebra.profiled import profile
@@ -44,10 +44,15 @@ VARIES = 1e-8
 # With varying slopes and few groups the plug-in standard error is too small: below this p, and above the next, it is
 # held against replicates of the fit.
 DOUBTFUL, CLEAR, REPLICATES = 0.1, 1e-4, 1000
-COLUMNS = ["factor", "term", "complete_pooling", "within", "between", "contextual", "se", "df", "p", "p_rows"]
+COLUMNS = [
+    *("factor", "term", "complete_pooling", "within", "between"),
+    *("contextual", "se", "df", "p", "p_rows", "se_within"),
+]
 
 
-def between_within(source: Source, factor: str | None = None, *, alpha: float = ALPHA) -> list[Finding]:
+def between_within(
+    source: Source, factor: str | None = None, *, alpha: float = ALPHA, complete_pooling: bool = True
+) -> list[Finding]:
     """One finding where slopes between groups and within groups differ.
 
     Parameters
@@ -58,14 +63,18 @@ def between_within(source: Source, factor: str | None = None, *, alpha: float = 
         Grouping factor; the first by default.
     alpha : float, default 0.05
         Two-sided probability at which a difference counts, over all predictors together.
+    complete_pooling : bool, default True
+        Whether complete pooling is among the fits in question, as in a pooling study, so that a note says where its
+        slope misleads although that of partial pooling does not. ``fit.check()``, about one fit, asks without.
 
     Returns
     -------
     list of Finding
         Empty or one, code ``between_within``, its table by ``slopes_between_within``. Severity ``warning`` where
         the contextual effect shows beyond what groups that differ at random explain (``serious`` if the signs are
-        opposite), ``note`` where it shows only beyond the noise of rows: partial pooling is right then, complete
-        pooling is not.
+        opposite). ``note`` where it shows only beyond the noise of rows and the complete-pooling slope lies outside
+        the interval, of probability 1 - alpha, of the slope within: partial pooling is right then, complete pooling
+        is not.
 
     Raises
     ------
@@ -80,6 +89,8 @@ def between_within(source: Source, factor: str | None = None, *, alpha: float = 
     >>> model = pw.Model("bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"))
     >>> [(finding.code, finding.severity) for finding in between_within(model)]
     [('between_within', 'note')]
+    >>> between_within(model, complete_pooling=False)
+    []
     """
     if not 0 < alpha < 1:
         raise ArgumentError(f"alpha must lie strictly between 0 and 1, for instance 0.05; got {alpha!r}")
@@ -87,7 +98,7 @@ def between_within(source: Source, factor: str | None = None, *, alpha: float = 
     level = alpha / max(len(table), 1)
     contextual = bool((table["p"] < level).any())
     column = "p" if contextual else "p_rows"
-    differing = table[table[column] < level]
+    differing = table[table["p"] < level] if contextual or not complete_pooling else table[_misleads(table, level)]
     if differing.empty:
         return []
     row = differing.loc[differing[column].idxmin()]
@@ -109,7 +120,8 @@ def between_within(source: Source, factor: str | None = None, *, alpha: float = 
             f"These groups differ in level along their means of {row['term']}, by more than the noise of their rows. "
             f"Among {row['df'] + len(table) + 1} groups that differ at random this happens by chance "
             f"(p = {row['p']:.2f}): it says nothing against partial pooling, but the complete-pooling slope mixes it "
-            "with the slope within, and a prior centred at that slope would pull the slopes within towards it."
+            f"with the slope within and lies outside that one's {100 * (1 - level):.4g} % interval; a prior centred "
+            "there would pull the slopes within towards it."
         )
         advice = f"Do not report complete pooling; to {separate}"
     return [
@@ -144,8 +156,8 @@ def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataF
     -------
     DataFrame
         A row a column of the common part; columns factor, term, complete_pooling (the coefficient without groups),
-        within, between, contextual (between minus within), se and df of the contextual effect, its two-sided p, and
-        p_rows, the same without groups, whose only noise is that of the rows.
+        within, between, contextual (between minus within), se and df of the contextual effect, its two-sided p,
+        p_rows, the same without groups, whose only noise is that of the rows, and se_within, of the slope within.
         ``attrs``: ``recipe``, how to make each column of group means, ``formula``, the one with all of them, and
         ``converged``, whether its fit did.
 
@@ -185,7 +197,7 @@ def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataF
             p = max(p, _studentised(fit, columns[name], contextual / se))
         p_rows = _two_sided(pooled.fixef[columns[name]], pooled.se[columns[name]], rows_df)
         both = (complete.iloc[k], within, within + contextual, contextual)
-        rows.append((chosen.name, name, *both, se, df, p, p_rows))
+        rows.append((chosen.name, name, *both, se, df, p, p_rows, fit.se.iloc[k]))
     table = pd.DataFrame(rows, columns=COLUMNS)
     by = chosen.columns[0] if len(chosen.columns) == 1 else list(chosen.columns)
     weighted = bool((row_weights(design) != 1).any())
@@ -201,6 +213,12 @@ def slopes_between_within(source: Source, factor: str | None = None) -> pd.DataF
         "converged": fit.converged,
     }
     return table
+
+
+def _misleads(table: pd.DataFrame, level: float) -> "pd.Series[bool]":
+    """Slopes that complete pooling mixes, by more than the noise of rows, to outside the interval of the one within."""
+    away = (table["complete_pooling"] - table["within"]).abs()
+    return (table["p_rows"] < level) & (away > ndtri(1 - level / 2) * table["se_within"])
 
 
 def _both_levels(design: Design, factor: GroupingFactor) -> list[tuple[int, str]]:

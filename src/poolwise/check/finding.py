@@ -119,7 +119,7 @@ class Findings(list[Finding]):
     >>> model = pw.Model("bounce_time ~ std_age + (std_age | county)", pw.load_dataset("bounce_rates"))
     >>> findings = model.fit_frequentist().check()
     >>> findings.codes
-    ['singular_fit', 'between_within']
+    ['singular_fit']
     >>> findings.frame.columns.tolist()
     ['code', 'severity', 'title', 'value', 'threshold', 'advice']
     """

@@ -82,7 +82,7 @@ def check(fit: Fit, settings: CheckSettings | None = None) -> Findings:
 def _checks(fit: Fit, settings: CheckSettings) -> dict[str, Callable[[], list[Finding]]]:
     pooling: dict[str, Callable[[], list[Finding]]] = {}
     if fit.design.factors and not _not_applicable(fit):
-        pooling["between_within"] = lambda: between_within(fit, alpha=settings.alpha)
+        pooling["between_within"] = lambda: between_within(fit, alpha=settings.alpha, complete_pooling=False)
         pooling["undue_shrinkage"] = lambda: audit_shrinkage(fit, bayes=False, alpha=settings.alpha).findings
     if not isinstance(fit, BayesFit):
         return {"singular_fit": lambda: singular_fit(fit), **pooling}
@@ -138,5 +138,5 @@ def _failed(name: str, error: Exception) -> Finding:
             if expected
             else "This is an error of poolwise: please report it with the formula and the versions."
         ),
-        reference="docs/checks.md",
+        reference='poolwise\'s documentation, page "The checks, finding by finding".',
     )

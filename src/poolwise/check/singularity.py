@@ -57,7 +57,7 @@ class Singularity:
     figure : DataFrame
         Profile likelihood of each group sd: parameter, value, zeta, and deviance above the minimum.
     notes : tuple of str
-        What was left out, and why.
+        What was left out, and why; what of the table of remedies cannot be compared.
     n_sim : int
         Simulations behind each p.
 
@@ -229,6 +229,7 @@ def explain_singularity(
             f"Profile, exact test, bootstrap and penalty are of Gaussian models; not {model.design.family.name}."
         )
     remedies = pd.DataFrame([_row(name, fit, model, level) for name, fit in fits.items()]).set_index("fit")
+    notes += _not_there(remedies, fits)
     coef = pd.concat([_coef(name, fit, level) for name, fit in fits.items()], ignore_index=True)
     return Singularity(
         base, principal_components(base), sds, share, error, remedies, coef, fits, figure, tuple(notes), n_sim
@@ -317,6 +318,35 @@ def _row(name: str, fit: Fit, model: Model, level: float) -> dict[str, Any]:
             width = float((table["upper"] - table["lower"]).mean()) if len(table) else np.nan
             row[f"width {kind} {effect}"] = width
     return row
+
+
+def _not_there(remedies: pd.DataFrame, fits: dict[str, Fit]) -> list[str]:
+    """What the table of remedies leaves out, and what in it cannot be compared."""
+    said = []
+    elpd = {name: not np.isnan(value) for name, value in remedies["elpd"].items()}
+    bayes = {str(name): isinstance(fit, BayesFit) for name, fit in fits.items()}
+    classical = [name for name in fits if not bayes[name]]
+    if any(elpd[name] for name in classical) and any(elpd[name] for name in fits if bayes[name]):
+        said.append(
+            "elpd of REML fits takes the estimated variances as known, that of Bayesian fits averages over what they "
+            "may be: compare it among the ones or among the others."
+        )
+    if not all(elpd[name] for name in classical):
+        laplace = any(isinstance(fits[name], GLMMFit) for name in classical)
+        why = "by the Laplace approximation" if laplace else "of several grouping factors"
+        said.append(
+            f"No elpd of frequentist fits {why}: the density of a row given all others, which it needs, is computed "
+            "for Gaussian models of one factor."
+        )
+    if not all(elpd[name] for name in fits if bayes[name]):
+        said.append("No elpd of Bayesian fits: rows times draws exceed memory; fit.kfold() estimates it by refits.")
+    if any(bayes.values()):
+        said.append(
+            "Widths: a frequentist fit has no Bayesian interval, a Bayesian fit neither a conditional nor a total one."
+        )
+    if DROPPED in fits:
+        said.append("A term that was dropped has no sd; its coefficient is the same in every group.")
+    return [" ".join(said)] if said else []
 
 
 def _of_term(fit: Fit, kind: str, level: float, term: str) -> pd.DataFrame:

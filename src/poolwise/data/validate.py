@@ -251,7 +251,8 @@ def _made_numbers(name: str, values: pd.Series) -> str:
         return f"convert it: {column} = pd.to_numeric({column})"
     if len(distinct) == 2:
         event = max(distinct, key=str)
-        return f"make it 0 and 1, the event being 1: {column} = ({column} == {event!r}).astype(int)"
+        said = name if name.isidentifier() else f"`{name}`"
+        return f"name the event in the formula, {said}[{event!r}] ~ ..., with family='bernoulli'"
     return "convert it to numbers, or take family='categorical', or 'cumulative' where they have an order"
 
 

@@ -47,7 +47,7 @@ def serves(design: Design, priors: Mapping[str, Prior]) -> str:
     for smooth in smooths:
         if smooth.centred or not smooth.isotropic:
             return f"{smooth.term} has {'centred weights' if smooth.centred else 'a length scale for each predictor'}"
-    if design.X.shape[1] + sum(own.basis.shape[1] for own in smooths) > MOST_COLUMNS:
+    if smooths and design.X.shape[1] + sum(own.basis.shape[1] for own in smooths) > MOST_COLUMNS:
         return f"smooth functions have more than {MOST_COLUMNS} columns"
     if design.collapsed is not None:
         return "it works on rows, of which only sums are left"

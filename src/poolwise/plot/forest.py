@@ -8,7 +8,16 @@ import pandas as pd
 from poolwise import names
 from poolwise.errors import UnknownNameError, near_names
 from poolwise.plot.lettering import legible, plain
-from poolwise.plot.panels import KINDS, bare, group_ticks, left_out, pooled_range, smallest_and_largest, title_of
+from poolwise.plot.panels import (
+    KINDS,
+    bare,
+    group_ticks,
+    heads_beyond,
+    left_out,
+    pooled_range,
+    smallest_and_largest,
+    title_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,6 +111,7 @@ def plot_forest(study: "PoolingStudy", term: str | None = None, level: float = 0
             part = own[(own["interval"] == kind) & np.isfinite(own["estimate"])]
             y, lw = part["position"], 1.0 if kind == "total" else style["lw"]
             axis.hlines(y, part["lower"].clip(low, high), part["upper"].clip(low, high), color=style["color"], lw=lw)
+            heads_beyond(axis, part, y, low, high, style["color"])
             inside = part[part["estimate"].between(low, high)]
             axis.plot(
                 inside["estimate"], inside["position"], style["marker"], color=style["color"], mfc=style["mfc"], ms=4

@@ -57,6 +57,13 @@ def pooled_range(table: pd.DataFrame, *also: float) -> tuple[float, float]:
     return float(ends.min() - pad), float(ends.max() + pad)
 
 
+def heads_beyond(axis: "Axes", part: pd.DataFrame, y: pd.Series, low: float, high: float, color: str) -> None:
+    """An arrowhead at the edge of the axis where an interval goes on beyond it."""
+    for edge, beyond, head in ((low, part["lower"] < low, "<"), (high, part["upper"] > high, ">")):
+        if beyond.any():
+            axis.plot(np.full(beyond.sum(), edge), y[beyond], head, color=color, ms=4.5, clip_on=False)
+
+
 def legend_below(figure: "Figure", axis: "Axes", columns: int) -> None:
     """The legend of an axis below the figure, each label once."""
     handles, labels = axis.get_legend_handles_labels()

@@ -9,6 +9,7 @@ from typing import Any
 from poolwise.errors import PriorError, near_names, shown
 from poolwise.priors.distributions import CORRELATION, DISTRIBUTIONS, INTERVAL, JOINT, POSITIVE, REAL, UNIT
 from poolwise.priors.scale import RULES
+from poolwise.priors.text import read_prior
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,22 @@ class Prior:
 
     @classmethod
     def coerce(cls, value: Any) -> "Prior":
-        """A Prior from a Prior, from bambi.Prior, or from a distribution of PreliZ, by name and numeric arguments.
+        """A Prior from a Prior, a text, from bambi.Prior, or from a distribution of PreliZ, by numeric arguments.
 
         :meta private:
         """
         if isinstance(value, Prior):
             return value
+        if isinstance(value, str):
+            distribution, params = read_prior(value)
+            return cls(distribution, **params)
         if type(value).__module__.split(".")[0] == "preliz":
             return _of_preliz(value)
         if hasattr(value, "name") and isinstance(getattr(value, "args", None), Mapping):
             return cls(value.name, **{str(name): _scalar(argument) for name, argument in value.args.items()})
         raise PriorError(
-            "a prior must be a pw.Prior, a bambi.Prior or a distribution of PreliZ; got "
-            f'{shown(value)} ({type(value).__name__}). For instance pw.Prior("Normal", mu=0, sigma=1)'
+            "a prior must be a pw.Prior, a text such as 'Normal(mu=0, sigma=1)', a bambi.Prior or a distribution of "
+            f'PreliZ; got {shown(value)} ({type(value).__name__}). For instance pw.Prior("Normal", mu=0, sigma=1)'
         )
 
     def to_preliz(self) -> Any:

@@ -189,12 +189,14 @@ def _term(name: str) -> str:
 def _parameter_or_term(key: str, terms: Mapping[str, str]) -> str:
     """The key itself, or for a group-specific effect (``1|g``) the name of its sd."""
     known = {*terms, *terms.values()}
+    # Back-quotes are of formulas; the names of parameters have none.
+    key = key if key in known else key.replace("`", "")
     return f"{key}_sigma" if key not in known and f"{key}_sigma" in known else key
 
 
 def _prior(key: str, name: str, value: Any) -> Prior:
     """The prior of an override; for an effect it is nested as in Bambi, ``Normal(mu=0, sigma=<prior of the sd>)``."""
-    if name == key:
+    if name == key.replace("`", ""):
         return Prior.coerce(value)
     args = getattr(value, "args", None)
     args = args if isinstance(args, Mapping) else {}

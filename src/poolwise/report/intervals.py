@@ -26,14 +26,18 @@ GROUPS_SHOWN = 1000
 
 @dataclass(frozen=True)
 class Mark:
-    """Interval and estimate of one kind: coordinates."""
+    """Interval and estimate of one kind: coordinates.
+
+    An estimate beyond the axis has no dot; ``heads`` are arrowheads where the interval goes on beyond the axis.
+    """
 
     style: str
     y: float
     lower: float
     upper: float
-    estimate: float
+    estimate: float | None
     radius: float
+    heads: str
 
 
 @dataclass(frozen=True)
@@ -116,9 +120,10 @@ def interval_marks(coef: pd.DataFrame, term: str, number: int, complete: float |
                 continue
             y = round(top + step * (order.index(record.style) + 1) / (len(order) + 1), 1)
             radius = 3.5 if step > NAMED else round(max(step / 5, 0.8), 1)
-            marks.append(
-                Mark(record.style, y, x(_or(record.lower, low)), x(_or(record.upper, high)), x(record.estimate), radius)
-            )
+            lower, upper = _or(record.lower, -np.inf), _or(record.upper, np.inf)
+            at = x(record.estimate) if low <= record.estimate <= high else None
+            heads = _heads(x(low), y, 1, radius) * (lower < low) + _heads(x(high), y, -1, radius) * (upper > high)
+            marks.append(Mark(record.style, y, x(lower), x(upper), at, radius, heads))
             said.append(f"{dict(kinds)[record.style]} {record.estimate:.3g} [{record.lower:.3g}, {record.upper:.3g}]")
         # Isolated, so that letters written from right to left do not turn the number around.
         name = f"\u2068{shown(cut(group, 24))}\u2069 (n = {int(own['n'].iloc[0])})"
@@ -128,7 +133,11 @@ def interval_marks(coef: pd.DataFrame, term: str, number: int, complete: float |
         )
     title = "Intercepts" if term == names.INTERCEPT else f"Slopes of {shown(term)}"
     left_out = "" if everyone == len(groups) else f" The {len(groups):,} largest and smallest of {everyone:,} groups."
-    caption = f"{title} by group with 95 % intervals, the largest group on top; dotted: complete pooling.{left_out}"
+    beyond = (
+        " An arrowhead at the edge: the interval goes on." if any(m.heads for row in rows for m in row.marks) else ""
+    )
+    caption = f"{title} by group with 95 % intervals, the largest group on top; dotted: complete pooling."
+    caption += beyond + left_out
     ticks = tuple((x(tick), f"{tick:.6g}".replace("-", "\N{MINUS SIGN}")) for tick in nice_ticks(low, high))
     line_at = None if complete is None or not np.isfinite(complete) else x(complete)
     height = round(HEAD + step * len(groups) + HEAD, 1)
@@ -137,12 +146,18 @@ def interval_marks(coef: pd.DataFrame, term: str, number: int, complete: float |
     )
 
 
+def _heads(edge: float, y: float, inwards: int, size: float) -> str:
+    """An arrowhead that points at the edge of the axis."""
+    back = round(edge + inwards * 1.6 * size, 1)
+    return f"M{back} {round(y - size, 1)}L{edge} {y}L{back} {round(y + size, 1)}"
+
+
 def _or(value: float, otherwise: float) -> float:
     return value if not np.isnan(value) else otherwise
 
 
 def _range(table: pd.DataFrame, complete: float | None) -> tuple[float, float]:
-    """The axis: all of the pooled intervals, and most of the others; what reaches beyond is drawn to the edge."""
+    """The axis: all of the pooled intervals, and most of the others; what reaches beyond ends in an arrowhead."""
     pooled = table[table["style"].isin(["total", "bayes"])]
     ends = pooled[["lower", "upper"]].to_numpy().ravel()
     ends = ends[np.isfinite(ends)]

@@ -13,7 +13,10 @@ from poolwise.report.text import latex, markdown, shown
 # Rows on the page, the first and the last of a longer table; and rows up to which Markdown and LaTeX make sense.
 ROWS_SHOWN, ROWS_SET = 1000, 200
 DIGITS, MOST_DECIMALS, ALIKE = 3, 6, 300
+# Decimals that numbers of many sizes may have in common, and figures of the largest of them.
+MOST_COMMON, MOST_FIGURES = 4, 9
 NOTHING = "–"
+INTERVAL = ("mean", "estimate", "lower", "upper", "eti95_lb", "eti95_ub")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class Table:
         frame = self.frame
         if len(frame) > ROWS_SHOWN:
             frame = pd.concat([frame.head(ROWS_SHOWN // 2), frame.tail(ROWS_SHOWN // 2)])
-        cells = [cells_of(frame[name]) for name in frame]
+        cells = [self._cells(frame[name]) for name in frame]
         groups = frame[self.group] if self.group else [""] * len(frame)
         return [
             (self.places.get(group, -1), [shown(cell) for cell in row])
@@ -104,19 +107,27 @@ class Table:
         return "\n".join([*lines, r"\end{tabular}", ""])
 
     def _rounded(self) -> list[tuple[str, ...]]:
-        return list(zip(*[cells_of(self.frame[name]) for name in self.frame], strict=True))
+        return list(zip(*[self._cells(self.frame[name]) for name in self.frame], strict=True))
+
+    def _cells(self, column: pd.Series) -> list[str]:
+        """Cells of a column; an estimate and the bounds of its interval have as many decimals."""
+        together = [self.frame[name] for name in self.frame if name in INTERVAL and _numeric(self.frame[name])]
+        least = max((decimals_of(one) or 0 for one in together), default=0) if column.name in INTERVAL else 0
+        return cells_of(column, least)
 
 
 # Characters that a data address need not encode.
 _SAFE = "!*'();:@$,/?[]|-_.~"
 
 
-def cells_of(column: pd.Series) -> list[str]:
+def cells_of(column: pd.Series, least: int = 0) -> list[str]:
     """Cells of a column: numbers with decimals that suit all of it, yes and no, text.
 
     Parameters
     ----------
     column : Series
+    least : int, default 0
+        Decimals of numbers that have decimals, at least.
 
     Returns
     -------
@@ -126,23 +137,44 @@ def cells_of(column: pd.Series) -> list[str]:
     --------
     >>> cells_of(pd.Series([1.23456, 12.5, np.nan]))
     ['1.23', '12.50', '–']
+    >>> cells_of(pd.Series([200.8089, 1.3029, 0.0255]))
+    ['200.809', '1.303', '0.026']
     """
     if column.dtype == bool:
         return ["yes" if value else "no" for value in column]
     if not _numeric(column):
         return [NOTHING if value is None or value is pd.NA or value != value else str(value) for value in column]
+    values, decimals = column.to_numpy(dtype=float), decimals_of(column)
+    if decimals is None:
+        return [_special(value) or _digits(value) for value in values]
+    return [_special(value) or f"{value:.{max(decimals, least) if decimals else 0}f}" for value in values]
+
+
+def decimals_of(column: pd.Series) -> int | None:
+    """Decimals that suit all numbers of a column; None where they are of too many sizes to have them in common.
+
+    Examples
+    --------
+    >>> decimals_of(pd.Series([1.23456, 12.5])), decimals_of(pd.Series([7.0, 1200.0]))
+    (2, 0)
+    """
     values = column.to_numpy(dtype=float)
     finite = np.abs(values[np.isfinite(values) & (values != 0)])
     if not len(finite) or (np.all(finite == np.round(finite)) and finite.max() < 1e15):
-        return [_special(value) or f"{value:.0f}" for value in values]
+        return 0
     # The decimals that the smaller half of the numbers needs.
     typical = float(np.quantile(finite, 0.25, method="lower"))
     small, large = np.quantile(finite, [0.1, 0.9])
-    if large > ALIKE * small or typical < 10.0 ** (DIGITS - MOST_DECIMALS) or typical >= 1e9:
-        # Numbers of many sizes have no decimals in common.
-        return [_special(value) or _digits(value) for value in values]
-    decimals = int(np.clip(DIGITS - 1 - np.floor(np.log10(typical)), 0, MOST_DECIMALS))
-    return [_special(value) or f"{value:.{decimals}f}" for value in values]
+    if large <= ALIKE * small and 10.0 ** (DIGITS - MOST_DECIMALS) <= typical < 1e9:
+        return _decimals(typical)
+    # Of many sizes: the smallest keeps two digits.
+    decimals = _decimals(float(finite.min())) - 1
+    return decimals if decimals <= MOST_COMMON and finite.max() < 10.0 ** (MOST_FIGURES - decimals) else None
+
+
+def _decimals(value: float) -> int:
+    """Decimals that show a number with its digits."""
+    return int(np.clip(DIGITS - 1 - np.floor(np.log10(value)), 0, MOST_DECIMALS))
 
 
 def _digits(value: float) -> str:

@@ -13,7 +13,7 @@ from poolwise.data.memory import refuse_larger
 from poolwise.errors import ArgumentError, DataError, FitError
 from poolwise.result import tables
 from poolwise.result.bayes_draws import BayesDraws
-from poolwise.result.expectation import mean_of
+from poolwise.result.expectation import level_probabilities, mean_of
 from poolwise.result.group_modes import (
     INTEGRATED,
     POPULATION_DRAW,
@@ -26,6 +26,7 @@ from poolwise.result.group_modes import (
     label_rng,
     record,
     row_labels,
+    tell_near,
 )
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
@@ -34,6 +35,9 @@ from poolwise.spec.response import trials_of
 
 # Rows predicted at a time: the draws of one block stay below about 100 MB.
 BLOCK_NUMBERS = 10_000_000
+# The kind of prediction with a number for each level or category, what has them, and what has one event instead.
+PROBABILITY = "probability"
+CATEGORIES, EVENTS = ("levels", "categories", "counts"), ("binary", "trials")
 IN_BLOCKS = "Ask for a part of the rows, or for predict(), which goes through them in parts"
 
 
@@ -62,9 +66,10 @@ class BayesPrediction(BayesDraws):
             the groups of the population (with an identity link that of the typical group), their spread in the
             interval; rows of one label have effects of their own. By default a group that was seen is observed and a
             new one a population draw.
-        kind : {"mean", "response"} or str
+        kind : {"mean", "response", "probability"} or str
             The mean of the response (of a binomial one, the probability; of an ordinal one, the mean level, from 1; of
-            a categorical one, the probability of each category), or the response itself with its residual noise (of a
+            a categorical one, the probability of each category), ``"probability"``, of each level of an ordinal
+            response, as brms's ``fitted()``, or of each category, or the response itself with its residual noise (of a
             binomial one, successes in the trials of the row; counts of each category in the total of the row), or the
             name of a further parameter with a formula of its own, such as ``"sigma"``.
         level : float, default 0.95
@@ -75,7 +80,8 @@ class BayesPrediction(BayesDraws):
         Returns
         -------
         DataFrame
-            Of a categorical response a row for each row and category, named by the columns row and category. Columns
+            Of a categorical response, and of ``kind="probability"``, a row for each row and category (or level),
+            named by the columns row and category. Columns
             estimate, lower, upper, in the units of the response; groups: "observed", or "new" where at least
             one group of the row was not in the data; and ``groups[factor]``, what was done with each row's group.
 
@@ -84,7 +90,13 @@ class BayesPrediction(BayesDraws):
         DataError
             If the mode is observed and a group was not, which is named.
         ArgumentError
-            For ``kind="response"`` of a categorical response: a category has no mean and no quantiles.
+            For ``kind="response"`` of a categorical response: a category has no mean and no quantiles; for
+            ``kind="probability"`` of a response that is neither ordinal nor categorical.
+
+        Warns
+        -----
+        PoolwiseWarning
+            If nothing is said of groups and the label of a new one nearly is that of a known one.
 
         Examples
         --------
@@ -97,7 +109,7 @@ class BayesPrediction(BayesDraws):
         >>> fit.predict(new, groups="population_mean")["estimate"].round(-1).tolist()
         [250.0, 260.0]
         """
-        categories = self.design.categories
+        categories = self._categories_of(kind)
         if self.design.family.holds == "categories" and kind == "response":
             raise ArgumentError(
                 "a category has no mean and no interval: kind='mean' gives the probability of each category, "
@@ -107,7 +119,7 @@ class BayesPrediction(BayesDraws):
         frame, modes = self.design.frame if data is None else as_frame(data), group_modes(self.design, groups)
         typical = {name: POPULATION_MEAN if mode == INTEGRATED else mode for name, mode in modes.items() if mode}
         blocks = []
-        for block in self._blocks(len(frame)):
+        for block in self._blocks(len(frame), len(categories or "1")):
             draws = self.predict_draws(frame, groups=groups, kind=kind, seed=seed, block=block)
             mean = draws
             if INTEGRATED in modes.values() and self._linear and kind in ("mean", "response"):
@@ -119,25 +131,40 @@ class BayesPrediction(BayesDraws):
         for factor in self.design.all_factors:
             codes = np.stack([codes_for(view, frame, modes[factor.name]) for view in factor.views]).min(axis=0)
             known &= codes >= 0
-            records.append(record(factor, codes, modes[factor.name], POPULATION_DRAW))
+            records.append(record(factor, frame, codes, modes[factor.name], POPULATION_DRAW))
         if categories is None:
             return tables.prediction_frame(mean, lower, upper, known, records)
         K = len(categories)
         records = [(name, np.repeat(column, K)) for name, column in records]
         table = tables.prediction_frame(mean.ravel(), lower.ravel(), upper.ravel(), np.repeat(known, K), records)
-        table.insert(0, "category", np.tile(categories, len(frame)))
+        labels = np.empty(K, dtype=object)
+        labels[:] = categories
+        table.insert(0, "category", pd.Series(np.tile(labels, len(frame))).infer_objects())
         table.insert(0, "row", np.repeat(np.arange(len(frame)), K))
         return table
 
-    def _blocks(self, rows: int) -> list[slice]:
-        categories = len(self.design.categories or "1")
+    def _categories_of(self, kind: str) -> tuple[Any, ...] | None:
+        """Categories, or levels, that a prediction has several numbers of in a row; None where it has one."""
+        family = self.design.family
+        if kind == PROBABILITY and family.holds == "levels":
+            return self.design.outcome.levels
+        if kind == PROBABILITY and not family.categorical:
+            event = "kind='mean' is the probability of the event" if family.holds in EVENTS else "ask for kind='mean'"
+            raise ArgumentError(
+                f"kind='probability' is of the levels of an ordinal response or the categories of a categorical one; "
+                f"family {family.name!r} has neither: {event}"
+            )
+        return self.design.categories
+
+    def _blocks(self, rows: int, categories: int = 1) -> list[slice]:
+        categories = max(categories, len(self.design.categories or "1"))
         size = max(1, BLOCK_NUMBERS // max(1, len(self.coefficients) * categories))
         return [slice(start, min(start + size, rows)) for start in range(0, max(rows, 1), size)]
 
     def predict_draws(
         self, data: Any = None, *, groups: Groups = None, kind: str = "mean", seed: int = 0, block: slice | None = None
     ) -> Array:
-        """Draws behind :meth:`predict`, (chains * draws, n); of a categorical response's probabilities (..., n, K).
+        """Draws behind :meth:`predict`, (chains * draws, n); of probabilities of K categories or levels (..., n, K).
 
         Parameters
         ----------
@@ -145,7 +172,7 @@ class BayesPrediction(BayesDraws):
             As in :meth:`predict`.
         groups : str or dict by factor, optional
             As in :meth:`predict`.
-        kind : {"mean", "response"}
+        kind : {"mean", "response", "probability"} or str
             As in :meth:`predict`.
         seed : int, default 0
             Rows of one new group share its drawn effects.
@@ -158,6 +185,8 @@ class BayesPrediction(BayesDraws):
 
         Raises
         ------
+        ArgumentError
+            As :meth:`predict`.
         FitError
             If draws times rows do not fit into the memory that is free.
 
@@ -170,14 +199,19 @@ class BayesPrediction(BayesDraws):
         (4000, 180)
         """
         check_seed(seed)
-        check_kind(kind, [one.family.name for one in self.design.further])
+        further = [one.family.name for one in self.design.further]
+        check_kind(kind, [PROBABILITY, *further] if self.design.family.holds in CATEGORIES else further)
+        if block is None and data is not None:
+            self._tell_near(as_frame(data), group_modes(self.design, groups))
         own = self.own_by_row(data, groups=groups, seed=seed, block=block)
-        if kind not in ("mean", "response"):
+        if kind not in ("mean", "response", PROBABILITY):
             return own[kind]
         mean = self.linear_predictor(data, groups=groups, seed=seed, block=block)
         start = 0 if block is None else block.start
         if not self.design.family.gaussian:
-            if kind == "mean":
+            if kind == PROBABILITY and self.design.family.holds == "levels":
+                return level_probabilities(self.design.family, mean, own["threshold"])
+            if kind in ("mean", PROBABILITY):
                 return mean_of(self.design.family, mean, own)
             from poolwise.compile.likelihood import draw_response, trials_of_rows
 
@@ -190,6 +224,11 @@ class BayesPrediction(BayesDraws):
             rng = np.random.default_rng([seed, 1, start])
             mean += own[names.SIGMA] * rng.standard_normal(mean.shape)
         return mean
+
+    def _tell_near(self, frame: pd.DataFrame, modes: dict[str, str | None]) -> None:
+        for factor in self.design.all_factors:
+            if modes[factor.name] is None:
+                tell_near(factor, frame, np.stack([view.codes_of(frame) for view in factor.views]).min(axis=0), None)
 
     def linear_predictor(
         self, data: Any = None, *, groups: Groups = None, seed: int = 0, block: slice | None = None

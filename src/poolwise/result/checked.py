@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
     from poolwise.check.finding import Findings
     from poolwise.check.held_out import KFold
     from poolwise.check.settings import CheckSettings
@@ -66,6 +68,33 @@ class Checked:
         from poolwise.report.write import write_report
 
         return write_report(self, path)
+
+    def plot_estimates(self: Any, **options: Any) -> "Figure":
+        """Estimates and intervals of every group; see :func:`poolwise.plots.plot_estimates`.
+
+        Parameters
+        ----------
+        **options
+            As :func:`poolwise.plots.plot_estimates` has them: level, and factor where there are several.
+
+        Returns
+        -------
+        matplotlib Figure
+
+        Raises
+        ------
+        ArgumentError
+            For a fit without groups.
+
+        Examples
+        --------
+        >>> import poolwise as pw
+        >>> fit = pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy")).fit_frequentist()
+        >>> figure = fit.plot_estimates()
+        """
+        from poolwise.plot.estimates import plot_estimates
+
+        return plot_estimates(self, **options)
 
 
 class Continued:

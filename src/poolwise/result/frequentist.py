@@ -297,6 +297,11 @@ class FrequentistFit(Inference, Compared, Checked):
         DataError
             If the mode is observed and a group was not, which is named.
 
+        Warns
+        -----
+        PoolwiseWarning
+            If nothing is said of groups and the label of a new one nearly is that of a known one.
+
         Examples
         --------
         >>> import poolwise as pw

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from poolwise.algebra.crossproducts import Array
 from poolwise.data.grouping import label_texts
 from poolwise.errors import ArgumentError, DataError, UnknownNameError, near_names, shown
+from poolwise.result.near_labels import warn_of_near_labels
 from poolwise.spec.design import Design
 from poolwise.spec.factors import GroupingFactor
 
@@ -120,15 +121,26 @@ def codes_for(factor: GroupingFactor, frame: pd.DataFrame, mode: str | None) -> 
 
 
 def record(
-    factor: GroupingFactor, codes: NDArray[np.int64], mode: str | None, default: str | None
+    factor: GroupingFactor, frame: pd.DataFrame, codes: NDArray[np.int64], mode: str | None, default: str | None
 ) -> tuple[str, Array]:
     """Column name and values: for each row whether its group was seen and what was done with it.
 
-    ``default`` is what a new group is without a mode, None where nothing can be said of it.
+    ``default`` is what a new group is without a mode, None where nothing can be said of it. Without a mode a new group
+    may be a misspelt one, of which a warning tells.
     """
+    tell_near(factor, frame, codes, mode)
     known, new = (mode or OBSERVED), (mode or default)
     words = ["observed" if known == OBSERVED else f"seen: {known}", f"new: {new}" if new else "new"]
     return f"groups[{factor.name}]", np.where(codes >= 0, *words)
+
+
+def tell_near(factor: GroupingFactor, frame: pd.DataFrame, codes: NDArray[np.int64], mode: str | None) -> None:
+    """Warn of new groups whose labels nearly are those of known ones, where nothing says that they are new."""
+    if mode is not None or not (codes < 0).any():
+        return
+    for view in factor.views:
+        own = codes if len(factor.views) == 1 else view.codes_of(frame)
+        warn_of_near_labels(view, row_labels(view, frame[own < 0]))
 
 
 @dataclass(frozen=True)
@@ -168,4 +180,4 @@ def group_rows(factor: GroupingFactor, frame: pd.DataFrame, mode: str | None, T:
     if mode in (POPULATION_DRAW, POPULATION_MEAN):
         Z = np.zeros_like(Z)
     used = codes if mode in (None, OBSERVED) else np.full_like(codes, -1)
-    return GroupRows(used, Z, drawn, known, record(factor, codes, mode, INTEGRATED))
+    return GroupRows(used, Z, drawn, known, record(factor, frame, codes, mode, INTEGRATED))

@@ -161,7 +161,7 @@ class NoPoolingFit:
         rows = self._basis.by_b(X)
         variance = np.einsum("np,npr,nr->n", rows, inverse[codes], rows)
         half = self._t(level) * self.sigma / self._basis.y_scale * np.sqrt(variance)
-        done = record(self.factor, codes, mode, None)
+        done = record(self.factor, frame, codes, mode, None)
         return tables.prediction_frame(mean, mean - half, mean + half, codes >= 0, [done])
 
     def _t(self, level: float) -> float:

@@ -211,7 +211,7 @@ class NoPoolingGLM(scores.Scored):
         variance[np.isin(codes, list(self._solution.separations))] = np.nan
         half = ndtri((1 + tables.check_level(level)) / 2) * np.sqrt(variance)
         lower, upper = mean_interval(self.design.family.link, eta - half, eta + half)
-        done = record(self.factor, codes, mode, None)
+        done = record(self.factor, frame, codes, mode, None)
         return tables.prediction_frame(INVERSE[self.design.family.link](eta), lower, upper, codes >= 0, [done])
 
     def coef(self, interval: str = "separate", level: float = 0.95) -> pd.DataFrame:

@@ -16,7 +16,20 @@ from poolwise.errors import DataError, FormulaError
 from poolwise.spec import syntax
 from poolwise.spec.expansion import Term, Terms, expand, expand_factor, flat, term_text
 from poolwise.spec.parser import Parser
-from poolwise.spec.syntax import FUNCTIONS, Bar, Call, Grouping, Membership, Name, Node, Sum, names_in, quote, render
+from poolwise.spec.syntax import (
+    FUNCTIONS,
+    Bar,
+    Call,
+    Event,
+    Grouping,
+    Membership,
+    Name,
+    Node,
+    Sum,
+    names_in,
+    quote,
+    render,
+)
 from poolwise.spec.tokens import MAX_CHARACTERS, formula_error
 
 __all__ = ["FUNCTIONS", "Block", "Formula", "parse_expression", "parse_formula"]
@@ -106,6 +119,8 @@ class Formula:
         Columns that stand only in offsets or among the weights of memberships, where a constant is right.
     smooths : tuple of Call
         Smooth functions, ``hsgp(x, m=20, c=1.5)``.
+    event : str
+        Label of the response that is 1, ``yes`` of ``y["yes"] ~ x``; empty without, and once the response is numbers.
     """
 
     text: str = field(compare=False)
@@ -123,6 +138,7 @@ class Formula:
     trusted: bool
     offset_columns: tuple[str, ...] = ()
     smooths: tuple[Call, ...] = ()
+    event: str = ""
 
     @property
     def uncorrelated(self) -> "Formula":
@@ -157,6 +173,7 @@ class Formula:
     def canonical(self) -> str:
         """The whole formula as understood; it parses to this formula again."""
         left = self.response if self.weights is None else f"weighted({self.response}, {quote(self.weights)})"
+        left += f'["{self.event}"]' if self.event else ""
         right = [self.common, *map(render, self.smooths), *(f"offset({inner})" for inner in self.offsets)]
         right += map(str, self.blocks)
         return f"{left} ~ {' + '.join(right)}"
@@ -194,6 +211,7 @@ def parse_formula(text: str, *, trusted: bool = False) -> Formula:
     """
     text = _checked(text)
     response, right = Parser(text, trusted=trusted).two_sided()
+    event, response = (response.label, response.column) if isinstance(response, Event) else ("", response)
     items, offsets, smooths, bars = _separate(right, text)
     common = expand(items, text)
     blocks = _blocks(bars, text)
@@ -231,6 +249,7 @@ def parse_formula(text: str, *, trusted: bool = False) -> Formula:
         trusted=trusted,
         offset_columns=tuple(name for name in _unique([*in_offsets, *in_weights]) if name not in in_terms),
         smooths=tuple(smooths),
+        event=event,
     )
     _refuse_too_large(formula)
     return formula

@@ -3,7 +3,7 @@
 from poolwise.errors import FormulaError
 from poolwise.spec.calls import CallParser
 from poolwise.spec.grouping import read_grouping, stands_next
-from poolwise.spec.syntax import Bar, Crossing, Literal, Node, Power, Sum
+from poolwise.spec.syntax import Bar, Crossing, Event, Literal, Name, Node, Power, Sum
 
 MAX_TERMS = 200
 MAX_POWER = 10
@@ -128,8 +128,13 @@ class Parser(CallParser):
             return Bar(inner, factor, bar.kind == "|", start=start, stop=self.last_stop)
 
     def response(self) -> Node:
-        """Read a column or a call, alone before `~`."""
+        """Read a column, `column["label"]` or a call, alone before `~`."""
         node = self.component("response")
+        if self.peek.kind == "[" and isinstance(node, Name):
+            self.take()
+            label = self.take().value
+            self.expect("]", "close the bracket")
+            node = Event(node, label, start=node.start, stop=self.last_stop)
         if self.peek.kind != "~":
             advice = "the response is one column or call; for arithmetic write I(...), for instance `I(y / 10) ~ x`"
             raise self.error(f"unexpected {self.shown(self.peek)} in the response", self.peek, advice)

@@ -74,8 +74,9 @@ def check_predicted(further: Sequence[Formula], family: Family) -> None:
                 f"{formula.text!r}: left of '~' of a further formula stands a parameter of family {family.name!r}; "
                 f"{there}"
             )
-        if formula.weights is not None:
-            raise FormulaError(f"{formula.text!r}: weights stand in the formula of the response only")
+        if formula.weights is not None or formula.event:
+            what = "a label stands" if formula.event else "weights stand"
+            raise FormulaError(f"{formula.text!r}: {what} in the formula of the response only")
         if name in [other.response for other in further[:k]]:
             raise FormulaError(f"two formulas predict {name!r}; join their terms with +")
 

@@ -174,7 +174,12 @@ class Evaluator:
 
 
 def refuse_uncollapsible(formula: Formula) -> None:
-    """Refuse ``gr(...)`` and ``mm(...)``, whose groups are no independent draws, and smooth functions."""
+    """Refuse ``gr(...)`` and ``mm(...)``, whose groups are no independent draws, smooth functions and labels."""
+    if formula.event:
+        raise DataError(
+            f"collapse() takes a response of numbers; make {formula.response!r} 0 and 1 in the source, the event "
+            f"{formula.event!r} being 1"
+        )
     for smooth in formula.smooths:
         raise DataError(
             f"collapse() takes a mean that is linear in its coefficients, and the formula has {render(smooth)}; fit "

@@ -18,6 +18,7 @@ from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.counted import CountedData
 from poolwise.spec.counted_design import CountedDesign, counted_design
 from poolwise.spec.design import Design, build_design
+from poolwise.spec.event import with_event
 from poolwise.spec.families import Family, family_of
 from poolwise.spec.formula import Formula
 from poolwise.spec.grouping import why_not_exchangeable
@@ -97,11 +98,14 @@ def specify(
     check_predicted(further, chosen)
     if not group_correlation:
         parsed, further = parsed.uncorrelated, tuple(one.uncorrelated for one in further)
-    table = checked_rows(as_frame(data), parsed, further, chosen, weights, missing)
+    frame, parsed, event = with_event(as_frame(data), parsed, chosen)
+    table = checked_rows(frame, parsed, further, chosen, weights, missing)
     design = build_design(parsed, table, weights, chosen, covariances, further)
     if chosen.gaussian and set(np.unique(design.y)) == {0.0, 1.0}:
         note = f"the response {parsed.response!r} holds only 0 and 1; family='bernoulli' models their probability"
         table = replace(table, notes=(*table.notes, note))
+    if event:
+        table = replace(table, notes=(*table.notes, event))
     _refuse_unused(covariances, [parsed, *further])
     preset, resolved = _resolve(design, priors)
     return Specification(parsed, table, design, preset, resolved)

@@ -90,6 +90,14 @@ class Call(Node):
 
 
 @dataclass(frozen=True)
+class Event(Node):
+    """`column["label"]` left of `~`: the label of a response of two that is 1."""
+
+    column: Name
+    label: str
+
+
+@dataclass(frozen=True)
 class Minus(Node):
     """Negation inside arithmetic."""
 

@@ -34,6 +34,7 @@ FOREIGN = {
     "\\": "put a name with unusual characters in back-quotes",
     ".": "R's `.` (all columns) is not part of the grammar; name the columns",
 }
+_LEVEL = re.compile(r"""\[\s*(?:(?P<quote>["'])(?P<level>[^"']*)(?P=quote)|(?P<bare>\w+))\s*\]""")
 _NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
@@ -99,15 +100,30 @@ def tokenize(text: str) -> list[Token]:
     FormulaError
         For a character, an operator or a name outside the grammar; shows its place and what to write instead.
     """
-    tokens, position = [], 0
+    tokens: list[Token] = []
+    position = 0
     while position < len(text):
         if text[position].isspace():
             position += 1
             continue
-        token = _token(text, position)
-        tokens.append(token)
-        position = token.stop
+        if text[position] == "[" and [token.kind for token in tokens] == ["name"]:
+            # A level of the response, `y["yes"] ~ x`; subscripts stand nowhere else.
+            tokens += _level(text, position)
+        else:
+            tokens.append(_token(text, position))
+        position = tokens[-1].stop
     return [*tokens, Token("end", "", len(text), len(text))]
+
+
+def _level(text: str, start: int) -> list[Token]:
+    """`["yes"]` or `[yes]` after the response."""
+    found = _LEVEL.match(text, start)
+    if found is None or (found["quote"] and not found["level"].strip()):
+        advice = 'name one label of the response in quotes: `y["yes"] ~ x`; compute anything else in the table first'
+        raise formula_error("'[' is not closed after one label", text, start, advice)
+    inner = found.start("quote") if found["quote"] else found.start("bare")
+    token = _string(text, inner) if found["quote"] else Token("string", found["bare"], inner, found.end("bare"))
+    return [Token("[", "[", start, start + 1), token, Token("]", "]", found.end() - 1, found.end())]
 
 
 def _token(text: str, start: int) -> Token:
