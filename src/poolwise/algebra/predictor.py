@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.joint_mode import Integers, Rows
+from poolwise.algebra.rows import Integers, Rows
 
 HEADER = 8
 # Centred predictors times R^-1 may differ by this, relative to the largest, from the orthogonal columns that they make.
