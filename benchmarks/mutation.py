@@ -39,8 +39,9 @@ CROSSED = ["fit/test_reml_crossed.py", "fit/test_crossed_posterior.py"]
 SERVES = {
     "moments": SUMS, "basis": [*SUMS, *REML], "group_integral": ["check/test_leave_group_out.py"],
     "joint_mode": ["fit/test_importance.py", *GLM], "leave_one_out": ["check/test_loo_pit.py"], "separate": GLM,
-    "likelihoods": WHITENED, "passes": WHITENED, "group_factor": WHITENED, "whitened": WHITENED, "laplace": GLM,
-    "whitened_prior": WHITENED, "diagnostics": ["result/test_convergence_names.py"], "exponential": GLM, "links": GLM,
+    "likelihoods": WHITENED, "rows": WHITENED, "passes": WHITENED, "group_factor": WHITENED,
+    "whitened": WHITENED, "laplace": GLM, "whitened_prior": WHITENED, "exponential": GLM, "links": GLM,
+    "diagnostics": ["result/test_convergence_names.py"],
     "quadrature": GLM, "separation": GLM, "sparse_rows": GLM, "crossed": CROSSED, "crossed_conditional": CROSSED,
     "crossed_marginal": CROSSED, "crossed_profiled": CROSSED, "elimination": CROSSED, "schur": CROSSED,
 }  # fmt: skip

@@ -1,9 +1,10 @@
 """The adversarial table against Bambi and statsmodels, for docs/reliability.md.
 
-    uv run --with statsmodels python benchmarks/reliability_peers.py {bambi,statsmodels} [--build-only]
+    uv run --with statsmodels python benchmarks/reliability_peers.py {bambi,statsmodels} [--build-only] [--out FILE]
 
-Every case that a peer can express (table, formula, family; for MixedLM one block) runs in a forked process. An
-outcome is
+Every case that a peer can express (table, formula, family; for MixedLM one block) runs in a forked process. What FILE
+has is not run again, so that a run that was stopped goes on; every sixth case comes first, so that what has run is
+spread over all kinds. An outcome is
 
     clear      an error of the formula's own parser, or one that names a column, function or argument of the formula, a
                word that poolwise's own error has to hold, or missing, incomplete, infinite values
@@ -12,7 +13,7 @@ outcome is
     wrong      other common effects, or a result where the table wants an error, and no warning before sampling
     warned     the same with a warning before sampling
     built      with --build-only: the model is built without a word, and not sampled
-    hang       nothing after 90 s of processor time
+    hang       nothing after 90 s of processor time, or ten minutes
 
 The cases and their right outcomes are poolwise's: a peer may have reasons to accept what is refused here.
 """
@@ -25,8 +26,8 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ KINDS = {
 }
 # 100 draws after 50 of warm-up have a Monte Carlo error of a tenth of a standard error and more, and a prior.
 TOLERANCE = {"bambi": 1.0, "statsmodels": 0.1}
-SECONDS = 90
+SECONDS, WAIT = 90, 600
+STRIDE = 6
 BUILD_ONLY = "--build-only"
 CAUSES = {"missing", "incomplete", "nan", "nans", "inf", "infinite"}
 WORDS = re.compile(r"[^\W\d]\w*")
@@ -163,6 +165,18 @@ def outcome(peer: str, case: Case) -> dict:
     return {"outcome": "warned" if told else "wrong", "said": numbers + " | ".join(told)[:300], "built": True}
 
 
+def ended(pid: int) -> int:
+    """The status of a process that is killed if it waits for something that does not come."""
+    late = time.monotonic() + WAIT
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return status
+        if time.monotonic() > late:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
 def forked(peer: str, case: Case) -> dict:
     """The outcome of a case in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -179,37 +193,44 @@ def forked(peer: str, case: Case) -> dict:
                 path.write_text(json.dumps(outcome(peer, case)))
             finally:
                 os._exit(0)
-        _, status = os.waitpid(pid, 0)
+        status = ended(pid)
         if path.exists():
             return json.loads(path.read_text())
         stopped = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
         return {"outcome": "hang" if stopped else "obscure", "said": "died"}
 
 
+def in_order(peer: str) -> list[tuple[str, Case]]:
+    """The cases that a peer can express: every sixth of a kind, then the ones after these, and so on."""
+    able = {kind: [case for case in cases if expressible(peer, case)] for kind, cases in KINDS.items()}
+    return [(kind, case) for first in range(STRIDE) for kind, cases in able.items() for case in cases[first::STRIDE]]
+
+
+def stored(path: Path) -> pd.DataFrame:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return pd.DataFrame([json.loads(line) for line in lines], columns=["peer", "kind", "case", "wanted", "outcome"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The adversarial table against other packages.")
     parser.add_argument("peer", choices=TOLERANCE)
-    parser.add_argument("--every", type=int, default=1, help="every how many cases of a kind")
+    parser.add_argument("--most", type=int, default=None, help="how many cases at the most")
     parser.add_argument(BUILD_ONLY, action="store_true", help="of Bambi: nothing is sampled, no number is compared")
     parser.add_argument("--out", type=Path, default=Path("peers.jsonl"))
     given = parser.parse_args()
     __import__(given.peer)
     pw.Model("y ~ x + (1|g)", cases_values.table()).fit_frequentist()
-    table = {}
-    for kind, cases in KINDS.items():
-        able = [case for case in cases if expressible(given.peer, case)]
-        counts: Counter = Counter()
-        for case in able[:: given.every]:
-            found = forked(given.peer, case)
-            counts[found["outcome"]] += 1
-            wanted = "numbers" if case.twin else "an error or a warning"
-            with open(given.out, "a") as file:
-                file.write(
-                    json.dumps({"peer": given.peer, "kind": kind, "case": case.name, "wanted": wanted} | found) + "\n"
-                )
-        table[kind] = {"cases": len(cases), "expressible": len(able), "run": sum(counts.values())} | counts
-        print(kind, table[kind], flush=True)
-    print(pd.DataFrame(table).T.fillna(0).astype(int).to_string())
+    before = set(stored(given.out)["case"])
+    for kind, case in in_order(given.peer)[: given.most]:
+        if case.name in before:
+            continue
+        found = forked(given.peer, case)
+        row = {"peer": given.peer, "kind": kind, "case": case.name}
+        row |= {"wanted": "numbers" if case.twin else "an error or a warning"}
+        with open(given.out, "a") as file:
+            file.write(json.dumps(row | found) + "\n")
+        print(kind, case.name, found["outcome"], flush=True)
+    print(pd.crosstab((rows := stored(given.out))["kind"], rows["outcome"], margins=True).to_string())
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_a_reader_that_stops_early_is_no_error():
     code = "import sys; from poolwise.cli import main; sys.exit(main(['priors', 'list']))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
-    assert (process.stderr.read(), process.wait(timeout=60)) == (b"", DONE)
+    assert (process.stderr.read(), process.wait(timeout=600)) == (b"", DONE)
     process.stderr.close()
 
 

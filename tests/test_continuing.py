@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import poolwise as pw
+from killed_runs import Killed, fit_killed
 from poolwise.errors import ArgumentError, FitError, StoreError
 from poolwise.fit import nuts
 from poolwise.fit.crossed import CrossedSampler
@@ -24,33 +25,10 @@ def fit(model):
     return model.fit(**RUN)
 
 
-class Killed(BaseException):
-    """What a killed process does not live to see."""
-
-
-def stopped(model, path, keep, **options):
-    """The store of a run that was stopped with so many draws of each chain."""
-    patch, seen, real = pytest.MonkeyPatch(), [], RunStore.watch
-    patch.setattr(nuts, "EVERY", 0.02)
-
-    def watch(self, chain, posterior, stats):
-        own = slice(0, keep[chain])
-        if keep[chain] and chain not in seen:
-            real(self, chain, posterior.isel(draw=own), stats.isel(draw=own))
-            seen.append(chain)
-        if len(seen) == sum(count > 0 for count in keep):
-            raise Killed
-
-    patch.setattr(RunStore, "watch", watch)
-    with pytest.raises(Killed):
-        model.fit(**(RUN | options), store=path)
-    patch.undo()
-
-
 def test_a_stopped_run_is_resumed(model, fit, tmp_path):
     # Two chains side by side: of the others nothing was made.
     keep = [60, 12, 0, 0]
-    stopped(model, tmp_path / "run", keep)
+    fit_killed(model, tmp_path / "run", keep, **RUN)
     with pytest.warns(pw.PartialRunWarning, match=r"72 of 1600 draws \(60, 12, 0, 0 by chain\); 1 chains of 60"):
         pw.load_fit(tmp_path / "run")
     found = pw.resume(tmp_path / "run", progress=False)
@@ -71,7 +49,7 @@ def test_a_stopped_run_is_resumed(model, fit, tmp_path):
 
 
 def test_resuming_is_reproducible(model, tmp_path):
-    stopped(model, tmp_path / "one", [20, 20, 20, 20])
+    fit_killed(model, tmp_path / "one", [20, 20, 20, 20], **RUN)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     one, two = (pw.resume(tmp_path / name, progress=False, cores=cores) for name, cores in (("one", 1), ("two", 2)))
     assert one.posterior.equals(two.posterior)
@@ -180,7 +158,7 @@ def test_draws_of_another_form_are_not_joined(tmp_path, monkeypatch):
 def test_a_fit_of_sums_is_extended(tmp_path):
     data = pw.collapse(pw.load_dataset("sleepstudy"), "Reaction ~ Days + (Days | Subject)")
     model = pw.Model("Reaction ~ Days + (Days | Subject)", data)
-    stopped(model, tmp_path / "run", [30, 30, 30, 30])
+    fit_killed(model, tmp_path / "run", [30, 30, 30, 30], **RUN)
     assert pw.resume(tmp_path / "run", progress=False).settings.draws == 400
     assert model.fit(**RUN).extend(100, progress=False).settings.draws == 500
 

@@ -116,7 +116,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file_whole(fit, tmp_path):
     """The limit of the size of a file stands for a full disk, on which HDF5's own writes would end the process."""
     path = fit.save(tmp_path / "fit.nc")
     before = path.read_bytes()
-    run = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, timeout=600)
     assert path.read_bytes() == before
     assert run.returncode == 0 and run.stdout.startswith("refused: the fit could not be written"), run.stderr
 
@@ -133,6 +133,6 @@ for _ in range(8):
 def test_two_writers_of_one_file(fit, tmp_path):
     source, shared = fit.save(tmp_path / "fit.nc"), tmp_path / "shared.nc"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(source), str(shared)]) for _ in range(2)]
-    assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=600) for writer in writers] == [0, 0]
     assert pw.load_fit(shared).coef().equals(fit.coef())
     assert sorted(one.name for one in tmp_path.iterdir()) == ["fit.nc", "shared.nc"]

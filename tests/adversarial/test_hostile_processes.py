@@ -31,7 +31,7 @@ def sampling(tmp_path):
     clock = os.sysconf("SC_CLK_TCK")
     began = time.monotonic()
     # Its two threads have used more processor time than the imports take: it samples.
-    while time.monotonic() - began < 60 and process.poll() is None:
+    while time.monotonic() - began < 600 and process.poll() is None:
         with open(f"/proc/{process.pid}/stat") as stat:
             used = sum(map(int, stat.read().rsplit(")", 1)[1].split()[11:13])) / clock
         with open(f"/proc/{process.pid}/status") as status:
@@ -65,15 +65,16 @@ def test_an_interrupted_command_says_so(sampling, tmp_path):
 def test_a_killed_command_leaves_no_process(sampling, tmp_path):
     below = children(sampling.pid)
     sampling.kill()
-    sampling.wait(timeout=30)
-    time.sleep(0.5)
+    sampling.wait(timeout=600)
+    until = time.monotonic() + 600
+    while any(os.path.exists(f"/proc/{pid}") for pid in below) and time.monotonic() < until:
+        time.sleep(0.1)
     assert [pid for pid in below if os.path.exists(f"/proc/{pid}")] == []
     assert not (tmp_path / "out").exists()
 
 
 MANY = """
 import resource, sys
-import numpy as np, pandas as pd
 import numpy as np, pandas as pd
 import poolwise as pw
 rng = np.random.default_rng(1)
@@ -87,7 +88,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, fit.
 
 @pytest.mark.slow
 def test_ten_thousand_groups_take_little_memory():
-    run = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, timeout=600)
     megabytes, sd = map(float, run.stdout.split())
     assert megabytes < 500
     assert sd == pytest.approx(1.0, abs=0.1)
@@ -132,7 +133,7 @@ def test_a_killed_run_loses_what_it_drew_since_its_last_look(tmp_path):
     process.kill()
     lines += process.stdout.read().splitlines()
     process.stdout.close()
-    process.wait(30)
+    process.wait(600)
     said = [line.split() for line in lines if len(line.split()) == 2]
     with pytest.warns(pw.PartialRunWarning, match="is not complete"):
         fit = pw.load_fit(tmp_path / "run")

@@ -7,8 +7,9 @@ import scipy.sparse
 import poolwise as pw
 from poolwise.algebra import blockwise
 from poolwise.algebra.cholesky import factorise
-from poolwise.algebra.joint_mode import joint_mode, make_rows
+from poolwise.algebra.joint_mode import joint_mode
 from poolwise.algebra.likelihoods import density_code
+from poolwise.algebra.rows import make_rows
 from poolwise.fit.whitened import WhitenedSampler
 
 N, J = 80, (7, 4)

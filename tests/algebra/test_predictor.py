@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from poolwise.algebra import likelihoods as lk
-from poolwise.algebra.joint_mode import make_rows
 from poolwise.algebra.predictor import Layout, linear_predictor, make_layout, pull_rows
+from poolwise.algebra.rows import make_rows
 
 
 def both_ways(rows, R):

@@ -15,7 +15,7 @@ from pathlib import Path
 from poolwise.data.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]), "no")
 print("held", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -33,7 +33,7 @@ def test_a_killed_holder_holds_nothing(tmp_path):
     with pytest.raises(StoreError, match=rf"process {process.pid}"):
         FolderLock(tmp_path, "no")
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.wait(600)
     process.stdout.close()
     FolderLock(tmp_path, "no").release()
 

@@ -88,7 +88,7 @@ def run(python: Path, code: str, theirs: Path | None = None) -> subprocess.Compl
     if theirs:
         environment["PYTHONPATH"] = str(theirs)
     # Isolated from the working directory, whose folders must not stand in for what is installed.
-    return subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, timeout=600, env=environment)
 
 
 FOUND = """

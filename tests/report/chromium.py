@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-SECONDS = 60
+SECONDS = 600
 
 
 class Page:

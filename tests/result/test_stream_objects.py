@@ -4,19 +4,15 @@ import fsspec
 import pytest
 
 import poolwise as pw
+from killed_runs import fit_killed
 from poolwise.data import lease, objects
 from poolwise.errors import StoreError
-from poolwise.fit import nuts
-from poolwise.result.stream import MANIFEST, RunStore
+from poolwise.result.stream import MANIFEST
 
 # Two short chains are not judged here.
 pytestmark = pytest.mark.filterwarnings("ignore::poolwise.ConvergenceWarning")
 
 RUN = dict(draws=200, tune=200, chains=2, seed=3, progress=False)
-
-
-class Killed(BaseException):
-    """What a killed process does not live to see."""
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +41,9 @@ def names_at(url):
 
 def stop(model, url, keep):
     """Stop a run when each chain has so many draws; its lease stays, as that of a killed run does."""
-    left, real = dict(enumerate(keep)), RunStore.watch
-
-    def watch(self, chain, posterior, stats):
-        own = slice(0, left[chain])
-        if left[chain]:
-            real(self, chain, posterior.isel(draw=own), stats.isel(draw=own))
-        left[chain] -= min(left[chain], posterior.sizes["draw"])
-        if not any(left.values()):
-            raise Killed
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(nuts, "EVERY", 0.02)
-        patch.setattr(RunStore, "watch", watch)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lease.Lease, "release", lambda self: self._beat.stop())
-        model.fit(**RUN, store=url)
+        fit_killed(model, url, keep, **RUN)
 
 
 def test_a_complete_store_is_the_fit_draw_for_draw(model, fit, url):

@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse
 
 from poolwise.algebra.cholesky import Array, Pattern, factor_pattern
-from poolwise.algebra.joint_mode import FactorPlace, JointMode, Rows, inverse_blocks, own_blocks
+from poolwise.algebra.joint_mode import JointMode, inverse_blocks, own_blocks
+from poolwise.algebra.rows import FactorPlace, Rows
 
 # Below this share of the largest precision what the data say of a block is rounding; the map stays one to one.
 SMALLEST = 1e-10

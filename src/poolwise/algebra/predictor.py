@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.joint_mode import Integers, Rows
+from poolwise.algebra.rows import Integers, Rows
 
 HEADER = 8
 # Centred predictors times R^-1 may differ by this, relative to the largest, from the orthogonal columns that they make.
@@ -149,19 +149,10 @@ def _at_groups(column: Array, codes: Integers, J: int) -> Array | None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _sizes(layout):
-    return (
-        int(layout[0]),
-        int(layout[1]),
-        int(layout[2]),
-        int(layout[3]),
-        int(layout[4]),
-        int(layout[5]),
-    )
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _integers(layout, n, p, q, n_factors, n_bounds):
+def _parts(layout):
+    """Rows, coefficients, and all parts of a layout but the floats at the end, which begin at the last number."""
+    n, p, q = int(layout[0]), int(layout[1]), int(layout[2])
+    n_factors, runs, n_bounds = int(layout[3]), int(layout[4]), int(layout[5])
     at = HEADER
     factors = layout[at : at + 3 * n_factors].view(np.int64).reshape(n_factors, 3)
     at += 3 * n_factors
@@ -172,7 +163,9 @@ def _integers(layout, n, p, q, n_factors, n_bounds):
     bounds = layout[at : at + n_bounds].view(np.uint64)
     at += n_bounds
     codes = layout[at : at + n * n_factors].view(np.uint64).reshape(n_factors, n)
-    return factors, homes, flat, bounds, codes, at + n * n_factors
+    at += n * n_factors
+    mix = layout[at : at + p * p].reshape(p, p)
+    return n, p, n_factors, runs, factors, homes, flat, bounds, codes, mix, at + p * p
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -198,10 +191,7 @@ def linear_predictor(layout, offset, b, unknowns, table, eta):
     table : ndarray
         Work: a number for every group of every factor.
     """
-    n, p, q, n_factors, runs, n_bounds = _sizes(layout)
-    factors, homes, flat, bounds, codes, at = _integers(layout, n, p, q, n_factors, n_bounds)
-    mix = layout[at : at + p * p].reshape(p, p)
-    at += p * p
+    n, p, n_factors, runs, factors, homes, flat, bounds, codes, mix, at = _parts(layout)
     table[:] = 0.0
     coefficient = np.zeros(p)
     for k in range(p):
@@ -262,10 +252,7 @@ def pull_rows(layout, slopes, table, b_bar, bar):
 
     ``layout`` and ``table`` are those of :func:`linear_predictor`.
     """
-    n, p, q, n_factors, runs, n_bounds = _sizes(layout)
-    factors, homes, flat, bounds, codes, at = _integers(layout, n, p, q, n_factors, n_bounds)
-    mix = layout[at : at + p * p].reshape(p, p)
-    at += p * p
+    n, p, n_factors, runs, factors, homes, flat, bounds, codes, mix, at = _parts(layout)
     start = 0
     for f in range(n_factors):
         J, code = factors[f, 1], codes[f]

@@ -35,10 +35,10 @@ from poolwise.algebra.basis import Basis
 from poolwise.algebra.cholesky import Pattern, factorise, reverse_factor, solve_lower, solve_upper
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.group_factor import build_factor, is_near, pull_factor
-from poolwise.algebra.joint_mode import Rows
 from poolwise.algebra.likelihoods import CUMULATIVE, NORMAL, STUDENT, own_density, prepare
 from poolwise.algebra.passes import row_densities
 from poolwise.algebra.predictor import linear_predictor, make_layout, pull_rows
+from poolwise.algebra.rows import Rows
 from poolwise.algebra.scratch import borrowed
 from poolwise.algebra.theta import BlockStructure, lkj_shapes
 from poolwise.priors.density import WIDTH, prior_logpdf

@@ -250,11 +250,11 @@ def optimise_laplace(problem: LaplaceProblem, structure: BlockStructure, nodes: 
         if separates(problem.rows) and (alone.separations or suspicious(problem.rows, point.at.logf).any()):
             separation = find_separation(problem.rows, problem.X)
         covariance, from_hessian = _covariance(H, x, criterion, point)
-    converged = bool(np.isfinite(point.deviance)) and left < CONVERGED
-    if not np.isfinite(point.deviance):
-        said = f"link {problem.rows.link} takes means out of their range, and no modes of the effects were found"
-        return LaplaceOptimum(point, b, value, covariance, from_hessian, separation, False, said, criterion.evaluations)
+    finite = bool(np.isfinite(point.deviance))
     said = f"a Newton step would lower the criterion by {left / 2:.1e}; {criterion.evaluations} evaluations"
+    if not finite:
+        said = f"link {problem.rows.link} takes means out of their range, and no modes of the effects were found"
+    converged = finite and left < CONVERGED
     return LaplaceOptimum(point, b, value, covariance, from_hessian, separation, converged, said, criterion.evaluations)
 
 

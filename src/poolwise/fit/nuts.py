@@ -29,41 +29,38 @@ from poolwise.fit.trace import Feed, Watch, collected
 EVERY, LEAST_PAUSE = 0.25, 0.05
 
 _POINT = numba.types.CPointer(numba.types.double)
+_DENSITY = numba.types.int64(numba.types.uint64, _POINT, _POINT, _POINT, numba.types.voidptr)
 
 
-@numba.cfunc(
-    numba.types.int64(numba.types.uint64, _POINT, _POINT, _POINT, numba.types.voidptr), cache=True, nopython=True
-)
+@numba.njit(cache=True, nogil=True)
+def _code(value, gradient):
+    """What nutpie is told: 0, or a positive code by which it rejects a point that must not be stepped to."""
+    if not np.isfinite(value):
+        return 4
+    for i in range(len(gradient)):
+        if not np.isfinite(gradient[i]):
+            return 3
+    return 0
+
+
+@numba.cfunc(_DENSITY, cache=True, nopython=True)
 def _log_posterior_callback(size, x_pointer, gradient_pointer, value_pointer, packed_pointer):
     header = numba.carray(packed_pointer, (collapsed.HEADER,), dtype=np.float64)
     packed = numba.carray(packed_pointer, (int(header[collapsed.LENGTH]),), dtype=np.float64)
     gradient = numba.carray(gradient_pointer, (size,))
     value = collapsed.log_posterior(numba.carray(x_pointer, (size,)), packed, gradient)
     numba.carray(value_pointer, (1,))[0] = value
-    # A positive code tells nutpie to reject the point; a density that is not finite must not be stepped to.
-    if not np.isfinite(value):
-        return 4
-    for i in range(size):
-        if not np.isfinite(gradient[i]):
-            return 3
-    return 0
+    return _code(value, gradient)
 
 
-@numba.cfunc(
-    numba.types.int64(numba.types.uint64, _POINT, _POINT, _POINT, numba.types.voidptr), cache=True, nopython=True
-)
+@numba.cfunc(_DENSITY, cache=True, nopython=True)
 def _whitened_callback(size, x_pointer, gradient_pointer, value_pointer, packed_pointer):
     header = numba.carray(packed_pointer, (whitened.HEADER,), dtype=np.float64)
     packed = numba.carray(packed_pointer, (int(header[whitened.LENGTH]),), dtype=np.float64)
     gradient = numba.carray(gradient_pointer, (size,))
     value = whitened.log_posterior(numba.carray(x_pointer, (size,)), packed, gradient)
     numba.carray(value_pointer, (1,))[0] = value
-    if not np.isfinite(value):
-        return 4
-    for i in range(size):
-        if not np.isfinite(gradient[i]):
-            return 3
-    return 0
+    return _code(value, gradient)
 
 
 @numba.cfunc(

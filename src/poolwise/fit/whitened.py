@@ -12,8 +12,9 @@ from poolwise import names
 from poolwise.algebra.basis import Basis, centring, make_basis
 from poolwise.algebra.blockwise import coupling, follow_blocks
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.joint_mode import JointMode, joint_mode, make_rows
+from poolwise.algebra.joint_mode import JointMode, joint_mode
 from poolwise.algebra.likelihoods import CUMULATIVE, density_code, names_of
+from poolwise.algebra.rows import make_rows
 from poolwise.algebra.theta import BlockStructure, correlation_factor, lower_factor, sds_and_correlations
 from poolwise.compile.whitened import Whitened, fill_unknowns, pack
 from poolwise.fit.bayes import Sampling, all_closed, prior_codes

@@ -8,14 +8,11 @@ import pandas as pd
 
 from poolwise.algebra.crossed_conditional import CrossedMoments, crossed_moments, crossed_variances
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.theta import sds_and_correlations
 from poolwise.fit.reml import Optimum
-from poolwise.result import tables
 from poolwise.result.frequentist import FrequentistFit
 from poolwise.result.group_modes import GroupRows
 from poolwise.spec.crossed import CrossedSufficient
 from poolwise.spec.design import Design
-from poolwise.spec.factors import GroupingFactor
 
 
 class CrossedFit(FrequentistFit):
@@ -65,42 +62,27 @@ class CrossedFit(FrequentistFit):
             [C @ slope for slope, C in zip(moments.slope, to_effects, strict=True)],
         )
 
-    def _frames(self, values: list[Array]) -> dict[str, pd.DataFrame]:
-        return {
-            factor.name: pd.DataFrame(
-                value, index=pd.Index(factor.labels, name=factor.name), columns=list(factor.effects)
-            )
-            for factor, value in zip(self.design.factors, values, strict=True)
-        }
-
     @property
     def ranef(self) -> dict[str, pd.DataFrame]:
         """Conditional modes of the group-specific effects, groups by effects, by factor."""
-        return self._frames(self._by_factor.mean)
+        return self._frames(self._modes)
 
     @property
     def ranef_sd(self) -> dict[str, pd.DataFrame]:
         """Conditional sds of the group-specific effects, common effects and variances taken as known, by factor."""
-        return self._frames([np.sqrt(np.einsum("jkk->jk", block)) for block in self._by_factor.covariance])
+        return self._frames(self._sds())
 
-    @property
-    def varcorr(self) -> pd.DataFrame:
-        """Variances, covariances and residual variance; columns factor, var1, var2, vcov, sdcor, as lme4's table."""
-        rows: list[tuple[str, str | None, str | None, float, float]] = []
-        for factor, block in zip(self.design.factors, self._group_factors, strict=True):
-            (sds, correlation), covariance, effects = sds_and_correlations(block), block @ block.T, factor.effects
-            rows += [(factor.name, e, None, sd**2, sd) for e, sd in zip(effects, sds, strict=True)]
-            rows += [
-                (factor.name, effects[c], effects[r], covariance[r, c], correlation[r, c])
-                for r, c in factor.structure.positions
-                if r != c
-            ]
-        rows.append(("Residual", None, None, self.sigma**2, self.sigma))
-        return pd.DataFrame(rows, columns=["factor", "var1", "var2", "vcov", "sdcor"])
-
-    @property
+    @cached_property
     def _modes(self) -> list[Array]:
         return self._by_factor.mean
+
+    @cached_property
+    def _conditional(self) -> list[Array]:
+        return self._by_factor.covariance
+
+    @cached_property
+    def _slopes(self) -> list[Array]:
+        return self._by_factor.slope
 
     @property
     def _group_factors(self) -> list[Array]:
@@ -131,40 +113,8 @@ class CrossedFit(FrequentistFit):
         DataFrame
             Columns factor, group, term, estimate, lower, upper, n.
         """
-        tables.check_interval(interval, self.intervals)
-        quantile = self._quantile(tables.check_level(level))
-        found = []
-        for f, factor in enumerate(self.design.factors):
-            estimate, se, terms = self._coefficients_of(f, factor, conditional=interval == "conditional")
-            half = quantile * se
-            found.append(
-                tables.coefficient_frame(factor, terms, estimate, estimate - half, estimate + half, self.design.n)
-            )
-        return pd.concat(found, ignore_index=True)
+        return self._coef(interval, level)
 
     def coef_se(self, interval: str = "total") -> dict[str, pd.DataFrame]:
         """Standard errors behind the intervals of :meth:`coef`, groups by terms, by factor."""
-        tables.check_interval(interval, self.intervals)
-        found = {}
-        for f, factor in enumerate(self.design.factors):
-            _, se, terms = self._coefficients_of(f, factor, conditional=interval == "conditional")
-            found[factor.name] = pd.DataFrame(se, index=pd.Index(factor.labels, name=factor.name), columns=terms)
-        return found
-
-    def _coefficients_of(self, f: int, factor: GroupingFactor, *, conditional: bool) -> tuple[Array, Array, list[str]]:
-        """Estimates and standard errors (J, terms) of one factor's groups, and the terms."""
-        common, moments = list(self.design.coefficient_names), self._by_factor
-        terms = tables.coefficient_terms(self.design, factor)
-        estimate, variance = np.zeros((factor.J, len(terms))), np.zeros((factor.J, len(terms)))
-        # Derivative of each coefficient by b, the common part first.
-        h = np.zeros((factor.J, len(terms), len(common)))
-        estimate[:, : len(common)] = self.fixef.to_numpy()
-        h[:, : len(common)] = self._matrix
-        for k, effect in enumerate(factor.effects):
-            at = terms.index(effect)
-            estimate[:, at] += moments.mean[f][:, k]
-            h[:, at] += moments.slope[f][:, k]
-            variance[:, at] = moments.covariance[f][:, k, k]
-        if not conditional:
-            variance += np.einsum("jta,ab,jtb->jt", h, self._cov_b, h)
-        return estimate, np.sqrt(variance), terms
+        return self._coef_se(interval)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 from poolwise.algebra.conditional import conditional_moments
 from poolwise.algebra.crossproducts import Array
-from poolwise.algebra.theta import BlockStructure, lower_factor, sds_and_correlations
+from poolwise.algebra.theta import BlockStructure, lower_factor
 from poolwise.data.intake import as_frame
 from poolwise.fit.reml import SINGULAR_TOLERANCE, Optimum
 from poolwise.result import tables
@@ -21,13 +21,13 @@ from poolwise.result.checked import Checked
 from poolwise.result.comparisons import Compared
 from poolwise.result.group_modes import GroupRows, Groups, check_kind, check_seed, group_modes, group_rows
 from poolwise.result.inference import Inference
+from poolwise.result.likelihood_fit import VARCORR, LikelihoodFit
 from poolwise.spec.design import Design
-from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.residual_sums import rmse_of_sums, terms_of
 from poolwise.spec.sufficient import Sufficient
 
 
-class FrequentistFit(Inference, Compared, Checked):
+class FrequentistFit(LikelihoodFit, Inference, Compared, Checked):
     """A linear mixed model at its REML or ML optimum, or a linear regression where there are no groups.
 
     Parameters
@@ -98,11 +98,6 @@ class FrequentistFit(Inference, Compared, Checked):
         self._cov_b = at.s * np.linalg.inv(at.A) if stats.p else np.zeros((0, 0))
 
     @property
-    def factor(self) -> GroupingFactor | None:
-        """The grouping factor, None under complete pooling."""
-        return self.design.factors[0] if self.design.factors else None
-
-    @property
     def structure(self) -> BlockStructure:
         """Blocks of the group covariances, those of all factors one after the other."""
         return self.sufficient.structure
@@ -152,72 +147,42 @@ class FrequentistFit(Inference, Compared, Checked):
         mean, covariance, slope = self._algebra_moments
         return mean @ to_effects.T, to_effects @ covariance @ to_effects.T, to_effects @ slope
 
-    @property
+    @cached_property
     def _modes(self) -> list[Array]:
-        """Conditional modes (J, q) of each grouping factor."""
         return [self._moments[0]] if self.design.factors else []
+
+    @cached_property
+    def _conditional(self) -> list[Array]:
+        return [self._moments[1]] if self.design.factors else []
+
+    @cached_property
+    def _slopes(self) -> list[Array]:
+        return [self._moments[2]] if self.design.factors else []
 
     @property
     def _group_factors(self) -> list[Array]:
-        """T (q, q) of each grouping factor in the units of the data."""
         return [self.sufficient.structure.factor(self.theta) * self.sigma] if self.design.factors else []
-
-    def _effects_frame(self, values: Array) -> pd.DataFrame:
-        factor = self._need_factor()
-        return pd.DataFrame(values, index=pd.Index(factor.labels, name=factor.name), columns=list(factor.effects))
-
-    def _need_factor(self) -> GroupingFactor:
-        if self.factor is None:
-            raise AttributeError("this fit has no group-specific effects: its formula has no (... | group) block")
-        return self.factor
 
     @property
     def ranef(self) -> pd.DataFrame:
         """Conditional modes of the group-specific effects, groups by effects."""
-        return self._effects_frame(self._moments[0])
+        return _only(self._frames(self._modes))
 
     @property
     def ranef_sd(self) -> pd.DataFrame:
         """Conditional sds of the group-specific effects, common effects and variances taken as known."""
-        return self._effects_frame(np.sqrt(np.einsum("jkk->jk", self._moments[1])))
+        return _only(self._frames(self._sds()))
 
     @property
     def varcorr(self) -> pd.DataFrame:
         """Variances, covariances and residual variance; columns factor, var1, var2, vcov, sdcor, as lme4's table."""
-        rows: list[tuple[str, str | None, str | None, float, float]] = []
-        if self.factor is not None:
-            (T,) = self._group_factors
-            sds, correlation = sds_and_correlations(T)
-            effects = self.factor.effects
-            rows += [(self.factor.name, e, None, float(sd**2), float(sd)) for e, sd in zip(effects, sds, strict=True)]
-            positions = [(row, column) for row, column in self.sufficient.structure.positions if row != column]
-            covariance = T @ T.T
-            rows += [
-                (self.factor.name, effects[c], effects[r], float(covariance[r, c]), float(correlation[r, c]))
-                for r, c in positions
-            ]
-        rows.append(("Residual", None, None, self.sigma**2, self.sigma))
-        return pd.DataFrame(rows, columns=["factor", "var1", "var2", "vcov", "sdcor"])
-
-    @property
-    def loglik(self) -> float:
-        """Log-likelihood (restricted under REML), minus half the criterion."""
-        return -self.criterion / 2
+        residual = ("Residual", None, None, self.sigma**2, self.sigma)
+        return pd.DataFrame([*self._variances(), residual], columns=VARCORR)
 
     @property
     def n_parameters(self) -> int:
         """Common effects, elements of theta and sigma."""
         return len(self.design.coefficient_names) + len(self.theta) + 1
-
-    @property
-    def aic(self) -> float:
-        """Akaike's criterion of the (restricted) likelihood."""
-        return self.criterion + 2 * self.n_parameters
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion, with log of the number of rows."""
-        return self.criterion + np.log(self.design.n) * self.n_parameters
 
     @property
     def is_singular(self) -> bool:
@@ -383,39 +348,12 @@ class FrequentistFit(Inference, Compared, Checked):
         >>> fit.coef("conditional").head(2)["estimate"].round(1).tolist()
         [253.7, 19.7]
         """
-        tables.check_interval(interval, self.intervals)
-        level = tables.check_level(level)
-        estimate, se, terms = self._coefficients(conditional=interval == "conditional")
-        half = self._quantile(level) * se
-        return tables.coefficient_frame(self.factor, terms, estimate, estimate - half, estimate + half, self.design.n)
+        return self._coef(interval, level)
 
     def _quantile(self, level: float) -> float:
         if self.factor is not None:
-            return float(ndtri((1 + level) / 2))
+            return super()._quantile(level)
         return float(stdtrit(self.sufficient.stats.n - self.sufficient.stats.p, (1 + level) / 2))
-
-    def _coefficients(self, *, conditional: bool) -> tuple[Array, Array, list[str]]:
-        """Estimates and standard errors (J, terms) and the terms."""
-        common = list(self.design.coefficient_names)
-        if self.factor is None:
-            se = np.zeros(len(common)) if conditional else self.se.to_numpy()
-            return self.fixef.to_numpy()[None], se[None], common
-        factor = self.factor
-        mean, cov, slope = self._moments
-        terms = tables.coefficient_terms(self.design, factor)
-        estimate, variance = np.zeros((factor.J, len(terms))), np.zeros((factor.J, len(terms)))
-        # Derivative of each coefficient by b, the common part first.
-        h = np.zeros((factor.J, len(terms), len(common)))
-        estimate[:, : len(common)] = self.fixef.to_numpy()
-        h[:, : len(common)] = self._matrix
-        for k, effect in enumerate(factor.effects):
-            at = terms.index(effect)
-            estimate[:, at] += mean[:, k]
-            h[:, at] += slope[:, k]
-            variance[:, at] = cov[:, k, k]
-        if not conditional:
-            variance += np.einsum("jta,ab,jtb->jt", h, self._cov_b, h)
-        return estimate, np.sqrt(variance), terms
 
     def coef_se(self, interval: str = "total") -> pd.DataFrame:
         """Standard errors behind the intervals of :meth:`coef`, groups by terms.
@@ -442,10 +380,7 @@ class FrequentistFit(Inference, Compared, Checked):
         >>> fit.coef_se().shape
         (18, 2)
         """
-        tables.check_interval(interval, self.intervals)
-        _, se, terms = self._coefficients(conditional=interval == "conditional")
-        labels = self.factor.labels if self.factor is not None else ["all"]
-        return pd.DataFrame(se, index=pd.Index(labels, name=self.factor.name if self.factor else None), columns=terms)
+        return _only(self._coef_se(interval))
 
     def __repr__(self) -> str:
         state = "" if self.converged else f"\nNOT CONVERGED: {self.message}"
@@ -474,3 +409,8 @@ class FrequentistFit(Inference, Compared, Checked):
             f"{common.to_html(float_format='%.4f')}"
             f"{self.varcorr.fillna('').to_html(index=False, float_format='%.4f')}"
         )
+
+
+def _only(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    (frame,) = frames.values()
+    return frame

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.exponential import LOG_OWN
 from poolwise.algebra.links import INVERSE
-from poolwise.algebra.theta import lower_factor, sds_and_correlations
+from poolwise.algebra.theta import lower_factor
 from poolwise.errors import ArgumentError, ConvergenceWarning, FitError
 from poolwise.fit.laplace import LaplaceOptimum, optimise_laplace
 from poolwise.fit.reml import SINGULAR_TOLERANCE
-from poolwise.result import scores, tables
+from poolwise.result import scores
 from poolwise.result.checked import Checked
 from poolwise.result.comparisons import Compared
 from poolwise.result.glmm_predict import predict
 from poolwise.result.group_modes import Groups
+from poolwise.result.likelihood_fit import VARCORR, LikelihoodFit
 from poolwise.result.wald import WaldInference
 from poolwise.spec.design import Design
 from poolwise.spec.exponential import LinearPredictor, has_own, linear_predictor
@@ -38,7 +38,7 @@ MOST_NODES = 100
 PERFECT = 1e-3
 
 
-class GLMMFit(WaldInference, scores.Scored, Compared, Checked):
+class GLMMFit(LikelihoodFit, WaldInference, scores.Scored, Compared, Checked):
     """A generalised linear mixed model at its maximum likelihood, or a generalised linear model without groups.
 
     Parameters
@@ -109,16 +109,12 @@ class GLMMFit(WaldInference, scores.Scored, Compared, Checked):
         self._T = lower_factor(predictor.basis.to_effects @ optimum.point.Lambda)
         self.theta = self.structure.theta(self._T)
         _, self._matrix = predictor.basis.to_coefficients
+        self._cov_b = optimum.covariance
         self.family_parameters = own_parameters(design.family, optimum.point.log_own)
         self._limits = np.zeros(len(design.coefficient_names))
         if optimum.separation is not None:
             self._limits = optimum.separation.limits(self._matrix)
         self.separated = tuple(np.array(design.coefficient_names, dtype=object)[self._limits != 0])
-
-    @property
-    def factor(self) -> GroupingFactor | None:
-        """The first grouping factor, None under complete pooling."""
-        return self.design.factors[0] if self.design.factors else None
 
     @property
     def method(self) -> str:
@@ -187,64 +183,30 @@ class GLMMFit(WaldInference, scores.Scored, Compared, Checked):
         spherical = self.predictor.problem.pattern.by_factor(self._spherical_slopes)
         return [C @ slope for slope, C in zip(spherical, self._to_units, strict=False)]
 
-    def _frames(self, values: list[Array]):
-        frames = {
-            factor.name: pd.DataFrame(
-                value, index=pd.Index(factor.labels, name=factor.name), columns=list(factor.effects)
-            )
-            for factor, value in zip(self.design.factors, values, strict=True)
-        }
-        return self._one_or_all(frames)
-
-    def _one_or_all(self, frames: dict[str, pd.DataFrame]):
-        if not frames:
-            raise AttributeError("this fit has no group-specific effects: its formula has no (... | group) block")
-        return frames if len(frames) > 1 else next(iter(frames.values()))
+    @property
+    def _group_factors(self) -> list[Array]:
+        blocks = self.predictor.problem.blocks[: len(self.design.factors)]
+        return [self._T[where, where] for where in blocks]
 
     @property
     def ranef(self) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Conditional modes of the group-specific effects, groups by effects; by factor where there are several."""
-        return self._frames(self._modes)
+        return _one_or_all(self._frames(self._modes))
 
     @property
     def ranef_sd(self) -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Conditional sds of the group-specific effects, common effects and variances taken as known."""
-        return self._frames([np.sqrt(np.einsum("jkk->jk", block)) for block in self._conditional])
+        return _one_or_all(self._frames(self._sds()))
 
     @property
     def varcorr(self) -> pd.DataFrame:
         """Variances and covariances on the scale of the link; columns factor, var1, var2, vcov, sdcor, as lme4's."""
-        rows: list[tuple[str, str | None, str | None, float, float]] = []
-        for factor, where in zip(self.design.factors, self.predictor.problem.blocks, strict=False):
-            block, effects = self._T[where, where], factor.effects
-            (sds, correlation), covariance = sds_and_correlations(block), block @ block.T
-            rows += [(factor.name, e, None, sd**2, sd) for e, sd in zip(effects, sds, strict=True)]
-            rows += [
-                (factor.name, effects[c], effects[r], covariance[r, c], correlation[r, c])
-                for r, c in factor.structure.positions
-                if r != c
-            ]
-        return pd.DataFrame(rows, columns=["factor", "var1", "var2", "vcov", "sdcor"])
-
-    @property
-    def loglik(self) -> float:
-        """Log-likelihood, constants included."""
-        return -self.criterion / 2
+        return pd.DataFrame(self._variances(), columns=VARCORR)
 
     @property
     def n_parameters(self) -> int:
         """Common effects, elements of theta, and the family's own parameter."""
         return len(self._b) + len(self.theta) + len(self.family_parameters)
-
-    @property
-    def aic(self) -> float:
-        """Akaike's criterion."""
-        return self.criterion + 2 * self.n_parameters
-
-    @property
-    def bic(self) -> float:
-        """Schwarz's criterion, with log of the number of rows."""
-        return self.criterion + np.log(self.design.n) * self.n_parameters
 
     @property
     def is_singular(self) -> bool:
@@ -365,15 +327,7 @@ class GLMMFit(WaldInference, scores.Scored, Compared, Checked):
         >>> fit.coef()["estimate"].head(2).round(2).tolist()
         [-0.81, -0.99]
         """
-        conditional = tables.check_interval(interval, self.intervals) == "conditional"
-        quantile = float(ndtri((1 + tables.check_level(level)) / 2))
-        found = []
-        for f, factor in enumerate(self.design.factors or (None,)):
-            estimate, se, terms = self._coefficients_of(f, factor, conditional=conditional)
-            half = quantile * se
-            frame = tables.coefficient_frame(factor, terms, estimate, estimate - half, estimate + half, self.design.n)
-            found.append(frame)
-        return pd.concat(found, ignore_index=True)
+        return self._coef(interval, level)
 
     def coef_se(self, interval: str = "total") -> pd.DataFrame | dict[str, pd.DataFrame]:
         """Standard errors behind the intervals of :meth:`coef`, groups by terms.
@@ -401,35 +355,14 @@ class GLMMFit(WaldInference, scores.Scored, Compared, Checked):
         >>> fit.coef_se().shape
         (15, 4)
         """
-        conditional = tables.check_interval(interval, self.intervals) == "conditional"
-        found = {}
-        for f, factor in enumerate(self.design.factors or (None,)):
-            _, se, terms = self._coefficients_of(f, factor, conditional=conditional)
-            labels, name = (["all"], None) if factor is None else (factor.labels, factor.name)
-            found[name or ""] = pd.DataFrame(se, index=pd.Index(labels, name=name), columns=terms)
-        return self._one_or_all(found)
+        return _one_or_all(self._coef_se(interval))
 
-    def _coefficients_of(
+    def _coefficients(
         self, f: int, factor: GroupingFactor | None, *, conditional: bool
     ) -> tuple[Array, Array, list[str]]:
-        """Estimates and standard errors (J, terms) of one factor's groups, and the terms."""
-        common = list(self.design.coefficient_names)
-        terms = common if factor is None else tables.coefficient_terms(self.design, factor)
-        J = 1 if factor is None else factor.J
-        estimate, variance = np.zeros((J, len(terms))), np.zeros((J, len(terms)))
-        # Derivative of each coefficient by b, the common part first.
-        h = np.zeros((J, len(terms), len(common)))
-        estimate[:, : len(common)] = self.fixef.to_numpy()
-        h[:, : len(common)] = self._matrix
-        for k, effect in enumerate(factor.effects if factor is not None else ()):
-            at = terms.index(effect)
-            estimate[:, at] += self._modes[f][:, k]
-            h[:, at] += self._slopes[f][:, k]
-            variance[:, at] = self._conditional[f][:, k, k]
-        if not conditional:
-            variance += np.einsum("jta,ab,jtb->jt", h, self.optimum.covariance, h)
-        variance[:, [terms.index(term) for term in self.separated]] = np.nan
-        return estimate, np.sqrt(np.maximum(variance, 0.0)), terms
+        estimate, se, terms = super()._coefficients(f, factor, conditional=conditional)
+        se[:, [terms.index(term) for term in self.separated]] = np.nan
+        return estimate, se, terms
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -566,6 +499,10 @@ def fit_glmm(design: Design, n_quadrature: int = 1) -> GLMMFit:
             "under its priors; or leave the term out or join its levels"
         )
     return fit
+
+
+def _one_or_all(frames: dict[str, pd.DataFrame]) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    return frames if len(frames) > 1 else next(iter(frames.values()))
 
 
 def own_parameters(family: Family, log_own: float) -> pd.Series:

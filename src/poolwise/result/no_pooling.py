@@ -76,10 +76,7 @@ class NoPoolingFit:
     @property
     def unidentified(self) -> pd.DataFrame:
         """Coefficients that a group's rows do not identify; columns group, term, n."""
-        j, k = np.nonzero(self._undetermined)
-        labels, sizes = np.array(self.factor.labels, dtype=object), self.factor.sizes
-        terms = np.array(self.design.coefficient_names, dtype=object)
-        return pd.DataFrame({"group": labels[j], "term": terms[k], "n": sizes[j]})
+        return listed(self.design, self.factor, self._undetermined)
 
     @property
     def fitted(self) -> Array:
@@ -150,11 +147,7 @@ class NoPoolingFit:
         (180, 5)
         """
         frame = self.design.frame if data is None else as_frame(data)
-        mode = groups.get(self.factor.name) if isinstance(groups, Mapping) else groups
-        if mode not in (None, OBSERVED):
-            raise ArgumentError(
-                f"without pooling there is no population of groups, so groups must be None or 'observed'; got {mode!r}"
-            )
+        mode = no_population(self.factor, groups)
         X, codes = self.design.common.apply(frame), codes_for(self.factor, frame, mode)
         mean = self.design.offset_of(frame) + predict_rows(self._solution, self._basis, X, codes)
         inverse = np.concatenate([self._solution.inverse, np.full_like(self._solution.inverse[:1], np.nan)])
@@ -219,6 +212,24 @@ class NoPoolingFit:
             f"No pooling: {self.factor.J} regressions by {self.factor.name} of {self.design.formula.text}\n"
             f"residual standard deviation {self.sigma:.4f} on {self.df} degrees of freedom{note}"
         )
+
+
+def no_population(factor: GroupingFactor, groups: Groups) -> str | None:
+    """The mode of the groups: observed, or none."""
+    mode = groups.get(factor.name) if isinstance(groups, Mapping) else groups
+    if mode not in (None, OBSERVED):
+        raise ArgumentError(
+            f"without pooling there is no population of groups, so groups must be None or 'observed'; got {mode!r}"
+        )
+    return mode
+
+
+def listed(design: Design, factor: GroupingFactor, which: NDArray[np.bool_]) -> pd.DataFrame:
+    """Some coefficients, which (J, p), as a table of group, term and rows n of the group."""
+    j, k = np.nonzero(which)
+    labels, sizes = np.array(factor.labels, dtype=object), factor.sizes
+    terms = np.array(design.coefficient_names, dtype=object)
+    return pd.DataFrame({"group": labels[j], "term": terms[k], "n": sizes[j]})
 
 
 def plain_basis(design: Design) -> Basis:

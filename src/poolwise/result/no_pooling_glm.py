@@ -1,6 +1,5 @@
 """No pooling for families other than the Gaussian: one generalised linear model a group."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -13,13 +12,12 @@ from scipy.special import ndtri
 from poolwise.algebra.crossproducts import Array
 from poolwise.algebra.links import INVERSE
 from poolwise.data.intake import as_frame
-from poolwise.errors import ArgumentError
 from poolwise.fit.glm import SeparateModels, fit_separately
 from poolwise.result import scores, tables
 from poolwise.result.glmm import own_parameters
 from poolwise.result.glmm_predict import mean_interval
-from poolwise.result.group_modes import OBSERVED, Groups, codes_for, record
-from poolwise.result.no_pooling import plain_basis
+from poolwise.result.group_modes import Groups, codes_for, record
+from poolwise.result.no_pooling import listed, no_population, plain_basis
 from poolwise.spec.design import Design
 from poolwise.spec.exponential import exponential_rows
 from poolwise.spec.factors import GroupingFactor
@@ -88,23 +86,17 @@ class NoPoolingGLM(scores.Scored):
     @property
     def unidentified(self) -> pd.DataFrame:
         """Coefficients that a group's rows do not identify; columns group, term, n."""
-        return self._listed(self._undetermined)
+        return listed(self.design, self.factor, self._undetermined)
 
     @property
     def separated(self) -> pd.DataFrame:
         """Coefficients without a finite estimate; columns group, term, n."""
-        return self._listed(self._limits != 0)
+        return listed(self.design, self.factor, self._limits != 0)
 
     @property
     def failed(self) -> list[str]:
         """Groups whose model could not be fitted for another reason; their coefficients are NaN."""
         return [label for label, good in zip(self.factor.labels, self._solution.converged, strict=True) if not good]
-
-    def _listed(self, which: NDArray[np.bool_]) -> pd.DataFrame:
-        j, k = np.nonzero(which)
-        labels, sizes = np.array(self.factor.labels, dtype=object), self.factor.sizes
-        terms = np.array(self.design.coefficient_names, dtype=object)
-        return pd.DataFrame({"group": labels[j], "term": terms[k], "n": sizes[j]})
 
     @property
     def loglik(self) -> float:
@@ -273,21 +265,11 @@ class NoPoolingGLM(scores.Scored):
             lines.append(f"{len(self.unidentified)} coefficients are not identified by their group's rows")
         if not self.separated.empty:
             groups = self.separated["group"].drop_duplicates()
-            listed = ", ".join(groups[:5]) + (f" and {len(groups) - 5} more" if len(groups) > 5 else "")
-            lines.append(f"separation in {len(groups)} groups, whose estimates are not finite: {listed}")
+            first = ", ".join(groups[:5]) + (f" and {len(groups) - 5} more" if len(groups) > 5 else "")
+            lines.append(f"separation in {len(groups)} groups, whose estimates are not finite: {first}")
         if self.failed:
             lines.append(f"not fitted: {', '.join(self.failed)}")
         return "\n".join(lines)
-
-
-def no_population(factor: GroupingFactor, groups: Groups) -> str | None:
-    """The mode of the groups: observed, or none."""
-    mode = groups.get(factor.name) if isinstance(groups, Mapping) else groups
-    if mode not in (None, OBSERVED):
-        raise ArgumentError(
-            f"without pooling there is no population of groups, so groups must be None or 'observed'; got {mode!r}"
-        )
-    return mode
 
 
 def separate_models(design: Design, factor: GroupingFactor, basis: Any) -> SeparateModels:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,13 @@ from poolwise.spec.design import Design, refuse_dependent
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.recipe import Evaluator, Recipe, evaluator
 from poolwise.spec.rowless import RowlessDesign
+from poolwise.spec.saved import Saved
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class CollapsedData:
+class CollapsedData(Saved):
     """The sums of a table's rows that a Gaussian mixed model needs; :func:`poolwise.collapse` makes them.
 
     Parameters
@@ -193,33 +193,6 @@ class CollapsedData:
             groups={factor.name: factor.J for factor in design.factors},
             intercept=design.intercept >= 0,
         )
-
-    def save(self, path: str | Path) -> Path:
-        """Write the sums, no rows, to one small file; :func:`poolwise.load_collapsed` reads it.
-
-        Parameters
-        ----------
-        path : str or Path
-            An existing file is replaced once the new one is complete.
-
-        Returns
-        -------
-        Path
-
-        Examples
-        --------
-        >>> from pathlib import Path
-        >>> from tempfile import TemporaryDirectory
-        >>> import poolwise as pw
-        >>> sums = pw.collapse(pw.load_dataset("sleepstudy"), "Reaction ~ Days + (Days | Subject)")
-        >>> with TemporaryDirectory() as folder:
-        ...     again = pw.load_collapsed(sums.save(Path(folder) / "sleep.sums"))
-        >>> again.n == sums.n
-        True
-        """
-        from poolwise.spec.collapsed_file import save_collapsed
-
-        return save_collapsed(self, path)
 
     def __repr__(self) -> str:
         cells, d = count(len(self.sums.keys), "cell"), self.sums.plain.mean.shape[1]

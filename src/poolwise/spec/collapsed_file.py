@@ -36,8 +36,10 @@ MAGIC = b"poolwise collapsed 2\n"
 READ = (MAGIC, b"poolwise collapsed 1\n", counted_file.MAGIC, counted_file.MAGIC_1)
 
 
-def save_collapsed(data: CollapsedData, path: str | Path) -> Path:
-    """Write sums to a file, whole or not at all; see :meth:`CollapsedData.save`."""
+def save_collapsed(data: CollapsedData | CountedData, path: str | Path) -> Path:
+    """Write sums or counts to a file, whole or not at all; see :meth:`CollapsedData.save`."""
+    if isinstance(data, CountedData):
+        return write_whole(path, counted_file.encode_counted(data), "the counts")
     return write_whole(path, encode_collapsed(data), "the sums")
 
 

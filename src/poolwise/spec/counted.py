@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from poolwise.data.columns import CATEGORICAL, TEXT, count, describe_values, kin
 from poolwise.data.partitions import Piece
 from poolwise.data.scan import Scan, merge_scans, merge_walks, scan
 from poolwise.data.validate import CheckedTable
-from poolwise.data.whole_file import write_whole
 from poolwise.errors import DataError
 from poolwise.spec.checked import checked_rows
 from poolwise.spec.counts import (
@@ -35,10 +33,11 @@ from poolwise.spec.formula import Formula
 from poolwise.spec.learn import learn_from_stream, set_states, states_of
 from poolwise.spec.recipe import ColumnNote, Recipe, label_columns, refuse_other, stand_in
 from poolwise.spec.response import refuse_same_trials
+from poolwise.spec.saved import Saved
 
 
 @dataclass(frozen=True, eq=False)
-class CountedData:
+class CountedData(Saved):
     """Counts of a table's rows by combination of predictors and groups; :func:`poolwise.collapse` makes them.
 
     Parameters
@@ -149,34 +148,6 @@ class CountedData:
         for part, states in zip(parts, self.states, strict=False):
             set_states(part, states)
         return made, table
-
-    def save(self, path: str | Path) -> Path:
-        """Write the counts, no rows, to one file; :func:`poolwise.load_collapsed` reads it.
-
-        Parameters
-        ----------
-        path : str or Path
-            An existing file is replaced once the new one is complete.
-
-        Returns
-        -------
-        Path
-
-        Examples
-        --------
-        >>> from pathlib import Path
-        >>> from tempfile import TemporaryDirectory
-        >>> import poolwise as pw
-        >>> formula = "p(incidence, size) ~ period + (1 | herd)"
-        >>> counts = pw.collapse(pw.load_dataset("cbpp"), formula, family="binomial")
-        >>> with TemporaryDirectory() as folder:
-        ...     again = pw.load_collapsed(counts.save(Path(folder) / "cbpp.counts"))
-        >>> again.n == counts.n
-        True
-        """
-        from poolwise.spec.counted_file import encode_counted
-
-        return write_whole(path, encode_counted(self), "the counts")
 
     def check(self) -> "CountedData":
         """Itself, once a model of it was made and its response found to vary.

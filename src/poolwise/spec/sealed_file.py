@@ -24,7 +24,8 @@ from poolwise.errors import StoreError, shown
 from poolwise.spec.expansion import Component
 from poolwise.spec.formula import Formula, parse_expression, parse_formula
 from poolwise.spec.recipe import FEWEST, Recipe
-from poolwise.spec.syntax import Call, Literal, names_in
+from poolwise.spec.size import curves
+from poolwise.spec.syntax import names_in
 
 # A header lists formula, levels and learned numbers; more than this is no header.
 LONGEST_HEADER = 500_000_000
@@ -152,10 +153,7 @@ def _width(component: Component, recipe: Recipe) -> int:
     width = 1
     for name in set(names_in(component)):
         width *= len(recipe.columns[name].levels or (0,))
-    if isinstance(component, Call) and component.function in ("bs", "poly"):
-        given = [*component.arguments[1:], *(value for _, value in component.keywords)]
-        width *= max([1, *(int(float(one.text)) for one in given if isinstance(one, Literal) and one.kind == "number")])
-    return width
+    return width * curves(component)
 
 
 def holds(true: bool, otherwise: str) -> None:

@@ -53,10 +53,15 @@ def _levels(component: Component, frame: pd.DataFrame) -> int:
     for name in set(names_in(component)) & set(frame.columns):
         if coded or not pd.api.types.is_numeric_dtype(frame[name]):
             width *= max(1, frame[name].nunique() - 1)
-    if isinstance(component, Call) and component.function in ("bs", "poly"):
-        given = [*component.arguments[1:], *(value for _, value in component.keywords)]
-        width *= max([1, *(int(float(one.text)) for one in given if isinstance(one, Literal) and one.kind == "number")])
-    return width
+    return width * curves(component)
+
+
+def curves(component: Component) -> int:
+    """Columns of a number under bs() or poly(), at most: the largest number among the arguments; 1 of another."""
+    if not (isinstance(component, Call) and component.function in ("bs", "poly")):
+        return 1
+    given = [*component.arguments[1:], *(value for _, value in component.keywords)]
+    return max([1, *(int(float(one.text)) for one in given if isinstance(one, Literal) and one.kind == "number")])
 
 
 def _called(component: Component) -> str:
