@@ -47,7 +47,8 @@ class InputFile:
 
         self.path = Path(path)
         if not self.path.is_file():
-            raise PoolwiseError(f"there is no file {path!r}")
+            advice = "; the file comes first, then the formula" if "~" in path else ""
+            raise PoolwiseError(f"there is no file {path!r}{advice}")
         try:
             self.frame = pd.read_csv(self.path)
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -39,5 +39,19 @@ def test_a_constant_has_no_rhat():
     assert ess_bulk(np.ones((4, 100))) == 400
 
 
-def test_chains_too_short_to_tell_count_whole():
-    assert ess_mean(np.arange(6.0).reshape(2, 3)) == 6
+@pytest.mark.parametrize("length", range(4, 12))
+def test_short_chains_are_as_arviz_has_them(length):
+    draws = np.random.default_rng(length).normal(size=(4, length))
+    axes = {"chain_axis": 0, "draw_axis": 1}
+    assert ess_bulk(draws) == pytest.approx(float(array_stats.ess(draws, **axes)), rel=1e-8)
+    assert ess_mean(draws) == pytest.approx(float(array_stats.ess(draws, method="mean", **axes)), rel=1e-8)
+    assert ess_tail(draws) == pytest.approx(
+        float(array_stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes)), rel=1e-8
+    )
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_chains_too_short_to_tell(length):
+    draws = np.arange(2.0 * length).reshape(2, length)
+    assert ess_mean(draws) == 2 * length
+    assert np.isnan([ess_bulk(draws), ess_tail(draws), rhat(draws)]).all()

@@ -14,6 +14,9 @@ from scipy.special import ndtri
 
 from poolwise.algebra.crossproducts import Array
 
+# Draws of a chain below which its halves have no variance.
+FEWEST = 4
+
 
 def rhat(draws: Array) -> float:
     """Rank-normalised split R-hat, the larger of bulk and tail.
@@ -26,24 +29,30 @@ def rhat(draws: Array) -> float:
     Returns
     -------
     float
-        1 where the chains agree; NaN for a constant.
+        1 where the chains agree; NaN for a constant, and for chains of fewer than :data:`FEWEST` draws.
     """
+    if draws.shape[1] < FEWEST:
+        return float("nan")
     folded = np.abs(draws - np.median(draws))
     return max(_split_rhat(_normal_scores(_split(draws))), _split_rhat(_normal_scores(_split(folded))))
 
 
 def ess_mean(draws: Array) -> float:
-    """Effective sample size of the mean of draws (chain, draw); chains of less than four count whole."""
-    return _ess(_split(draws)) if draws.shape[1] >= 4 else float(draws.size)
+    """Effective sample size of the mean of draws (chain, draw); chains too short to tell count whole."""
+    return _ess(_split(draws)) if draws.shape[1] >= FEWEST else float(draws.size)
 
 
 def ess_bulk(draws: Array) -> float:
-    """Effective sample size of the rank-normalised draws (chain, draw)."""
+    """Effective sample size of the rank-normalised draws (chain, draw); NaN of chains too short to tell."""
+    if draws.shape[1] < FEWEST:
+        return float("nan")
     return _ess(_normal_scores(_split(draws)))
 
 
 def ess_tail(draws: Array) -> float:
-    """Smaller of the effective sample sizes of the 5 % and 95 % quantiles."""
+    """Smaller of the effective sample sizes of the 5 % and 95 % quantiles; NaN of chains too short to tell."""
+    if draws.shape[1] < FEWEST:
+        return float("nan")
     return min(_ess(_split((draws <= np.quantile(draws, p)).astype(np.float64))) for p in (0.05, 0.95))
 
 
@@ -85,6 +94,8 @@ def _ess(chains: Array) -> float:
     pairs = rho[: 2 * ((n - 1) // 2)].reshape(-1, 2)
     sums = pairs.sum(axis=1)
     negative = np.flatnonzero(sums <= 0)
+    if not len(sums):
+        return float(m * n * np.log10(m * n))
     stop = int(negative[0]) if len(negative) else len(sums) - 1
     tau = -1 + 2 * np.minimum.accumulate(sums[:stop]).sum() + max(pairs[stop, 0], 0.0)
     return float(m * n / max(tau, 1 / np.log10(m * n)))

@@ -1,4 +1,7 @@
-"""Why is the fit singular, what do the data say about the variance, and what do the remedies make of it?"""
+"""Why is the fit singular, what do the data say about the variance, and what do the remedies make of it?
+
+Long for its docstrings: each remedy is a fit whose columns of the one table are made here.
+"""
 
 import warnings
 from collections.abc import Sequence
