@@ -17,6 +17,11 @@ def children(pid: int) -> list[int]:
     return [int(line) for line in found.stdout.split()]
 
 
+def heed_interrupts() -> None:
+    """In the child: a shell that starts tests in the background has interrupts ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def sampling(tmp_path):
     """A command line that samples for hours; its process after it has begun."""
@@ -26,6 +31,7 @@ def sampling(tmp_path):
         [*command, "--quiet", "--chains", "2", "--out", str(tmp_path / "out")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
         text=True,
     )
     clock = os.sysconf("SC_CLK_TCK")
@@ -156,7 +162,9 @@ def test_a_killed_run_loses_what_it_drew_since_its_last_look(tmp_path):
 def test_an_interrupted_run_with_a_store_is_flagged_and_resumed(tmp_path):
     code = STORED + ("import warnings\nloaded = pw.load_fit(sys.argv[1])\nprint('form', loaded.form, flush=True)\n")
     command = [sys.executable, "-W", "always", "-c", code, str(tmp_path / "run"), "1000000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     while sum(map(int, (line := process.stdout.readline()).split())) == 0:
         assert line, "the run ended by itself"
     process.send_signal(signal.SIGINT)

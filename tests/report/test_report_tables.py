@@ -41,8 +41,8 @@ def test_numbers_of_a_column_have_decimals_that_suit_it(values, cells):
 
 
 def test_an_interval_has_the_decimals_of_its_estimate():
-    frame = pd.DataFrame({"term": ["a", "b"], "mean": [200.8, 0.0584], "lower": [190.2, -2.4], "upper": [211.5, 1.9]})
-    frame["sd"] = [5.5, 0.4]
+    frame = pd.DataFrame({"term": list("abcd"), "mean": [200.8, 1.2944, 15.307, 0.0584]})
+    frame = frame.assign(lower=[190.2, -2.4, 9.1, -1.2], upper=[211.5, 1.9, 20.3, 3.1], sd=[5.5, 0.4, 1.2, 0.9])
     first = Table("t", "caption", frame).rows[0][1]
     assert first == ["a", "200.800", "190.200", "211.500", "5.500"]
 

@@ -137,8 +137,8 @@ def cells_of(column: pd.Series, least: int = 0) -> list[str]:
     --------
     >>> cells_of(pd.Series([1.23456, 12.5, np.nan]))
     ['1.23', '12.50', '–']
-    >>> cells_of(pd.Series([200.8089, 1.3029, 0.0255]))
-    ['200.809', '1.303', '0.026']
+    >>> cells_of(pd.Series([200.8089, 1.3029, 15.307, 0.0584]))
+    ['200.809', '1.303', '15.307', '0.058']
     """
     if column.dtype == bool:
         return ["yes" if value else "no" for value in column]
