@@ -490,7 +490,8 @@ class Model:
             Chains side by side; all cores by default.
         target_accept : float, optional
             Acceptance rate that the step size aims for; by default 0.8 where the posterior is nearly normal, in the
-            whitened form and in the collapsed one of ten groups or more of enough rows, and 0.9 elsewhere.
+            whitened form and in the collapsed one of ten groups or more of enough rows, 0.95 in the whitened form of
+            smooth functions, and 0.9 elsewhere.
         store : str or Path, optional
             A new folder that draws are written to while they are made, so that a run that is killed loses those of its
             last second at most (of a few on a machine that is overloaded): :func:`poolwise.load_fit` reads what is

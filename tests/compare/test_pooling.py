@@ -6,8 +6,10 @@ import pytest
 
 import poolwise as pw
 from conftest import reference
+from poolwise.check.few_rows import too_few_rows
 from poolwise.compare.crossval import bayes_refit, complete_refit, cross_validate, reml_refit, row_folds
 from poolwise.fit.bayes import Sampling
+from poolwise.result.no_pooling import NoPoolingFit
 
 # The references are printed to five significant digits.
 PRINTED = 1e-4
@@ -181,6 +183,14 @@ def test_groups_without_a_regression_are_reported_not_dropped():
     assert study.shrinkage()["group"].nunique() == 4
 
 
+def test_two_rows_do_not_make_a_predictor_constant():
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"x": rng.normal(size=20), "z": rng.normal(size=20), "y": rng.normal(size=20)})
+    design = pw.Model("y ~ x + z + (1 | g)", data.assign(g=np.repeat(list("abcdefghij"), 2))).design
+    (found,) = too_few_rows(NoPoolingFit(design, design.factors[0]))
+    assert found.title == "no group has a regression of its own: their rows do not identify x, z"
+
+
 @pytest.mark.parametrize("at", [50.0, 0.0], ids=["far", "zero"])
 def test_a_predictor_that_is_constant_within_groups_is_no_false_alarm(at):
     rng = np.random.default_rng(1)
@@ -191,7 +201,7 @@ def test_a_predictor_that_is_constant_within_groups_is_no_false_alarm(at):
     found = {one.code: one.title for one in study.findings}
     # The variance of the intercepts is well estimated; only their level at a distant zero is not.
     assert not study.partial.is_singular and "vanishing_intervals" not in found
-    assert found["too_few_rows"] == "no group has a regression of its own: constant within each are z"
+    assert found["too_few_rows"] == "no group has a regression of its own: their rows do not identify z"
     own = study.none.coef().pivot_table(index="group", columns="term", values="estimate", dropna=False)
     assert own[["Intercept", "z"]].isna().all(axis=None) and own["x"].notna().all()
     assert study.shrinkage()["no_pooling"].isna().all()

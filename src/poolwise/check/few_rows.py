@@ -26,9 +26,9 @@ def too_few_rows(fit: NoPoolingFit | NoPoolingGLM) -> list[Finding]:
         return []
     groups = list(missing["group"].drop_duplicates())
     counts = missing["term"].value_counts()
-    constant = [str(term) for term in counts.index[counts == fit.factor.J] if term != names.INTERCEPT]
-    if constant:
-        title = f"no group has a regression of its own: constant within each are {', '.join(constant)}"
+    missed = [str(term) for term in counts.index[counts == fit.factor.J] if term != names.INTERCEPT]
+    if missed:
+        title = f"no group has a regression of its own: their rows do not identify {', '.join(missed)}"
     else:
         title = f"{len(groups)} of {fit.factor.J} groups have no complete regression of their own: {_first(groups)}"
     return [

@@ -18,10 +18,9 @@ from poolwise.fit.bayes import CollapsedSampler, Sampling
 from poolwise.fit.reml import Optimum, optimise
 from poolwise.result import scores
 from poolwise.result.no_pooling import coefficients_of, plain_basis, predict_rows, regressions
-from poolwise.result.no_pooling_glm import codes_of_cells
 from poolwise.spec.collapsed import CollapsedData
 from poolwise.spec.counted_design import CountedDesign
-from poolwise.spec.design import Design, row_subset
+from poolwise.spec.design import Design, codes_of_cells, row_subset
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.residual_sums import Term, residual, terms_of
 from poolwise.spec.rowless import RowlessFactor

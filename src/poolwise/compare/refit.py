@@ -18,10 +18,10 @@ from poolwise.fit.whitened import WhitenedSampler
 from poolwise.result.bayes import BayesFit
 from poolwise.result.glmm import fit_glmm
 from poolwise.result.no_pooling import plain_basis
-from poolwise.result.no_pooling_glm import codes_of_cells, predict_models, separate_models
+from poolwise.result.no_pooling_glm import predict_models, separate_models
 from poolwise.result.posterior import whitened_tree
 from poolwise.spec.counted_design import CountedDesign
-from poolwise.spec.design import Design, row_subset
+from poolwise.spec.design import Design, codes_of_cells, row_subset
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.specification import Specification
 

@@ -33,6 +33,8 @@ WORK, WORK_A_ROW = 2e6, 150.0
 LIGHT_A_ROW, COUPLING = 10.0, 0.2
 # The coordinates are nearly normal, where longer steps cost nothing: twice the effective draws a second of 0.9.
 TARGET_ACCEPT = 0.8
+# The logs of a kernel's sd and length scale are not nearly normal: longer steps leave a few divergences.
+SMOOTH_ACCEPT = 0.95
 # Coefficients and weights of smooth functions have one dense block, whose factor is made anew at every point.
 MOST_COLUMNS = 200
 
@@ -132,11 +134,11 @@ class WhitenedSampler:
             eta += [correlation.params["eta"] if correlation else 1.0] * len(factor.structure.sizes)
         sd = np.sqrt(np.concatenate([np.zeros(0), *(np.diag(covariance) for covariance in mode.covariances)]))
         work = mode.pattern.work
-        if blockwise is None and weights:
-            blockwise = False
         if blockwise is None:
+            # The block of the weights is what has to follow the kernels.
             costly = work > WORK and work > WORK_A_ROW * rows.n
-            blockwise = costly or (work > LIGHT_A_ROW * rows.n and coupling(mode, rows) < COUPLING)
+            light = work > LIGHT_A_ROW * rows.n
+            blockwise = not weights and (costly or (light and coupling(mode, rows) < COUPLING))
         pattern, curvature, linear, between = mode.pattern, mode.curvature, mode.linear, None
         if blockwise:
             pattern, curvature, linear, between = follow_blocks(mode, rows)
@@ -226,7 +228,7 @@ class WhitenedSampler:
             def watched(chain: int, posterior: xr.Dataset, stats: xr.Dataset) -> None:
                 watch(chain, self.constrain(posterior["x"].to_numpy()[0], cores=1), stats)
 
-        nuts = settings.nuts(TARGET_ACCEPT)
+        nuts = settings.nuts(SMOOTH_ACCEPT if self.design.smooths else TARGET_ACCEPT)
         x, stats = sample_packed(self.packed, size, start, kernel="whitened", watch=watched, **nuts)
         return x.reshape(-1, size), stats
 

@@ -18,7 +18,7 @@ from poolwise.result.glmm import own_parameters
 from poolwise.result.glmm_predict import mean_interval
 from poolwise.result.group_modes import Groups, codes_for, record
 from poolwise.result.no_pooling import listed, no_population, plain_basis
-from poolwise.spec.design import Design
+from poolwise.spec.design import Design, codes_of_cells
 from poolwise.spec.exponential import exponential_rows
 from poolwise.spec.factors import GroupingFactor
 from poolwise.spec.rowless import refuse_rows
@@ -277,11 +277,6 @@ def separate_models(design: Design, factor: GroupingFactor, basis: Any) -> Separ
     cells = design.cells
     X, _, _ = basis.rows(cells.X, np.zeros((cells.n, 0)), np.zeros(cells.n))
     return fit_separately(exponential_rows(design), X, cells.offset, codes_of_cells(design, factor), factor.J)
-
-
-def codes_of_cells(design: Design, factor: GroupingFactor) -> NDArray[np.int64]:
-    """Group of each row, or of each cell where rows were added up."""
-    return next(own.codes for own in design.cells.factors if own.name == factor.name)
 
 
 def predict_models(solution: SeparateModels, basis: Any, X: Array, codes: NDArray[np.int64]) -> Array:

@@ -81,7 +81,7 @@ def collapse(
         Of the folds. A row's fold follows from the seed and the row's number in the source alone, whatever the batches,
         partitions and workers.
     most_cells : int, default 2,000,000
-        Refuse more combinations of predictors and groups than this, of families other than the Gaussian.
+        Refuse more combinations of predictors and groups, and of folds, than this, of families other than the Gaussian.
     batch : int, default 500,000
         Rows in memory at once.
     client : distributed.Client, optional

@@ -372,6 +372,11 @@ def _with_aliases(design: Design) -> Design:
     return replace(design, factors=tuple(factors))
 
 
+def codes_of_cells(design: Design, factor: GroupingFactor) -> NDArray[np.int64]:
+    """Group of each row, or of each cell where rows were added up."""
+    return next(own.codes for own in design.cells.factors if own.name == factor.name)
+
+
 def row_subset(design: Design, rows: NDArray) -> Design:
     """The same columns and groups with these rows only; a group may be left without any."""
     outcome = design.outcome
